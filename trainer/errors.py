@@ -1,0 +1,45 @@
+"""The trainer's errors, named by what the caller must do about them.
+
+TrainerError
+├── InputError          the user's file, value or setting is wrong: show the sentence, exit 2
+└── TrainingFailure     the run itself cannot go on: the trial is FAILED, with `reason`
+    ├── NonFiniteError
+    ├── DeviceMemoryError
+    └── MissingMetricError
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class TrainerError(Exception):
+    """Base of everything the trainer raises on purpose; its text is one sentence for a person."""
+
+
+class InputError(TrainerError):
+    """Bad input: the message says what, where, which rule, and the remedy."""
+
+
+class TrainingFailure(TrainerError):
+    """A run that cannot go on. `reason` is a stable word that other programs may match."""
+
+    reason: ClassVar[str] = "training_failure"
+
+
+class NonFiniteError(TrainingFailure):
+    """The loss or a gradient was not finite; raised before the optimizer step."""
+
+    reason = "non_finite"
+
+
+class DeviceMemoryError(TrainingFailure):
+    """The device ran out of memory. The batch is never silently reduced."""
+
+    reason = "out_of_memory"
+
+
+class MissingMetricError(TrainingFailure):
+    """A metric the run is judged by could not be computed (no day with enough valid stocks)."""
+
+    reason = "missing_metric"
