@@ -1,0 +1,165 @@
+"""The dimensions of a search: one trainer setting each, with its range and its default."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from search_spaces.errors import SpaceError
+
+Value: TypeAlias = "bool | int | float | str"
+"""What a setting can hold."""
+
+DOTTED_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
+"""A trainer setting: section and field, such as `optim.lr`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FloatDimension:
+    """A real number in [low, high].
+
+    log: the logarithm is what is spread evenly; low must be above 0.
+    step: distance of the allowed values, counted from low; None: every value.
+
+    Raises:
+        SpaceError: a range or default that contradicts itself.
+    """
+
+    name: str
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+    default: float
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        for field in ("low", "high", "default"):
+            _check_number(self.name, field, getattr(self, field))
+        _check_range(self.name, self.low, self.high, self.default, self.log)
+        if self.step is None:
+            return
+        _check_number(self.name, "step", self.step)
+        if self.log:
+            raise SpaceError(f"{self.name}: step and log exclude each other; drop one of them")
+        _check_step(self.name, self.low, self.high, self.default, self.step)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegerDimension:
+    """A whole number low, low + step, ... up to high.
+
+    log: the logarithm is what is spread evenly; low must be above 0 and step 1.
+
+    Raises:
+        SpaceError: a range or default that contradicts itself.
+    """
+
+    name: str
+    low: int
+    high: int
+    log: bool = False
+    step: int = 1
+    default: int
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        for field in ("low", "high", "default", "step"):
+            value = getattr(self, field)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise SpaceError(f"{self.name}: {field} must be a whole number, not {value!r}")
+        _check_range(self.name, self.low, self.high, self.default, self.log)
+        if self.log and self.step != 1:
+            raise SpaceError(f"{self.name}: a log range of whole numbers has step 1, not {self.step}; drop one of them")
+        _check_step(self.name, self.low, self.high, self.default, self.step)
+
+    @property
+    def values(self) -> range:
+        """All values, ascending."""
+        return range(self.low, self.high + 1, self.step)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChoiceDimension:
+    """One of several values.
+
+    ordered: neighbours are alike (widths, batch sizes), so that the search may reason along the order; numbers must
+    then ascend. Without it, no choice is nearer to another than to a third.
+
+    Raises:
+        SpaceError: fewer than two choices, a repeated one, a default that is none of them.
+    """
+
+    name: str
+    choices: tuple[Value, ...]
+    ordered: bool = False
+    default: Value
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        for choice in self.choices:
+            if not isinstance(choice, bool | int | float | str):
+                raise SpaceError(f"{self.name}: a choice must be a number, a word or true/false, not {choice!r}")
+        if len(self.choices) < 2:
+            raise SpaceError(f"{self.name}: at least two choices are needed; a single value belongs under 'settings'")
+        if len(set(map(_identity, self.choices))) < len(self.choices):
+            raise SpaceError(f"{self.name}: the choices {list(self.choices)} repeat one another")
+        if not any(_identity(choice) == _identity(self.default) for choice in self.choices):
+            raise SpaceError(f"{self.name}: the default {self.default!r} is none of the choices {list(self.choices)}")
+        numbers = [choice for choice in self.choices if isinstance(choice, int | float)]
+        if self.ordered and len(numbers) == len(self.choices) and numbers != sorted(numbers):
+            raise SpaceError(f"{self.name}: ordered numbers must ascend, not {list(self.choices)}")
+
+    def index(self, value: Value) -> int:
+        """Position of a choice. ValueError if value is none of them."""
+        return [_identity(choice) for choice in self.choices].index(_identity(value))
+
+
+Dimension: TypeAlias = FloatDimension | IntegerDimension | ChoiceDimension
+
+
+def possible_values(dimension: Dimension) -> Sequence[Value]:
+    """Every value that can be sampled, or the two ends where these are too many to name (real numbers)."""
+    if isinstance(dimension, ChoiceDimension):
+        return dimension.choices
+    if isinstance(dimension, IntegerDimension):
+        return dimension.values
+    return (dimension.low, dimension.high)
+
+
+def _identity(value: Value) -> tuple[bool, Value]:
+    """True and 1 are different choices, 1 and 1.0 the same."""
+    return (isinstance(value, bool), value)
+
+
+def _check_name(name: str) -> None:
+    if not DOTTED_NAME.fullmatch(name):
+        raise SpaceError(f"'{name}' is not the dotted name of a trainer setting, such as 'optim.lr'")
+
+
+def _check_number(name: str, field: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise SpaceError(f"{name}: {field} must be a finite number, not {value!r}")
+
+
+def _check_range(name: str, low: float, high: float, default: float, log: bool) -> None:
+    if not isinstance(log, bool):
+        raise SpaceError(f"{name}: log must be true or false, not {log!r}")
+    if low >= high:
+        raise SpaceError(f"{name}: low {low:g} must be below high {high:g}")
+    if log and low <= 0:
+        raise SpaceError(f"{name}: a log range needs low above 0, not {low:g}")
+    if not low <= default <= high:
+        raise SpaceError(f"{name}: the default {default:g} lies outside {low:g} .. {high:g}")
+
+
+def _check_step(name: str, low: float, high: float, default: float, step: float) -> None:
+    if step <= 0:
+        raise SpaceError(f"{name}: step must be above 0, not {step:g}")
+    for word, value in (("high", high), ("default", default)):
+        steps = (value - low) / step
+        if not math.isclose(steps, round(steps), abs_tol=1e-9):
+            raise SpaceError(f"{name}: {word} {value:g} is no whole number of steps of {step:g} above low {low:g}")

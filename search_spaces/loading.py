@@ -1,0 +1,163 @@
+"""Reads spaces from YAML files: those of the catalog by name, anybody's own by path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from search_spaces.dimensions import ChoiceDimension, Dimension, FloatDimension, IntegerDimension, Value
+from search_spaces.errors import SpaceError, nearest
+from search_spaces.space import Space, Tier
+
+FIELDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "float": (("low", "high", "default"), ("log", "step")),
+    "integer": (("low", "high", "default"), ("log", "step")),
+    "choice": (("choices", "default"), ("ordered",)),
+}
+"""Type of a dimension -> the keys it needs, the keys it may have."""
+
+CLASSES: Mapping[str, Callable[..., Dimension]] = {
+    "float": FloatDimension,
+    "integer": IntegerDimension,
+    "choice": ChoiceDimension,
+}
+
+
+def catalog() -> tuple[str, ...]:
+    """Names of the spaces that come with the package."""
+    files = resources.files("search_spaces").joinpath("catalog").iterdir()
+    return tuple(sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml")))
+
+
+def load_space(name_or_path: str | Path) -> Space:
+    """The space of that name in the catalog, or of that YAML file (recognised by its suffix or a separator).
+
+    Raises:
+        SpaceError: no such space, an unreadable file, or anything in it that breaks a rule.
+    """
+    word = str(name_or_path)
+    is_path = isinstance(name_or_path, Path) or word.endswith((".yaml", ".yml")) or "/" in word or "\\" in word
+    if is_path:
+        path = Path(name_or_path).expanduser()
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise SpaceError(f"Cannot read the space file {path}: {error.strerror or error}.") from None
+        except UnicodeDecodeError:
+            raise SpaceError(f"The space file {path} is not UTF-8 text; save it as such.") from None
+        return parse_space(text, name=path.stem, source=str(path))
+    if word not in catalog():
+        raise SpaceError(
+            f"Unknown space '{word}': the catalog has {', '.join(catalog())}, and a file of your own is given by its "
+            f"path, as in ./{word}.yaml.{nearest(word, catalog())}"
+        )
+    file = resources.files("search_spaces").joinpath("catalog", f"{word}.yaml")
+    return parse_space(file.read_text(encoding="utf-8"), name=word, source=f"{word}.yaml")
+
+
+def parse_space(text: str, name: str, source: str) -> Space:
+    """The space that a YAML text describes. source: what to call it in errors."""
+    try:
+        document = yaml.load(text, Loader=_StrictLoader)
+        return _space(document, name)
+    except yaml.YAMLError as error:
+        raise SpaceError(f"{source}: this is not plain YAML: {_where(error)}.") from None
+    except SpaceError as error:
+        raise SpaceError(f"{source}: {_sentence(str(error))}") from None
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice and reads 1e-3 as a number (YAML 1.2), not as a word (1.1)."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise SpaceError(f"the key '{key}' is given twice (line {node.start_mark.line + 1} and below)")
+        return super().construct_mapping(node, deep)
+
+
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+"), list("-+0123456789")
+)
+
+
+def _space(document: object, name: str) -> Space:
+    top = _mapping(document, "the file")
+    _check_keys("the file", top, required=("tiers",), optional=("settings",))
+    settings = _mapping(top.get("settings", {}), "settings")
+    tiers = _mapping(top["tiers"], "tiers")
+    return Space(
+        name=name,
+        settings={str(key): _setting(str(key), value) for key, value in settings.items()},
+        tiers=tuple(_tier(str(tier), body) for tier, body in tiers.items()),
+    )
+
+
+def _tier(name: str, body: object) -> Tier:
+    dimensions = _mapping(body or {}, f"tiers.{name}")
+    return Tier(name, tuple(_dimension(name, str(key), value) for key, value in dimensions.items()))
+
+
+def _dimension(tier: str, name: str, body: object) -> Dimension:
+    place = f"tiers.{tier}: {name}"
+    fields = dict(_mapping(body, place))
+    kind = fields.pop("type", None)
+    if kind not in FIELDS:
+        raise SpaceError(f"{place}: type must be one of {', '.join(FIELDS)}, not {kind!r}.{nearest(str(kind), FIELDS)}")
+    required, optional = FIELDS[kind]
+    _check_keys(place, fields, required, optional, allowed_beside=("type",))
+    if kind == "choice":
+        if not isinstance(fields["choices"], list):
+            raise SpaceError(f"{place}: choices must be a list, not {fields['choices']!r}")
+        fields["choices"] = tuple(fields["choices"])
+        if not isinstance(fields.get("ordered", False), bool):
+            raise SpaceError(f"{place}: ordered must be true or false, not {fields['ordered']!r}")
+    try:
+        return CLASSES[kind](name=name, **fields)
+    except SpaceError as error:
+        raise SpaceError(f"tiers.{tier}: {error}") from None
+
+
+def _setting(key: str, value: object) -> Value:
+    if not isinstance(value, bool | int | float | str):
+        raise SpaceError(f"settings: {key} must be a number, a word or true/false, not {value!r}")
+    return value
+
+
+def _mapping(value: object, place: str) -> Mapping[Any, Any]:
+    if not isinstance(value, Mapping):
+        kind = "nothing" if value is None else f"a {type(value).__name__}"
+        raise SpaceError(f"{place} must hold keys with values, not {kind}")
+    return value
+
+
+def _check_keys(
+    place: str,
+    found: Mapping[Any, Any],
+    required: Iterable[str],
+    optional: Iterable[str],
+    allowed_beside: Iterable[str] = (),
+) -> None:
+    known = [*allowed_beside, *required, *optional]
+    for key in found:
+        if key not in known:
+            raise SpaceError(f"{place}: unknown key '{key}'; known are {', '.join(known)}.{nearest(str(key), known)}")
+    for key in required:
+        if key not in found:
+            raise SpaceError(f"{place}: the key '{key}' is missing")
+
+
+def _where(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"{error.problem} (line {error.problem_mark.line + 1})"
+    return str(error).splitlines()[0]
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?")) else f"{text}."

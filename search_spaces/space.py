@@ -1,0 +1,113 @@
+"""Tiers and spaces: what is searched, in which order, and what is held meanwhile."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+
+from search_spaces.dimensions import DOTTED_NAME, Dimension, Value, possible_values
+from search_spaces.errors import SpaceError
+
+WIDTH, HEADS = "model.hidden_size", "model.num_heads"
+"""The two settings of which the second must divide the first."""
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A group of dimensions that are tuned together. name: a plain word; it becomes part of a study's name.
+
+    Raises:
+        SpaceError: a bad name, no dimension, a dimension twice.
+    """
+
+    name: str
+    dimensions: tuple[Dimension, ...]
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z][a-z0-9_-]*", self.name):
+            raise SpaceError(f"tier '{self.name}': a tier's name is a word of lower-case letters, digits, '_' and '-'")
+        if self.name == "refinement":
+            raise SpaceError("tier 'refinement': this name belongs to the last, joint part of every search; rename it")
+        if not self.dimensions:
+            raise SpaceError(f"tier '{self.name}' is empty; give it at least one dimension or remove it")
+
+
+@dataclass(frozen=True)
+class Space:
+    """A named search space.
+
+    settings: dotted trainer setting -> the value every trial is given. tiers: most important first.
+
+    Raises:
+        SpaceError: no tier, a name twice, a dimension that is also held, heads that do not divide a width.
+    """
+
+    name: str
+    settings: Mapping[str, Value]
+    tiers: tuple[Tier, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "settings", MappingProxyType(dict(self.settings)))
+        if not self.tiers:
+            raise SpaceError("a space needs at least one tier")
+        _refuse_repeats("tier", [tier.name for tier in self.tiers])
+        names = [dimension.name for dimension in self.dimensions]
+        _refuse_repeats("dimension", names)
+        for key in self.settings:
+            if not DOTTED_NAME.fullmatch(key):
+                raise SpaceError(f"settings: '{key}' is not the dotted name of a trainer setting, such as 'optim.lr'")
+            if key in names:
+                raise SpaceError(f"settings: '{key}' is searched as a dimension too; keep one of the two")
+        self.check_heads(self.settings)
+
+    @property
+    def dimensions(self) -> tuple[Dimension, ...]:
+        """All dimensions, in the order of their tiers."""
+        return tuple(dimension for tier in self.tiers for dimension in tier.dimensions)
+
+    def defaults(self) -> dict[str, Value]:
+        """Dotted setting -> default of every dimension: the configuration of the first trial."""
+        return {dimension.name: dimension.default for dimension in self.dimensions}
+
+    def fingerprint(self) -> str:
+        """Hex digest of everything that matters to a search: settings, tiers, dimensions. The space's name does not."""
+        tiers = [
+            {"name": tier.name, "dimensions": [{"type": type(d).__name__, **asdict(d)} for d in tier.dimensions]}
+            for tier in self.tiers
+        ]
+        text = json.dumps({"settings": dict(self.settings), "tiers": tiers}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def check_heads(self, held: Mapping[str, object]) -> None:
+        """Refuse the space unless every number of heads divides every width, whether sampled or held.
+
+        held: values of settings that are not searched. A width or number of heads that is neither searched nor
+        held is not known here and not judged.
+
+        Raises:
+            SpaceError: naming the first pair that disagrees.
+        """
+        searched = {d.name: possible_values(d) for d in self.dimensions if d.name in (WIDTH, HEADS)}
+        widths = searched.get(WIDTH, _whole(held.get(WIDTH)))
+        heads = searched.get(HEADS, _whole(held.get(HEADS)))
+        for width in widths:
+            for count in heads:
+                if int(count) < 1 or int(width) % int(count):
+                    raise SpaceError(
+                        f"{HEADS} {count} does not divide {WIDTH} {width}; every number of heads that can be sampled "
+                        "or is held must divide every width that can be"
+                    )
+
+
+def _whole(value: object) -> Sequence[Value]:
+    return (value,) if isinstance(value, int) else ()
+
+
+def _refuse_repeats(what: str, names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise SpaceError(f"{what} '{name}' appears twice; a {what} belongs to one place only")
