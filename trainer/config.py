@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
@@ -58,57 +58,153 @@ class DataConfig(Section):
     split: SplitConfig = SplitConfig()
 
 
+MODEL_KNOBS: dict[str, frozenset[str]] = {
+    "linear": frozenset({"window"}),
+    "mlp": frozenset({"window", "hidden_size", "num_layers", "dropout"}),
+    "gru": frozenset({"window", "hidden_size", "num_layers", "dropout"}),
+    "atft_gat_fan": frozenset(
+        {
+            "window",
+            "hidden_size",
+            "num_heads",
+            "num_layers",
+            "dropout",
+            "variable_selection",
+            "frequency_normalisation",
+            "num_neighbours",
+        }
+    ),
+}
+"""Fields of ModelConfig that each kind of model reads; the others change nothing there."""
+
+
 class ModelConfig(Section):
-    """The ranker."""
+    """The ranker. Which fields a kind reads is listed in MODEL_KNOBS."""
 
     kind: Literal["linear", "mlp", "gru", "atft_gat_fan"] = "atft_gat_fan"
     window: Annotated[int, Field(ge=1, le=250)] = 20
-    """Look-back of a score in trading days, in total over all layers."""
+    """Look-back of a score in trading days, today included, in total over all layers."""
     hidden_size: Annotated[int, Field(ge=4, le=4096)] = 32
     num_heads: Annotated[int, Field(ge=1, le=64)] = 4
     """Attention heads; must divide hidden_size."""
     num_layers: Annotated[int, Field(ge=1, le=16)] = 2
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    variable_selection: bool = True
+    """Whether features are embedded one by one and weighed by a gate that sees all of them; else one linear map."""
+    frequency_normalisation: bool = True
+    """Whether dominant frequencies of each feature are taken out and scored on a path of their own."""
+    num_neighbours: Annotated[int, Field(ge=0, le=256)] = 0
+    """Neighbours of a stock in the graph attention across stocks; 0: no graph attention."""
 
     @model_validator(mode="after")
-    def _heads_divide_width(self) -> Self:
-        if self.hidden_size % self.num_heads:
+    def _fits_together(self) -> Self:
+        if "num_heads" in MODEL_KNOBS[self.kind] and self.hidden_size % self.num_heads:
             raise ValueError(
                 f"model.num_heads={self.num_heads} does not divide model.hidden_size={self.hidden_size}; "
                 f"choose a divisor of {self.hidden_size}"
             )
+        if self.kind == "atft_gat_fan" and self.window < 4:
+            raise ValueError(f"model.window={self.window} is too short for atft_gat_fan; choose 4 or more")
         return self
 
 
-class LossConfig(Section):
-    """Weights of the loss terms; each term is scaled to order one, so that weights compare."""
+class LossWeights(Section):
+    """How much each loss term counts. Every term is 1 for a model that knows nothing, so that weights compare."""
 
     mse: NonNegative = 1.0
+    """Squared error on targets standardised per day."""
+    huber: NonNegative = 0.0
+    """The same with absolute error beyond one standard deviation."""
     ic: NonNegative = 0.0
+    """1 - Pearson correlation per day."""
     rank_ic: NonNegative = 0.3
+    """1 - differentiable Spearman correlation per day."""
+    sharpe: NonNegative = 0.0
+    """1 - Sharpe ratio, over the days of the batch, of the long-short portfolio held in proportion to the scores,
+    divided by the square root of the number of stocks."""
+
+
+class LossPhase(Section):
+    """A part of the training. Its factors multiply the weights of LossConfig."""
+
+    fraction: Annotated[float, Field(gt=0.0, le=1.0)]
+    """Share of the epochs it lasts; the phases' shares add up to 1."""
+    mse: NonNegative = 1.0
+    huber: NonNegative = 1.0
+    ic: NonNegative = 1.0
+    rank_ic: NonNegative = 1.0
+    sharpe: NonNegative = 1.0
+
+
+LOSS_TERMS: tuple[str, ...] = tuple(LossWeights.model_fields)
+
+PHASE_PRESETS: dict[str, tuple[LossPhase, ...]] = {
+    "constant": (),
+    "baseline_to_ranking": (
+        LossPhase(fraction=0.25, mse=2.5, huber=2.5, ic=0.0, rank_ic=0.0, sharpe=0.0),
+        LossPhase(fraction=0.25, mse=2.0, huber=2.0, ic=0.25, rank_ic=0.33, sharpe=0.5),
+        LossPhase(fraction=0.25, mse=1.5, huber=1.5, ic=0.5, rank_ic=0.67, sharpe=1.0),
+        LossPhase(fraction=0.25),
+    ),
+}
+"""Phases by name. `baseline_to_ranking` starts on the regression terms and hands over to the ranking terms."""
+
+
+class LossConfig(LossWeights):
+    """Weights of the loss terms, over horizons and over the training."""
+
     horizon_weights: tuple[NonNegative, ...] | None = None
     """One weight per horizon; None: equal."""
+    phases: tuple[LossPhase, ...] = ()
+    """Factors on the weights over the training, in order: a list of phases or a name in PHASE_PRESETS;
+    empty: constant weights."""
+
+    @field_validator("phases", mode="before")
+    @classmethod
+    def _preset_by_name(cls, phases: object) -> object:
+        if not isinstance(phases, str):
+            return phases
+        if phases not in PHASE_PRESETS:
+            raise ValueError(f"'{phases}' is not a preset; choose from {', '.join(PHASE_PRESETS)} or list the phases")
+        return PHASE_PRESETS[phases]
 
     @model_validator(mode="after")
     def _something_to_minimise(self) -> Self:
-        if self.mse + self.ic + self.rank_ic <= 0:
-            raise ValueError("loss: at least one of mse, ic, rank_ic must be above 0")
+        total = sum(phase.fraction for phase in self.phases)
+        if self.phases and abs(total - 1.0) > 1e-6:
+            raise ValueError(f"loss.phases: the fractions add up to {total:g}; make them add up to 1")
+        for phase in self.phases or (LossPhase(fraction=1.0),):
+            if not any(getattr(self, term) * getattr(phase, term) > 0 for term in LOSS_TERMS):
+                raise ValueError(f"loss: in every phase at least one of {', '.join(LOSS_TERMS)} must be above 0")
+        if self.horizon_weights is not None and not sum(self.horizon_weights) > 0:
+            raise ValueError("loss.horizon_weights: at least one weight must be above 0")
         return self
 
 
 class OptimConfig(Section):
     """Optimizer and learning-rate schedule."""
 
-    name: Literal["adamw"] = "adamw"
+    name: Literal["adamw", "sgd", "lamb", "lion", "lars", "sam", "lookahead", "ranger"] = "adamw"
+    """`sam` perturbs and steps with AdamW (two passes a step); `lookahead` wraps AdamW."""
     lr: Annotated[float, Field(gt=0.0)] = 1e-3
     """Peak learning rate."""
     weight_decay: NonNegative = 1e-2
     """Not applied to norms and biases."""
-    warmup_fraction: Unit = 0.1
-    """Share of all optimizer steps over which the rate rises linearly."""
-    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    """Share of all optimizer steps over which the rate rises to its peak."""
+    schedule: Literal["cosine", "one_cycle", "polynomial", "exponential", "plateau", "constant"] = "cosine"
+    """What follows the warm-up; `plateau` multiplies the rate by `plateau_factor` when the monitored metric has not
+    improved for `plateau_patience` epochs."""
+    final_lr_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.01
+    """Share of the peak rate at which cosine, polynomial and exponential end."""
+    plateau_factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    plateau_patience: Annotated[int, Field(ge=0)] = 2
     clip_norm: NonNegative = 1.0
-    """Gradient norm limit; 0: no clipping."""
+    """Limit of the norm of the whole gradient; 0: off."""
+    clip_value: NonNegative = 0.0
+    """Limit of every gradient element; 0: off."""
+    clip_adaptive: NonNegative = 0.0
+    """Limit of a unit's gradient norm as a share of its weight norm (AGC, Brock et al. 2021); 0: off."""
 
 
 class TrainConfig(Section):
@@ -117,6 +213,14 @@ class TrainConfig(Section):
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 12
     batch_size: Annotated[int, Field(ge=1)] = 2048
     """Labelled stock-days per optimizer step (a span of days for a set of stocks)."""
+    stocks_per_batch: Annotated[int, Field(ge=0)] = 128
+    """Stocks of a span; its days follow from batch_size. 0: all stocks."""
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    """Parts a batch is passed through the model in, one after another; the gradient is their mean."""
+    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Decay per step of an exponential average of the weights, which is then what is scored; 0: off."""
+    swa_fraction: Unit = 0.0
+    """Share of the epochs, at the end, whose weights are averaged (SWA, Izmailov et al. 2018); 0: off."""
     patience: Annotated[int, Field(ge=0)] = 0
     """Epochs without a new best trailing score before early stopping; 0: never."""
     monitor: str = "rank_ic"
@@ -130,6 +234,12 @@ class TrainConfig(Section):
     threads: Annotated[int, Field(ge=0)] = 0
     """CPU threads for torch; 0: leave torch's own choice."""
     seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _one_average(self) -> Self:
+        if self.ema_decay and self.swa_fraction:
+            raise ValueError("train: choose one of ema_decay and swa_fraction; set the other to 0")
+        return self
 
 
 class TrainerConfig(Section):
