@@ -1,0 +1,40 @@
+"""Who a process is, and whether it still lives: the facts behind ending a dead worker's lease at once."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import psutil
+
+from hpo.domain import WorkerIdentity
+
+_CREATION_TOLERANCE_SECONDS = 2.0
+
+
+def host_name() -> str:
+    """This host, told apart from containers that share its name by their pid namespace."""
+    name = socket.gethostname()
+    namespace = Path("/proc/self/ns/pid")
+    return f"{name}/{namespace.stat().st_ino}" if namespace.exists() else name
+
+
+def this_process() -> WorkerIdentity:
+    """The identity of the calling process."""
+    return WorkerIdentity(host_name(), os.getpid(), psutil.Process().create_time())
+
+
+def is_dead(identity: WorkerIdentity) -> bool:
+    """True only when it is certain: same host, and no such process with that creation time."""
+    if identity.host != host_name():
+        return False
+    try:
+        process = psutil.Process(identity.pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return True
+        return abs(process.create_time() - identity.started) > _CREATION_TOLERANCE_SECONDS
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.AccessDenied:
+        return False

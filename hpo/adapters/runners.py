@@ -1,0 +1,208 @@
+"""Runs one training: in a process of its own forked from a warm parent, or in this process.
+
+A trial process is given a configuration, the search part of the panel and a folder. It has no database. It talks
+over one pipe, and ends itself when the other end closes, so that no worker's death leaves a trainer behind.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from hpo.ports import TrialEnd, TrialRequest
+from hpo.run_folder import Attempt
+from trainer.reports import Ending, EpochReport, FitResult, Verdict
+
+POLL_SECONDS = 0.1
+STOP_GRACE_SECONDS = 20.0
+"""How long a trial may take to notice STOP before it is killed; its last epoch is on disk either way."""
+PRELOAD = ["torch", "trainer.loop", "trainer.data", "hpo.adapters.runners"]
+_ORPHANED = 70
+
+
+class PipeReporter:
+    """The trial's side: hands each epoch over without waiting, except for the verdict on the epoch before.
+
+    Because epoch e+1 is never handed over before the verdict on e is in, a STOP always ends the run with the same
+    epochs, however late it arrives.
+    """
+
+    def __init__(self, connection: Connection, attempt: Attempt) -> None:
+        self._connection = connection
+        self._attempt = attempt
+        self._answered = threading.Event()
+        self._answered.set()
+        self._stopped = False
+        threading.Thread(target=self._listen, name="verdicts", daemon=True).start()
+
+    def report(self, report: EpochReport) -> Verdict:
+        self._answered.wait()
+        if self._stopped:
+            return Verdict.STOP
+        self._attempt.append_epoch(report)
+        self._answered.clear()
+        self._connection.send(report)
+        return Verdict.CONTINUE
+
+    def poll(self) -> Verdict:
+        return Verdict.STOP if self._stopped else Verdict.CONTINUE
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                verdict = self._connection.recv()
+            except (EOFError, OSError):
+                os._exit(_ORPHANED)
+            if verdict is Verdict.STOP:
+                self._stopped = True
+            self._answered.set()
+
+
+class ProcessRunner:
+    """A process per trial, started from a fork server that has imported torch but never touched CUDA."""
+
+    def __init__(self) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(PRELOAD)
+
+    def run(
+        self, request: TrialRequest, on_epoch: Callable[[EpochReport], Verdict], stop: Callable[[], bool]
+    ) -> TrialEnd:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_train, args=(request, theirs), name="trial", daemon=True)
+        process.start()
+        theirs.close()
+        try:
+            return self._converse(ours, on_epoch, stop) or _death(process)
+        finally:
+            ours.close()
+            process.join(timeout=1.0)
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+    def _converse(
+        self, pipe: Connection, on_epoch: Callable[[EpochReport], Verdict], stop: Callable[[], bool]
+    ) -> TrialEnd | None:
+        """The trial's end, or None when it ended without a word."""
+        stop_since: float | None = None
+        while stop_since is None or time.monotonic() - stop_since < STOP_GRACE_SECONDS:
+            if stop_since is None and stop():
+                stop_since = time.monotonic()
+                _answer(pipe, Verdict.STOP)
+            try:
+                if not pipe.poll(POLL_SECONDS):
+                    continue
+                message = pipe.recv()
+            except (EOFError, ConnectionError):
+                return None
+            if isinstance(message, TrialEnd):
+                return message
+            if stop_since is None:
+                _answer(pipe, on_epoch(message))
+        return TrialEnd("stopped")
+
+    def close(self) -> None:
+        """Nothing is held between trials; the fork server ends with this process."""
+
+
+class InProcessRunner:
+    """The same conversation without a process, for debugging and fast tests."""
+
+    def run(
+        self, request: TrialRequest, on_epoch: Callable[[EpochReport], Verdict], stop: Callable[[], bool]
+    ) -> TrialEnd:
+        return _fit(request, _DirectReporter(Attempt(request.folder), on_epoch, stop))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class _DirectReporter:
+    def __init__(
+        self, attempt: Attempt, on_epoch: Callable[[EpochReport], Verdict], stop: Callable[[], bool]
+    ) -> None:
+        self._attempt, self._on_epoch, self._stop = attempt, on_epoch, stop
+
+    def report(self, report: EpochReport) -> Verdict:
+        self._attempt.append_epoch(report)
+        return self._on_epoch(report)
+
+    def poll(self) -> Verdict:
+        return Verdict.STOP if self._stop() else Verdict.CONTINUE
+
+
+def _answer(pipe: Connection, verdict: Verdict) -> None:
+    try:
+        pipe.send(verdict)
+    except ConnectionError:
+        return  # the trial died; the next poll finds out how
+
+
+def _death(process: Any) -> TrialEnd:
+    process.join(timeout=10.0)
+    code = process.exitcode
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        hint = " (often the system's out-of-memory killer)" if name == "SIGKILL" else ""
+        return TrialEnd("died", reason="killed", message=f"the trial's process was ended by {name}{hint}")
+    return TrialEnd("died", reason="died", message=f"the trial's process ended with exit code {code} without a result")
+
+
+def _train(request: TrialRequest, connection: Connection) -> None:
+    """A trial process from its first line to its last."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the worker decides
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _send_output_to(request.folder / "trial.log")
+    end = _fit(request, PipeReporter(connection, Attempt(request.folder)))
+    connection.send(end)
+    os._exit(0)  # no interpreter shutdown: nothing is left to save, and torch's takes a while
+
+
+def _send_output_to(log: Path) -> None:
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    os.close(handle)
+    faulthandler.enable(file=2)
+
+
+def _fit(request: TrialRequest, reporter: Any) -> TrialEnd:
+    from trainer.config import TrainerConfig
+    from trainer.data import open_training
+    from trainer.errors import TrainingFailure
+    from trainer.loop import fit
+
+    try:
+        result = fit(
+            TrainerConfig.model_validate(request.config), open_training(request.data), reporter, request.folder
+        )
+    except TrainingFailure as failure:
+        return TrialEnd("failed", reason=failure.reason, message=str(failure))
+    except MemoryError:
+        return TrialEnd("failed", reason="out_of_memory", message="the host ran out of memory")
+    except Exception as error:  # the boundary of the trial: whatever it is, it is this trial's failure alone
+        traceback.print_exc()
+        return TrialEnd("failed", reason="error", message=f"{type(error).__name__}: {error}")
+    return _end_of(result)
+
+
+def _end_of(result: FitResult) -> TrialEnd:
+    return TrialEnd(
+        "stopped" if result.ending is Ending.STOPPED else "finished",
+        score=result.score,
+        best_epoch=result.best_epoch,
+        num_parameters=result.num_parameters,
+    )

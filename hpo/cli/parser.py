@@ -1,0 +1,90 @@
+"""The commands and their options, as `--help` shows them."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from datetime import timedelta
+
+OVERRIDES = "key=value settings, e.g. trials=40 study=night trainer.model.kind=gru (all: `hpo config`)"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="hpo",
+        description="Tiered hyperparameter search for models that rank stocks.",
+        epilog="Start with `hpo run trials=20`. Exit codes: 0 done, 1 bug, 2 your input, 3 environment, 130 interrupted.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, text: str, example: str) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=f"Example: {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    add("setup", "start the database, migrate it, check the device, say what was found", "hpo setup")
+    _run(add("run", "run a campaign, or go on with it, to its full budget", "hpo run trials=20 study=night"))
+    resume = add("resume", "continue an interrupted campaign", "hpo resume study=night trials=40")
+    _settings(resume)
+    resume.add_argument("--fork", metavar="NAME", help="start NAME afresh with the changed settings, data or code")
+    _limits(resume)
+    status = add("status", "show tiers, running trials and the best so far", "hpo status study=night --watch")
+    _settings(status)
+    status.add_argument("--watch", action="store_true", help="refresh until the campaign ends")
+    best = add("best", "print the champion's configuration", "hpo best study=night --format yaml > best.yaml")
+    _settings(best)
+    best.add_argument("--format", choices=("text", "yaml", "json", "hydra"), default="text")
+    report = add("report", "write the campaign's report as HTML and JSON", "hpo report study=night")
+    _settings(report)
+    report.add_argument("--output", metavar="FOLDER", help="where to write (default: HPO_HOME/reports/STUDY)")
+    worker = add("worker", "work on a campaign from this terminal or machine", "hpo worker study=night")
+    _settings(worker)
+    worker.add_argument("--log", metavar="FILE", help=argparse.SUPPRESS)
+    worker.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
+    _settings(add("sync", "bring MLflow up to date with the run folders", "hpo sync study=night"))
+    _settings(add("doctor", "check the ledger's invariants", "hpo doctor study=night"))
+    _settings(add("config", "print the resolved configuration of a run", "hpo config trials=40 space=atft"))
+    dashboard = add("dashboard", "open a user interface on this database, on loopback", "hpo dashboard optuna")
+    dashboard.add_argument("which", choices=("optuna", "mlflow"))
+    dashboard.add_argument("--port", type=int, help="default: 8080 for optuna, 5000 for mlflow")
+    dashboard.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, reachable from this machine only")
+    url = add("url", "print a database URL for other tools, and leave the database up for them", "hpo url optuna")
+    url.add_argument("which", choices=("optuna", "mlflow"))
+    database = add("db", "start or stop the embedded database", "hpo db stop")
+    database.add_argument("action", choices=("start", "stop", "status"))
+    return parser
+
+
+def _settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=OVERRIDES)
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    _settings(parser)
+    parser.add_argument("--space", metavar="NAME|FILE", help="a space of the catalog, or your own YAML file")
+    parser.add_argument("--data", metavar="FILE", help="your panel (Parquet or CSV); default: the built-in market")
+    parser.add_argument("--config", metavar="FILE", help="YAML with any settings, below the overrides")
+    parser.add_argument("--fork", metavar="NAME", help="start NAME afresh where the settings, data or code changed")
+    _limits(parser)
+
+
+def _limits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--timeout", type=duration, metavar="TIME", help="stop after this long, e.g. 90s, 30m, 8h")
+
+
+def duration(text: str) -> timedelta:
+    """`90s`, `30m`, `8h` or plain seconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    if not match or float(match[1]) <= 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a duration above zero; write 90s, 30m or 8h")
+    seconds_per_unit: dict[str, float] = {"": 1, "s": 1, "m": 60, "h": 3600}
+    return timedelta(seconds=float(match[1]) * seconds_per_unit[match[2]])
+
+
+Command = Callable[[argparse.Namespace], None]

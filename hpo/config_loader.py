@@ -1,0 +1,177 @@
+"""Turns what the user typed into a frozen `SearchConfig`: the only importer of hydra in this package.
+
+Order, later wins: the defaults of the configuration classes, the space's own settings, a `--config` file, overrides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
+
+from hpo.config import SearchConfig
+from hpo.errors import UsageError, nearest
+from search_spaces import Space, load_space
+
+OPEN_KEYS = ("sampler.options", "pruner.options")
+"""Mappings whose keys are Optuna's, not ours: any key may be added below them."""
+
+
+def load(overrides: Sequence[str], file: Path | None = None) -> tuple[SearchConfig, Space]:
+    """The configuration and its space.
+
+    Args:
+        overrides: Hydra overrides such as `trials=40` or `trainer.model.kind=mlp`.
+        file: YAML with any part of the configuration, applied below the overrides.
+
+    Raises:
+        UsageError: an unknown key, a value of the wrong kind, an unreadable file. SpaceError: an unusable space.
+    """
+    defaults = SearchConfig().model_dump(mode="json")
+    given = _read(file) if file else {}
+    _refuse_unknown(_flatten(given), defaults, str(file))
+    keys = _keys_of(overrides)
+    _refuse_unknown(keys, defaults, "the command line")
+    first = _compose(_merge(defaults, given), overrides)
+    space = load_space(_named_space(first))
+    settings = _nest({f"trainer.{key}": value for key, value in space.settings.items()})
+    composed = _compose(_merge(_merge(defaults, settings), given), overrides)
+    composed["space"] = _named_space(composed)
+    composed["trainer"]["data"]["source"] = _absolute(composed["trainer"]["data"]["source"])
+    composed["trainer"]["train"]["monitor"] = composed["objective"]
+    return _validated(composed), space
+
+
+def validated(values: Mapping[str, Any]) -> SearchConfig:
+    """A stored configuration, checked again."""
+    return _validated(values)
+
+
+def _validated(values: Mapping[str, Any]) -> SearchConfig:
+    try:
+        return SearchConfig.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        what = problem["msg"].removeprefix("Value error, ")
+        shown = f"{where}={problem['input']}: " if where and not isinstance(problem["input"], Mapping) else ""
+        variable = {"trials": " (HPO_TRIALS)", "study": " (HPO_STUDY)", "worker.num_workers": " (HPO_WORKERS)"}
+        raise UsageError(f"{shown}{what}{variable.get(where, '')}.".replace("..", ".")) from None
+
+
+def _compose(base: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    ConfigStore.instance().store(name="search", node=dict(base))
+    GlobalHydra.instance().clear()
+    try:
+        with initialize(config_path=None, version_base="1.3"):
+            config = compose("search", overrides=[_opened(override) for override in overrides])
+            resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UsageError(f"The overrides {list(overrides)} do not compose: {_first_line(error)}.") from None
+    assert isinstance(resolved, dict)
+    return {str(key): value for key, value in resolved.items()}
+
+
+def _opened(override: str) -> str:
+    key = override.lstrip("+").split("=", 1)[0]
+    return f"++{override.lstrip('+')}" if key.startswith(tuple(f"{name}." for name in OPEN_KEYS)) else override
+
+
+def _keys_of(overrides: Sequence[str]) -> list[str]:
+    parser = OverridesParser.create()
+    keys = []
+    for text in overrides:
+        try:
+            override = parser.parse_override(text)
+        except OverrideParseException as error:
+            raise UsageError(
+                f"'{text}' is not an override ({_first_line(error)}); write key=value, and quote values with "
+                "spaces or punctuation as key='\"value\"'."
+            ) from None
+        if override.is_delete() or override.is_sweep_override():
+            raise UsageError(f"'{text}': deleting keys and sweeps are not supported here; write key=value.")
+        keys.append(override.key_or_group)
+    return keys
+
+
+def _refuse_unknown(keys: Iterable[str], known: Mapping[str, Any], where: str) -> None:
+    flat = set(_flatten(known)) | set(_sections(known))
+    for key in keys:
+        if key in flat or key.startswith(tuple(f"{name}." for name in OPEN_KEYS)):
+            continue
+        last = {name.rsplit(".", 1)[-1]: name for name in sorted(flat)}
+        hint = nearest(key, flat) or (f" Did you mean '{last[key]}'?" if key in last else "")
+        raise UsageError(f"Unknown setting '{key}' on {where}: `hpo config` prints all there are.{hint}")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"Cannot read the configuration file {file}: {error.strerror}.") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"{file} is not valid YAML: {_first_line(error)}.") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"{file} must hold a mapping of settings, not a {type(values).__name__}.")
+    return values
+
+
+def _named_space(config: Mapping[str, Any]) -> str:
+    name = str(config["space"])
+    return _absolute(name) if Path(name).suffix in {".yaml", ".yml"} else name
+
+
+def _absolute(source: str) -> str:
+    return source if source.startswith("planted:") else str(Path(source).expanduser().absolute())
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            flat.update(_flatten(value, f"{name}."))
+        else:
+            flat[name] = value
+    return flat
+
+
+def _sections(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    names = []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            names += [f"{prefix}{key}", *_sections(value, f"{prefix}{key}.")]
+    return names
+
+
+def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for name, value in flat.items():
+        *path, last = name.split(".")
+        place = nested
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = value
+    return nested
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".")

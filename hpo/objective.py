@@ -1,0 +1,239 @@
+"""One trial from claim to done: sample, bind, train, report, translate verdicts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo.binding import bind
+from hpo.config import SearchConfig
+from hpo.domain import Campaign, Claim, Outcome, Progress, derive_seed
+from hpo.ports import Ledger, TrialEnd, TrialRequest, TrialRunner
+from hpo.run_folder import SlotFolder
+from hpo.stage import Stage, open_study, stages
+from search_spaces import Space
+from trainer.config import TrainerConfig
+from trainer.reports import EpochReport, Verdict
+
+SLOT = "slot"
+"""User attribute that ties an Optuna trial to its slot from the moment it exists."""
+
+OUTCOMES = {
+    TrialState.COMPLETE: Outcome.COMPLETE,
+    TrialState.PRUNED: Outcome.PRUNED,
+    TrialState.FAIL: Outcome.FAILED,
+}
+
+logger = logging.getLogger(__name__)
+
+
+class Objective:
+    """Turns claims into finished trials of one campaign.
+
+    Args:
+        runs: the campaign's folder of run folders. data: the search part of the panel.
+        storage: Optuna's; the studies are made here, one per tier.
+    """
+
+    def __init__(
+        self,
+        campaign: Campaign,
+        config: SearchConfig,
+        space: Space,
+        ledger: Ledger,
+        storage: optuna.storages.BaseStorage,
+        runner: TrialRunner,
+        data: Path,
+        runs: Path,
+    ) -> None:
+        self._campaign, self._config, self._space = campaign, config, space
+        self._ledger, self._storage, self._runner = ledger, storage, runner
+        self._data, self._runs = data, runs
+
+    def run(self, claim: Claim, stop: Callable[[], bool], overdue: Callable[[], bool]) -> None:
+        """Take the claim's trial as far as it goes: to its end, or to `stop`, after which the slot is released.
+
+        Raises:
+            LeaseLost: the slot is somebody else's; nothing more was written.
+        """
+        stage = self._stage(claim.tier)
+        study = self._study(stage, claim)
+        trial = self._open_trial(study, stage, claim)
+        state = trial._get_latest_trial().state
+        if state.is_finished():  # an earlier owner told Optuna and died before telling the ledger
+            self._ledger.finish(claim, OUTCOMES[state], _value(study, trial), _reason(study, trial))
+            return
+        if claim.num_crashes >= self._config.worker.max_crashes:
+            end = TrialEnd("failed", reason="poison", message=f"took its process down {claim.num_crashes} times")
+            self._finish(claim, study, trial, Outcome.FAILED, end)
+            return
+        conversation = self._train(claim, stage, trial, lambda: stop() or overdue())
+        self._conclude(claim, study, trial, conversation, timed_out=overdue() and not stop())
+
+    def decide(self, campaign: Campaign, tier: int) -> Mapping[str, Any]:
+        """The decision of a tier whose slots are all done."""
+        stage = stages(campaign, self._config, self._space)[tier]
+        return stage.decide(open_study(stage, self._storage, self._ledger).get_trials(deepcopy=False))
+
+    def _stage(self, tier: int) -> Stage:
+        campaign = self._ledger.find_campaign(self._campaign.name)
+        assert campaign is not None, "a claimed slot has a campaign"
+        return stages(campaign, self._config, self._space)[tier]
+
+    def _study(self, stage: Stage, claim: Claim) -> optuna.Study:
+        study = open_study(stage, self._storage, self._ledger)
+        study.sampler = stage.sampler(derive_seed(self._campaign.spec.seed, claim.tier, claim.position, "sampler"))
+        study.pruner = stage.pruner()
+        return study
+
+    def _open_trial(self, study: optuna.Study, stage: Stage, claim: Claim) -> optuna.Trial:
+        """The slot's own trial: found by its slot attribute, or created with it in one transaction, so that a crash
+        anywhere leaves either no trial or one that the slot's next owner finds."""
+        existing = _trial_of_slot(study, claim.slot)
+        if existing is None:
+            self._ledger.check(claim)
+            study.add_trial(stage.new_trial(claim.slot))
+            existing = _trial_of_slot(study, claim.slot)
+            assert existing is not None, "the trial that was just added"
+        self._ledger.bind_trial(claim, existing.number, f"slot-{claim.slot:04d}")
+        trial = optuna.Trial(study, existing._trial_id)
+        if existing.state is TrialState.RUNNING:
+            stage.suggest(trial)
+        return trial
+
+    def _train(self, claim: Claim, stage: Stage, trial: optuna.Trial, stop: Callable[[], bool]) -> Conversation:
+        values = stage.values(trial.params)
+        seed = derive_seed(self._campaign.spec.seed, claim.tier, claim.position, "trainer")
+        config = bind(self._config.trainer, {**values, "train.seed": seed})
+        self._describe(trial, stage, values, seed)
+        attempt = SlotFolder(self._runs, claim.slot).open_attempt(
+            claim.fence,
+            run={
+                "campaign": self._campaign.name,
+                "tier": claim.tier,
+                "tier_name": stage.plan.name,
+                "slot": claim.slot,
+                "trial_number": trial.number,
+                "study_name": trial.study.study_name,
+                "params": values,
+                "trainer_seed": seed,
+                "fence": claim.fence,
+            },
+            config=config.model_dump(mode="json"),
+        )
+        conversation = Conversation(self._ledger, claim, trial, config, self._config.worker.lease)
+        request = TrialRequest(config.model_dump(mode="json"), self._data, attempt.folder)
+        conversation.end = self._runner.run(request, conversation.on_epoch, stop)
+        return conversation
+
+    def _describe(self, trial: optuna.Trial, stage: Stage, values: Mapping[str, Any], seed: int) -> None:
+        """What a person sorts by in the dashboard; written once."""
+        if "values" in trial.user_attrs:
+            return
+        for name, value in stage.readable(trial.params).items():
+            trial.set_user_attr(name, value)
+        trial.set_user_attr("trainer_seed", seed)
+        trial.set_user_attr("values", dict(values))
+
+    def _conclude(
+        self, claim: Claim, study: optuna.Study, trial: optuna.Trial, talk: Conversation, timed_out: bool
+    ) -> None:
+        end = talk.end
+        if talk.pruned:
+            self._finish(claim, study, trial, Outcome.PRUNED, end, score=talk.trailing_score())
+        elif end.kind == "finished":
+            self._finish(claim, study, trial, Outcome.COMPLETE, end, score=end.score)
+        elif end.kind == "failed":
+            self._finish(claim, study, trial, Outcome.FAILED, end)
+        elif end.kind == "died":
+            logger.warning("slot %d: %s", claim.slot, end.message)
+            self._ledger.release(claim, crashed=True)
+        elif timed_out:
+            limit = self._config.worker.trial_timeout
+            late = TrialEnd("failed", reason="timeout", message=f"trained longer than {limit}")
+            self._finish(claim, study, trial, Outcome.FAILED, late)
+        else:
+            self._ledger.release(claim)
+
+    def _finish(
+        self,
+        claim: Claim,
+        study: optuna.Study,
+        trial: optuna.Trial,
+        outcome: Outcome,
+        end: TrialEnd,
+        score: float | None = None,
+    ) -> None:
+        """Run folder first, then Optuna, then the ledger: whoever comes after a crash in between goes on from there."""
+        self._ledger.check(claim)
+        reason = None if outcome is not Outcome.FAILED else f"{end.reason}: {end.message}"
+        if end.num_parameters is not None:
+            trial.set_user_attr("num_parameters", end.num_parameters)
+        if reason:
+            trial.set_user_attr("reason", reason)
+        attempt = SlotFolder(self._runs, claim.slot).current()
+        if attempt is not None:
+            attempt.finish(outcome, score, end.best_epoch, end.num_parameters, reason)
+        state = next(state for state, its_outcome in OUTCOMES.items() if its_outcome is outcome)
+        study.tell(trial, score, state=state, skip_if_finished=True)
+        self._ledger.finish(claim, outcome, score, reason)
+        logger.info("slot %d done: %s, score %s", claim.slot, outcome, score)
+
+
+class Conversation:
+    """What the search hears of one run, and answers."""
+
+    def __init__(
+        self, ledger: Ledger, claim: Claim, trial: optuna.Trial, config: TrainerConfig, lease: timedelta
+    ) -> None:
+        self._ledger, self._claim, self._trial, self._lease = ledger, claim, trial, lease
+        self._num_epochs, self._score_epochs = config.train.epochs, config.train.score_epochs
+        self._scores = dict(trial._get_latest_trial().intermediate_values)
+        self.pruned = False
+        self.end = TrialEnd("stopped")
+
+    def on_epoch(self, report: EpochReport) -> Verdict:
+        """Record the epoch if it is new, and ask the pruner about the newest one.
+
+        Epochs that were judged before a resume are passed; the last of them is judged again, because its verdict may
+        have been lost with the process that asked for it.
+        """
+        newest = max(self._scores, default=0)
+        if report.epoch < newest:
+            return Verdict.CONTINUE
+        self._ledger.renew(
+            self._claim,
+            self._lease,
+            Progress(report.epoch, report.score, report.metrics.get("train/samples_per_second")),
+        )
+        if report.epoch > newest:
+            self._trial.report(report.score, report.epoch)
+            self._scores[report.epoch] = report.score
+        if report.epoch < self._num_epochs and self._trial.should_prune():
+            self.pruned = True
+            return Verdict.STOP
+        return Verdict.CONTINUE
+
+    def trailing_score(self) -> float:
+        """Mean of the last `score_epochs` scores: the same measure a finished run is judged by."""
+        last = [self._scores[epoch] for epoch in sorted(self._scores)[-self._score_epochs :]]
+        return sum(last) / len(last)
+
+
+def _trial_of_slot(study: optuna.Study, slot: int) -> FrozenTrial | None:
+    return next((t for t in study.get_trials(deepcopy=False) if t.user_attrs.get(SLOT) == slot), None)
+
+
+def _value(study: optuna.Study, trial: optuna.Trial) -> float | None:
+    return study._storage.get_trial(trial._trial_id).value
+
+
+def _reason(study: optuna.Study, trial: optuna.Trial) -> str | None:
+    reason = study._storage.get_trial(trial._trial_id).user_attrs.get("reason")
+    return None if reason is None else str(reason)
