@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from hpo.errors import UsageError, nearest
 from search_spaces import ChoiceDimension, Dimension, FloatDimension, IntegerDimension, Space, SpaceError, Value
-from trainer.config import TrainerConfig
+from trainer.config import MODEL_KNOBS, TrainerConfig
 
 INDEX_SUFFIX = "[index]"
 """Ends the name of a parameter that holds a position among ordered choices."""
@@ -113,7 +113,14 @@ def check_turns(space: Space, base: TrainerConfig) -> None:
         start = bind(base, space.defaults())
     except UsageError as error:
         raise UsageError(f"space '{space.name}', its defaults: {error}") from None
+    knobs = MODEL_KNOBS[start.model.kind]
     for dimension in space.dimensions:
+        section, _, field = dimension.name.partition(".")
+        if section == "model" and field != "kind" and field not in knobs:
+            raise UsageError(
+                f"space '{space.name}': the dimension {dimension.name} turns nothing in the model "
+                f"'{start.model.kind}', which reads {', '.join(sorted(knobs))}; remove it or choose another model."
+            )
         probes = _probes(dimension)
         seen = []
         for value in probes:
