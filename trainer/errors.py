@@ -2,6 +2,7 @@
 
 TrainerError
 ├── InputError          the user's file, value or setting is wrong: show the sentence, exit 2
+├── CheckpointError     a checkpoint file is damaged or not a checkpoint: use an older one
 └── TrainingFailure     the run itself cannot go on: the trial is FAILED, with `reason`
     ├── NonFiniteError
     ├── DeviceMemoryError
@@ -19,6 +20,10 @@ class TrainerError(Exception):
 
 class InputError(TrainerError):
     """Bad input: the message says what, where, which rule, and the remedy."""
+
+
+class CheckpointError(TrainerError):
+    """A checkpoint is truncated, altered or of another format; the message names the file."""
 
 
 class TrainingFailure(TrainerError):

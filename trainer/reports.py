@@ -32,10 +32,11 @@ class EpochReport:
 
     epoch: counted from 1.
     score: the monitored metric of this epoch (`train.monitor`), to be maximised; always finite.
-    metrics: every scalar of the epoch by name, e.g. `valid/rank_ic_5d`, `train/loss`.
+    metrics: every scalar of the epoch by name, e.g. `valid/rank_ic_5d`, `train/loss`, `system/samples_per_second`.
     daily: per-day validation series by metric name (`rank_ic_5d`, `neutral_rank_ic_5d`, `lag1_rank_ic_5d`,
         ...), float32 [V], V = validation days, NaN on days with too few valid stocks.
-    seconds: wall-clock time of the epoch. The only field that differs between two runs of one seed.
+    seconds: wall-clock time of the epoch. It and the metrics under `system/` are all that differs between two runs
+        of one seed.
     """
 
     epoch: int

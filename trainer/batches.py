@@ -1,0 +1,116 @@
+"""Which days and stocks one forward pass sees: spans of days for a group of stocks, every sample once an epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.config import TrainConfig
+
+# A first or last span of an epoch may be longer than the nominal one by this share (the cuts are shifted at random).
+CUT_JITTER = 0.4
+
+
+@dataclass(frozen=True)
+class Span:
+    """One forward pass: scored days `days` of the stocks `stocks`, after the context days `context_start..days.start`.
+
+    stocks: int64 [G], ascending positions on the panel's stock axis.
+    """
+
+    context_start: int
+    days: range
+    stocks: NDArray[np.int64]
+
+    @property
+    def context(self) -> int:
+        """Number of leading days whose scores are ignored."""
+        return self.days.start - self.context_start
+
+
+@dataclass(frozen=True)
+class SpanPlan:
+    """The fixed part of every epoch's batches: sizes and counts.
+
+    days: the scored days of training. stocks: int64 [G_all], positions of stocks with at least one sample.
+    groups: stock groups per epoch. cuts: spans per group. parts: spans per optimizer step.
+    """
+
+    days: range
+    stocks: NDArray[np.int64]
+    groups: int
+    cuts: int
+    parts: int
+    window: int
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps per epoch."""
+        return math.ceil(self.groups * self.cuts / self.parts)
+
+    @property
+    def largest(self) -> tuple[int, int]:
+        """(days with context, stocks) of the largest span an epoch can contain."""
+        nominal = len(self.days) / self.cuts
+        days = len(self.days) if self.cuts == 1 else min(len(self.days), math.ceil(nominal * (1 + CUT_JITTER)))
+        return days + self.window - 1, math.ceil(len(self.stocks) / self.groups)
+
+    def epoch(self, rng: np.random.Generator) -> Iterator[tuple[Span, ...]]:
+        """The spans of every optimizer step of one epoch, in random order; every (day, stock) once.
+
+        Stocks are regrouped and the cuts between spans shifted by `rng`; the number of steps never changes.
+        """
+        spans = [
+            self._span(start, stop, np.sort(group))
+            for group in np.array_split(rng.permutation(self.stocks), self.groups)
+            for start, stop in self._cut_days(rng)
+        ]
+        order = rng.permutation(len(spans))
+        for first in range(0, len(spans), self.parts):
+            yield tuple(spans[i] for i in order[first : first + self.parts])
+
+    def _cut_days(self, rng: np.random.Generator) -> list[tuple[int, int]]:
+        shift = rng.uniform(-CUT_JITTER, CUT_JITTER)
+        inner = (np.arange(1, self.cuts) + shift) * len(self.days) / self.cuts
+        edges = [0, *np.floor(inner + 0.5).astype(int).tolist(), len(self.days)]
+        return [(self.days.start + a, self.days.start + b) for a, b in pairwise(edges)]
+
+    def _span(self, start: int, stop: int, stocks: NDArray[np.int64]) -> Span:
+        return Span(context_start(start, self.window), range(start, stop), stocks)
+
+
+def context_start(first_day: int, window: int) -> int:
+    """Where the input of a score on `first_day` begins: window - 1 days earlier, or at the panel's start."""
+    return max(0, first_day - (window - 1))
+
+
+def plan(labelled: NDArray[np.bool_], days: range, window: int, config: TrainConfig) -> SpanPlan:
+    """Choose span sizes so that one optimizer step holds about `config.batch_size` samples.
+
+    labelled: [len(days), S], whether a stock-day of `days` carries a label and is usable.
+    A panel smaller than one batch gives one step per epoch.
+    """
+    stocks = np.flatnonzero(labelled.any(axis=0)).astype(np.int64)
+    samples = int(labelled.sum())
+    per_span = max(1.0, config.batch_size / config.accumulate)
+    wanted = config.stocks_per_batch or len(stocks)
+    group = max(1, min(wanted, len(stocks), math.floor(per_span)))
+    groups = max(1, round(len(stocks) / group))
+    cuts = min(max(1, round(samples / (groups * per_span))), len(days))
+    return SpanPlan(days, stocks, groups, cuts, config.accumulate, window)
+
+
+def day_chunks(days: range, window: int, num_stocks: int, budget: int) -> Iterator[Span]:
+    """All stocks, in consecutive chunks of days of about `budget` stock-days of input: how scores are computed.
+
+    A chunk holds at least `window` scored days, so that context is never more than half of the work.
+    """
+    stocks = np.arange(num_stocks, dtype=np.int64)
+    size = max(window, budget // max(1, num_stocks) - (window - 1))
+    for start in range(days.start, days.stop, size):
+        yield Span(context_start(start, window), range(start, min(start + size, days.stop)), stocks)

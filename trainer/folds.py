@@ -1,0 +1,160 @@
+"""One fold's training: its model, optimizer and data position, advanced an epoch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainer.batches import plan
+from trainer.config import DataConfig, TrainerConfig
+from trainer.data.panel import Fold, Panel
+from trainer.errors import InputError
+from trainer.evaluate import daily_metrics, score_days
+from trainer.feed import Batch, Feed
+from trainer.losses import build_loss
+from trainer.models import build_model
+from trainer.optim import StepGuard, WeightAverage, build_optimizer, clip_gradients, needs_second_pass
+from trainer.precision import Precision
+from trainer.schedules import Schedule
+
+
+@dataclass
+class Sums:
+    """Sums over the steps of an epoch, on the device, read once at its end."""
+
+    steps: int = 0
+    values: dict[str, Tensor] | None = None
+
+    def add(self, values: Mapping[str, Tensor]) -> None:
+        """Add one step's scalars."""
+        self.steps += 1
+        if self.values is None:
+            self.values = {}
+        for name, value in values.items():
+            self.values[name] = self.values[name] + value if name in self.values else value.clone()
+
+    def means(self) -> dict[str, float]:
+        """Every scalar's mean over the steps."""
+        return {name: float(value) / self.steps for name, value in (self.values or {}).items()}
+
+
+class FoldRun:
+    """A model trained on the days of one fold; `config.train.seed` and `index` seed all that is random in it.
+
+    Raises InputError where the fold has no labelled stock-day.
+    """
+
+    def __init__(self, config: TrainerConfig, panel: Panel, fold: Fold, index: int, precision: Precision) -> None:
+        self._config, self._panel, self._fold, self._index = config, panel, fold, index
+        self._precision = precision
+        variant = target_variant(config.data)
+        labelled = _labelled(panel, variant, fold.train)
+        if not labelled.any():
+            raise InputError(
+                f"fold {index + 1} has no labelled stock-day between {panel.dates[fold.train.start]} and "
+                f"{panel.dates[fold.train.stop - 1]}; widen data.split or lower data.min_price."
+            )
+        self.plan = plan(labelled, fold.train, config.model.window, config.train)
+        self._feed = Feed(panel, variant, precision.device)
+        torch.manual_seed(int(np.random.SeedSequence([config.train.seed, index]).generate_state(1)[0]))
+        self.model = build_model(config.model, len(panel.feature_names), len(panel.horizons)).to(precision.device)
+        self._loss = build_loss(config.loss, panel.horizons)
+        self.optimizer = build_optimizer(self.model, config.optim)
+        self.schedule = Schedule(config.optim, self.plan.steps * config.train.epochs)
+        self.average = WeightAverage(self.model, config.train)
+        self._guard = StepGuard(list(self.model.parameters()), precision.device)
+
+    def train_epoch(self, epoch: int, stop: Callable[[], bool]) -> dict[str, float] | None:
+        """All optimizer steps of `epoch` (counted from 1): mean loss, its parts, gradient norm, last rate, samples.
+
+        Returns None, between two steps, when `stop()`. Raises NonFiniteError before a step that would spoil the
+        weights.
+        """
+        self.model.train()
+        sums = Sums()
+        rate = 0.0
+        step = (epoch - 1) * self.plan.steps
+        rng = np.random.default_rng([self._config.train.seed, self._index, epoch])
+        for batches in self._feed.steps(self.plan.epoch(rng)):
+            if stop():
+                return None
+            rate = self.schedule.apply(self.optimizer, step)
+            sums.add(self._step(batches, (epoch - 1) / self._config.train.epochs))
+            step += 1
+        self._guard.settle()
+        self.average.epoch_ended(epoch)
+        means = sums.means()
+        return {**means, "lr": rate, "samples": means["samples"] * sums.steps}
+
+    def validate(self) -> tuple[dict[str, float], dict[str, NDArray[np.float32]]]:
+        """Validation loss, and the daily series of the scored module on the fold's validation days."""
+        days, window = self._fold.valid, self._config.model.window
+        scores = score_days(self.average.scored, self._feed, days, window, self._precision)
+        target, labelled = self._feed.labels(days)
+        loss, parts = self._loss(scores.nan_to_num(), target, labelled, progress=1.0)
+        scalars = {"loss": float(loss), **{f"loss_{name}": float(value) for name, value in parts.items()}}
+        return scalars, daily_metrics(scores, self._panel, days)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs, beside the epoch."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "average": self.average.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.average.load_state_dict(state["average"])
+
+    def _step(self, batches: tuple[Batch, ...], progress: float) -> dict[str, Tensor]:
+        scalars = self._gradient(batches, progress)
+
+        def update() -> None:
+            if needs_second_pass(self.optimizer):
+                self.optimizer.step(lambda: self._gradient(batches, progress)["loss"])  # type: ignore[arg-type]
+            else:
+                self.optimizer.step()
+
+        self._guard.step(torch.isfinite(scalars["loss"]) & torch.isfinite(scalars["grad_norm"]), update)
+        self.average.step_ended()
+        return scalars
+
+    def _gradient(self, batches: tuple[Batch, ...], progress: float) -> dict[str, Tensor]:
+        """Leave the clipped mean gradient of the batches in the parameters; mean loss and parts, norm, samples."""
+        self.optimizer.zero_grad(set_to_none=True)
+        sums = Sums()
+        samples = torch.zeros((), device=self._precision.device)
+        for batch in batches:
+            with self._precision.autocast():
+                scores = self.model(batch.features, batch.mask)
+            loss, parts = self._loss(scores[batch.span.context :], batch.target, batch.labelled, progress)
+            (loss / len(batches)).backward()
+            sums.add({"loss": loss.detach(), **{f"loss_{name}": value for name, value in parts.items()}})
+            samples += batch.labelled.any(-1).sum()
+        norm = clip_gradients(self.model.parameters(), self._config.optim)
+        means = {name: value / len(batches) for name, value in (sums.values or {}).items()}
+        return {**means, "grad_norm": norm, "samples": samples}
+
+
+def target_variant(config: DataConfig) -> str:
+    """The panel's key of the target that the loss is computed on."""
+    if config.target_lag == 0:
+        return config.target
+    return "lag1" if config.target == "raw" else "neutral_lag1"
+
+
+def _labelled(panel: Panel, variant: str, days: range) -> NDArray[np.bool_]:
+    rows = slice(days.start, days.stop)
+    labelled: NDArray[np.bool_] = np.isfinite(panel.targets[variant][rows]).any(-1) & panel.mask[rows]
+    return labelled
