@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 
 import torch
-from torch.nn import functional as F
+from torch.nn import functional
 
 from trainer.config import LOSS_TERMS, LossConfig, LossPhase
 from trainer.errors import InputError
@@ -34,8 +34,8 @@ def mse(scores: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torc
 def huber(scores: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """Huber loss (threshold one standard deviation), as a share of what the score 0 costs on the same days."""
     standard = standardise(target, valid)
-    error = F.huber_loss(scores, standard, reduction="none")
-    baseline = F.huber_loss(torch.zeros_like(standard), standard, reduction="none")
+    error = functional.huber_loss(scores, standard, reduction="none")
+    baseline = functional.huber_loss(torch.zeros_like(standard), standard, reduction="none")
     return _mean_over_days(error, valid) / (_mean_over_days(baseline, valid) + EPSILON)
 
 
