@@ -17,12 +17,10 @@ from hpo.domain import Campaign, Claim, Outcome, Progress, derive_seed
 from hpo.ports import Ledger, TrialEnd, TrialRequest, TrialRunner
 from hpo.run_folder import SlotFolder
 from hpo.stage import Stage, open_study, stages
+from hpo.tiers import NUM_PARAMETERS, SLOT, VALUES
 from search_spaces import Space
 from trainer.config import TrainerConfig
 from trainer.reports import EpochReport, Verdict
-
-SLOT = "slot"
-"""User attribute that ties an Optuna trial to its slot from the moment it exists."""
 
 OUTCOMES = {
     TrialState.COMPLETE: Outcome.COMPLETE,
@@ -134,12 +132,12 @@ class Objective:
 
     def _describe(self, trial: optuna.Trial, stage: Stage, values: Mapping[str, Any], seed: int) -> None:
         """What a person sorts by in the dashboard; written once."""
-        if "values" in trial.user_attrs:
+        if VALUES in trial.user_attrs:
             return
         for name, value in stage.readable(trial.params).items():
             trial.set_user_attr(name, value)
         trial.set_user_attr("trainer_seed", seed)
-        trial.set_user_attr("values", dict(values))
+        trial.set_user_attr(VALUES, dict(values))
 
     def _conclude(
         self, claim: Claim, study: optuna.Study, trial: optuna.Trial, talk: Conversation, timed_out: bool
@@ -174,7 +172,7 @@ class Objective:
         self._ledger.check(claim)
         reason = None if outcome is not Outcome.FAILED else f"{end.reason}: {end.message}"
         if end.num_parameters is not None:
-            trial.set_user_attr("num_parameters", end.num_parameters)
+            trial.set_user_attr(NUM_PARAMETERS, end.num_parameters)
         if reason:
             trial.set_user_attr("reason", reason)
         attempt = SlotFolder(self._runs, claim.slot).current()

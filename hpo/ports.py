@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -88,8 +89,13 @@ class Ledger(Protocol):
         """DONE for ever. score: what Optuna was told; None only for FAILED. reason: for FAILED, a stable word and text."""
         ...
 
-    def release(self, claim: Claim) -> None:
-        """Give an unfinished slot back (drain): it is OPEN at once, keeps its trial, and this is no crash."""
+    def release(self, claim: Claim, *, crashed: bool = False) -> None:
+        """Give an unfinished slot back: it is OPEN at once and keeps its trial. crashed: the trial's process died,
+        which counts like a lease that ran out."""
+        ...
+
+    def exclusive(self, name: str) -> AbstractContextManager[None]:
+        """Hold a named lock that one process has at a time; it is free again when its holder ends or dies."""
         ...
 
     def expire_dead(self, campaign_id: int, is_dead: Callable[[WorkerIdentity], bool]) -> Sequence[int]:

@@ -1,0 +1,147 @@
+"""One tier of one campaign as it is worked on: what it tunes, what it holds, and its Optuna study."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from hpo.binding import INDEX_SUFFIX, distributions, to_params, to_values
+from hpo.config import SearchConfig
+from hpo.domain import REFINEMENT, Campaign, TierPlan, derive_seed
+from hpo.ports import Ledger
+from hpo.pruners import build_pruner
+from hpo.samplers import build_sampler
+from hpo.tiers import COPIED_FROM, SLOT, decide, dimensions_of, incumbent_copy, note, refinement_seeds
+from search_spaces import Dimension, Space, Value
+
+READY = "ready"
+"""Study attribute set once the study has its note and its copied trials."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A tier whose predecessors are decided.
+
+    held: dotted values of all dimensions as handed over. within: the distributions in force, by parameter name.
+    """
+
+    campaign: str
+    plan: TierPlan
+    earlier: tuple[TierPlan, ...]
+    handed_over: Mapping[str, Any] | None
+    held: Mapping[str, Value]
+    dimensions: tuple[Dimension, ...]
+    within: Mapping[str, BaseDistribution]
+    config: SearchConfig
+    space: Space
+
+    @property
+    def study_name(self) -> str:
+        return self.plan.study_name(self.campaign)
+
+    def sampler(self, seed: int) -> optuna.samplers.BaseSampler:
+        """A fresh sampler for one slot."""
+        study_seed = derive_seed(self.config.seed, self.plan.number, "study")
+        return build_sampler(self.config.sampler, seed=seed, study_seed=study_seed, distributions=self.within)
+
+    def pruner(self) -> optuna.pruners.BasePruner:
+        return build_pruner(self.config.pruner, self.config.trainer.train.epochs)
+
+    def new_trial(self, slot: int) -> FrozenTrial:
+        """A RUNNING trial that belongs to a slot. The campaign's very first one has the default configuration."""
+        is_default = slot == 1
+        return create_trial(
+            state=TrialState.RUNNING,
+            params=to_params(self.dimensions, self.held) if is_default else {},
+            distributions=dict(self.within) if is_default else {},
+            user_attrs={SLOT: slot},
+        )
+
+    def suggest(self, trial: optuna.Trial) -> None:
+        """Give the trial every parameter it does not have yet."""
+        for name, distribution in self.within.items():
+            trial._suggest(name, distribution)
+
+    def values(self, params: Mapping[str, Any]) -> dict[str, Value]:
+        """All dotted settings of a trial: the tier's own over what it holds."""
+        return {**self.held, **to_values(self.dimensions, params)}
+
+    def readable(self, params: Mapping[str, Any]) -> dict[str, Value]:
+        """True values of the parameters that hold positions, for people."""
+        values = to_values(self.dimensions, params)
+        return {name: value for name, value in values.items() if f"{name}{INDEX_SUFFIX}" in params}
+
+    def decide(self, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
+        """The tier's decision (see `hpo.tiers.decide`)."""
+        return decide(self.plan, self.study_name, trials, self.held, self.config.trainer.train.score_epochs)
+
+
+def stages(campaign: Campaign, config: SearchConfig, space: Space) -> dict[int, Stage]:
+    """Tier number -> stage, for every tier whose predecessors are decided."""
+    found: dict[int, Stage] = {}
+    held: Mapping[str, Value] = space.defaults()
+    handed_over: Mapping[str, Any] | None = None
+    earlier: tuple[TierPlan, ...] = ()
+    for plan in campaign.spec.tiers:
+        dimensions = dimensions_of(space, plan.name)
+        is_refinement = plan.name == REFINEMENT
+        within = distributions(dimensions, held if is_refinement else None, config.tiers.refinement_width)
+        found[plan.number] = Stage(
+            campaign.name, plan, earlier, handed_over, held, dimensions, within, config, space
+        )
+        if plan.number not in campaign.decisions:
+            break
+        handed_over = campaign.decisions[plan.number]
+        held, earlier = handed_over["values"], (*earlier, plan)
+    return found
+
+
+def open_study(stage: Stage, storage: optuna.storages.BaseStorage, ledger: Ledger) -> optuna.Study:
+    """The stage's study; made ready by whoever comes first, however often that one dies on the way."""
+    with ledger.exclusive(f"study {stage.study_name}"):
+        study = optuna.create_study(
+            study_name=stage.study_name, storage=storage, direction="maximize", load_if_exists=True
+        )
+        if study.user_attrs.get(READY):
+            return study
+        _describe(study, stage)
+        present = {trial.user_attrs.get(COPIED_FROM) for trial in study.get_trials(deepcopy=False)}
+        for copy in _copies(stage, storage):
+            if copy.user_attrs[COPIED_FROM] not in present:
+                study.add_trial(copy)
+        study.set_user_attr(READY, True)
+    return study
+
+
+def _describe(study: optuna.Study, stage: Stage) -> None:
+    from optuna_dashboard import save_note
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # names on the axes are worth a changing interface
+        study.set_metric_names([stage.config.objective])
+    save_note(study, note(stage.plan, stage.dimensions, stage.within, stage.held, stage.config.objective))
+    study.set_user_attr("campaign", stage.campaign)
+    study.set_user_attr("tier", stage.plan.name)
+
+
+def _copies(stage: Stage, storage: optuna.storages.BaseStorage) -> Sequence[FrozenTrial]:
+    """What the study knows before its first own trial: the incumbent, or in the refinement all that lies near it."""
+    earlier = [
+        (name, trial)
+        for name in (plan.study_name(stage.campaign) for plan in stage.earlier)
+        for trial in optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
+    ]
+    if stage.plan.name == REFINEMENT:
+        return refinement_seeds(earlier, stage.space, stage.within)
+    if stage.handed_over is None or stage.handed_over["source"] is None:
+        return ()
+    source = stage.handed_over["source"]
+    name, trial = next((name, trial) for name, trial in earlier if f"{name}#{trial.number}" == source)
+    return (incumbent_copy(trial, name, stage.dimensions, stage.within),)
