@@ -100,7 +100,12 @@ def simultaneous_interval(
 
 
 def _interval(
-    estimate: float, error: float, length: float, num_days: int, level: float, widening: float = 1.0
+    estimate: np.floating | float,
+    error: NDArray[np.float64] | float,
+    length: float,
+    num_days: int,
+    level: float,
+    widening: float = 1.0,
 ) -> Interval:
     reach = widening * critical_value(level, length, num_days) * float(error)
     mean = float(estimate)

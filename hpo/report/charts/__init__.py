@@ -1,0 +1,1 @@
+"""Charts as SVG text: no scripts, colours by CSS variables, few elements however many points."""

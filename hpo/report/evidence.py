@@ -1,0 +1,178 @@
+"""What a report is made from: plain values, whether they were read from a campaign's files or made up in a test."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo.domain import Outcome
+
+DailySeries = Mapping[str, NDArray[np.float32]]
+"""Metric name (`rank_ic_5d`, `neutral_rank_ic`, ...) -> one value per day [D], NaN where a day has none."""
+
+
+@dataclass(frozen=True)
+class EpochEvidence:
+    """One epoch of one trial. score: the monitored validation metric; seconds: wall clock of the epoch."""
+
+    epoch: int
+    score: float
+    seconds: float
+    finished_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class TrialEvidence:
+    """One slot of the budget and the training run in it.
+
+    outcome: None while open or running. params: what the sampler chose in this tier. settings: the value of every
+    dimension of the whole space in this run, held ones included, by dotted name. daily: validation series, the mean
+    over the epochs that make up the score, all trials on the same days. planned_epochs: what a full run would have
+    had. folder: where it was read from, relative to the folder of all runs; named as the source of its figures.
+    """
+
+    slot: int
+    tier: int
+    outcome: Outcome | None
+    trial_number: int | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    score: float | None = None
+    epochs: Sequence[EpochEvidence] = ()
+    planned_epochs: int = 0
+    daily: DailySeries = field(default_factory=dict)
+    best_epoch: int | None = None
+    num_parameters: int | None = None
+    reason: str | None = None
+    num_crashes: int = 0
+    worker: str | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    trainer_seed: int | None = None
+    folder: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """Training time over all epochs."""
+        return sum(epoch.seconds for epoch in self.epochs)
+
+    @property
+    def seconds_saved(self) -> float:
+        """What a pruned trial would have gone on to cost at its own pace; 0 for others."""
+        if self.outcome is not Outcome.PRUNED or not self.epochs:
+            return 0.0
+        return self.seconds / len(self.epochs) * max(self.planned_epochs - len(self.epochs), 0)
+
+
+@dataclass(frozen=True)
+class TierEvidence:
+    """One tier: its plan, its Optuna study and what it decided (None while unfinished)."""
+
+    number: int
+    name: str
+    num_slots: int
+    study_name: str
+    dimensions: Sequence[str] = ()
+    decision: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class PanelScores:
+    """One configuration's scores on holdout days beside what happened.
+
+    dates: [D]. scores: [D, S, H], NaN where the stock-day is not usable. targets: `raw`, `neutral`, `lag1`,
+    `neutral_lag1` -> [D, S, H], NaN without a label. returns: [D, S] close-to-close return into the day. sectors: [S],
+    position in sector_names or -1.
+    """
+
+    dates: NDArray[np.datetime64]
+    horizons: tuple[int, ...]
+    scores: NDArray[np.float32]
+    targets: Mapping[str, NDArray[np.float32]]
+    returns: NDArray[np.float32]
+    sectors: NDArray[np.int16]
+    sector_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class HoldoutEvidence:
+    """What was measured on the holdout, after everything had been chosen.
+
+    daily: slot -> that trial's best checkpoint's daily series on dates [D]; the champion, the default, the leaders.
+    ceiling: the planted market's own conditional expectation scored like a model; None on real data.
+    """
+
+    dates: NDArray[np.datetime64]
+    daily: Mapping[int, DailySeries]
+    champion_scores: PanelScores | None = None
+    ceiling: DailySeries | None = None
+    source: str = "holdout"
+
+
+@dataclass(frozen=True)
+class CampaignEvidence:
+    """Everything a report needs to know of one campaign.
+
+    objective: the metric trials are judged by. horizons: label horizons in trading days. champion_slot: None until the
+    campaign has ended. default_slot: the trial that ran the default configuration. num_holdout_openings: how often the
+    ledger counted the holdout being looked at. environment: versions and device, for reproduction. is_planted: the
+    panel was generated, so that the best possible score is known.
+    """
+
+    name: str
+    objective: str
+    horizons: tuple[int, ...]
+    seed: int
+    tiers: Sequence[TierEvidence]
+    trials: Sequence[TrialEvidence]
+    champion_slot: int | None = None
+    default_slot: int | None = None
+    holdout: HoldoutEvidence | None = None
+    num_holdout_openings: int = 0
+    data_source: str = ""
+    data_summary: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
+    links: Mapping[str, str] = field(default_factory=dict)
+    created_at: datetime | None = None
+
+    @property
+    def is_planted(self) -> bool:
+        return self.data_source.startswith("planted:")
+
+    @property
+    def champion(self) -> TrialEvidence | None:
+        return self.trial(self.champion_slot)
+
+    @property
+    def default(self) -> TrialEvidence | None:
+        return self.trial(self.default_slot)
+
+    def trial(self, slot: int | None) -> TrialEvidence | None:
+        """The trial in a slot, None where there is none."""
+        return next((trial for trial in self.trials if trial.slot == slot), None)
+
+    def completed(self) -> list[TrialEvidence]:
+        """Trials that ran to their end and have a score, best first; equal scores in order of slots."""
+        done = [trial for trial in self.trials if trial.outcome is Outcome.COMPLETE and trial.score is not None]
+        return sorted(done, key=lambda trial: (-(trial.score or 0.0), trial.slot))
+
+    def horizon_of(self, metric: str) -> int:
+        """The longest label, in days, that a metric of this name averages over: how far its days depend."""
+        named = re.search(r"_(\d+)d$", metric)
+        return int(named.group(1)) if named else max(self.horizons)
+
+    def outcomes(self) -> dict[str, int]:
+        """How many slots ended how; those not done count as `unfinished`."""
+        counts = {"complete": 0, "pruned": 0, "failed": 0, "unfinished": 0}
+        for trial in self.trials:
+            counts[trial.outcome.value if trial.outcome else "unfinished"] += 1
+        return counts

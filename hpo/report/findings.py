@@ -1,0 +1,164 @@
+"""The numbers behind a report: statistics applied to a campaign's evidence, once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo.domain import Outcome
+from hpo.report.evidence import CampaignEvidence, TrialEvidence
+from hpo.report.statistics.deflation import DeflatedScore, deflated_score
+from hpo.report.statistics.intervals import Interval, mean_interval, paired_interval, simultaneous_interval
+from hpo.report.statistics.overfitting import Overfitting, backtest_overfitting
+from hpo.report.statistics.shrinkage import Shrinkage, shrinkage
+from hpo.report.verdict import Finding, Verdict, judge
+
+NUM_LEADERS = 10
+"""Leaders whose holdout scores are compared with their validation scores."""
+
+
+@dataclass(frozen=True)
+class Leader:
+    """One of the best trials by validation score, with its holdout mean."""
+
+    slot: int
+    validation: float
+    holdout: float
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the evidence says about the champion and about luck. Intervals are of mean daily `metric`.
+
+    validation: on the days that chose the champion, as if it had been the only one: too good by construction.
+    validation_adjusted: the same with the choice allowed for. gain_*: champion minus default on the same days.
+    ceiling, share_of_ceiling: mean holdout score of the planted market's own expectation, and the champion's share.
+    """
+
+    metric: str
+    horizon: int
+    verdict: Verdict
+    num_tried: int
+    champion: TrialEvidence | None = None
+    default: TrialEvidence | None = None
+    validation: Interval | None = None
+    validation_adjusted: Interval | None = None
+    holdout: Interval | None = None
+    default_holdout: Interval | None = None
+    gain_validation: Interval | None = None
+    gain_holdout: Interval | None = None
+    deflated: DeflatedScore | None = None
+    overfitting: Overfitting | None = None
+    leaders: tuple[Leader, ...] = ()
+    shrinkage: Shrinkage | None = None
+    ceiling: float | None = None
+    share_of_ceiling: float | None = None
+
+
+def analyse(evidence: CampaignEvidence) -> Findings:
+    """All findings of a campaign; parts without evidence are None, and an unfinished campaign's verdict says so."""
+    metric, horizon = evidence.objective, evidence.horizon_of(evidence.objective)
+    champion, default = evidence.champion, evidence.default
+    tried = _with_series(evidence, champion, metric)
+    if champion is None or metric not in champion.daily:
+        sentence = f"no verdict yet: the search has no champion with a daily {metric}"
+        return Findings(metric, horizon, Verdict(Finding.UNFINISHED, sentence, "none"), len(tried))
+    series = _matrix(tried, metric)
+    chosen = [trial.slot for trial in tried].index(champion.slot)
+    deflated = deflated_score(series, chosen, horizon)
+    holdout, default_holdout, gain_holdout = _holdout_intervals(evidence, metric, horizon)
+    gain_validation = _validation_gain(tried, series, champion, default, horizon)
+    leaders = _leaders(evidence, metric)
+    ceiling = _ceiling(evidence, metric)
+    finished = [trial for trial in tried if trial.outcome is Outcome.COMPLETE]
+    return Findings(
+        metric=metric,
+        horizon=horizon,
+        verdict=judge(
+            metric=metric,
+            holdout=holdout,
+            deflated=deflated,
+            gain=gain_holdout if holdout else gain_validation,
+            champion_is_default=default is not None and champion.slot == default.slot,
+            num_tried=len(tried),
+        ),
+        num_tried=len(tried),
+        champion=champion,
+        default=default,
+        validation=mean_interval(champion.daily[metric], horizon),
+        validation_adjusted=simultaneous_interval(series, chosen, horizon),
+        holdout=holdout,
+        default_holdout=default_holdout,
+        gain_validation=gain_validation,
+        gain_holdout=gain_holdout,
+        deflated=deflated,
+        overfitting=backtest_overfitting(_matrix(finished, metric), horizon) if finished else None,
+        leaders=leaders,
+        shrinkage=shrinkage([leader.validation for leader in leaders], [leader.holdout for leader in leaders]),
+        ceiling=ceiling,
+        share_of_ceiling=holdout.estimate / ceiling if holdout and ceiling else None,
+    )
+
+
+def _with_series(evidence: CampaignEvidence, champion: TrialEvidence | None, metric: str) -> list[TrialEvidence]:
+    """Trials that can be compared with the champion day by day, pruned ones included: they were tried too."""
+    if champion is None or metric not in champion.daily:
+        return [trial for trial in evidence.trials if metric in trial.daily]
+    num_days = len(champion.daily[metric])
+    return [trial for trial in evidence.trials if metric in trial.daily and len(trial.daily[metric]) == num_days]
+
+
+def _matrix(trials: list[TrialEvidence], metric: str) -> NDArray[np.float64]:
+    """[V, N]: one column per trial."""
+    return np.column_stack([np.asarray(trial.daily[metric], dtype=np.float64) for trial in trials])
+
+
+def _validation_gain(
+    tried: list[TrialEvidence],
+    series: NDArray[np.float64],
+    champion: TrialEvidence,
+    default: TrialEvidence | None,
+    horizon: int,
+) -> Interval | None:
+    """Champion minus default on the validation days, allowing for the champion having been chosen there."""
+    slots = [trial.slot for trial in tried]
+    if default is None or default.slot not in slots or default.slot == champion.slot:
+        return None
+    base = slots.index(default.slot)
+    others = [column for column in range(len(slots)) if column != base]
+    differences = series[:, others] - series[:, [base]]
+    return simultaneous_interval(differences, others.index(slots.index(champion.slot)), horizon)
+
+
+def _holdout_intervals(
+    evidence: CampaignEvidence, metric: str, horizon: int
+) -> tuple[Interval | None, Interval | None, Interval | None]:
+    """Champion, default and their paired difference on the holdout."""
+    daily = evidence.holdout.daily if evidence.holdout else {}
+    champion = daily.get(evidence.champion_slot or 0, {}).get(metric)
+    default = daily.get(evidence.default_slot or 0, {}).get(metric)
+    return (
+        None if champion is None else mean_interval(champion, horizon),
+        None if default is None else mean_interval(default, horizon),
+        None
+        if champion is None or default is None or evidence.champion_slot == evidence.default_slot
+        else paired_interval(champion, default, horizon),
+    )
+
+
+def _leaders(evidence: CampaignEvidence, metric: str) -> tuple[Leader, ...]:
+    """The best trials by validation score that were also scored on the holdout, best first."""
+    daily = evidence.holdout.daily if evidence.holdout else {}
+    return tuple(
+        Leader(trial.slot, float(np.nanmean(trial.daily[metric])), float(np.nanmean(daily[trial.slot][metric])))
+        for trial in evidence.completed()[:NUM_LEADERS]
+        if metric in trial.daily and metric in daily.get(trial.slot, {})
+    )
+
+
+def _ceiling(evidence: CampaignEvidence, metric: str) -> float | None:
+    """Mean daily score of the planted market's own expectation on the holdout."""
+    ceiling = evidence.holdout.ceiling if evidence.holdout else None
+    return float(np.nanmean(ceiling[metric])) if ceiling and metric in ceiling else None
