@@ -18,19 +18,15 @@ CUT_JITTER = 0.4
 
 @dataclass(frozen=True)
 class Span:
-    """One forward pass: scored days `days` of the stocks `stocks`, after the context days `context_start..days.start`.
+    """One forward pass: the scored days `days` of the stocks `stocks`, after `context` days that are only looked at.
 
-    stocks: int64 [G], ascending positions on the panel's stock axis.
+    stocks: int64 [G], ascending positions on the panel's stock axis. Context days before the panel's start do not
+    exist; they are fed as masked.
     """
 
-    context_start: int
     days: range
     stocks: NDArray[np.int64]
-
-    @property
-    def context(self) -> int:
-        """Number of leading days whose scores are ignored."""
-        return self.days.start - self.context_start
+    context: int
 
 
 @dataclass(frozen=True)
@@ -66,27 +62,19 @@ class SpanPlan:
         Stocks are regrouped and the cuts between spans shifted by `rng`; the number of steps never changes.
         """
         spans = [
-            self._span(start, stop, np.sort(group))
+            Span(days, np.sort(group), self.window - 1)
             for group in np.array_split(rng.permutation(self.stocks), self.groups)
-            for start, stop in self._cut_days(rng)
+            for days in self._cut_days(rng)
         ]
         order = rng.permutation(len(spans))
         for first in range(0, len(spans), self.parts):
             yield tuple(spans[i] for i in order[first : first + self.parts])
 
-    def _cut_days(self, rng: np.random.Generator) -> list[tuple[int, int]]:
+    def _cut_days(self, rng: np.random.Generator) -> list[range]:
         shift = rng.uniform(-CUT_JITTER, CUT_JITTER)
         inner = (np.arange(1, self.cuts) + shift) * len(self.days) / self.cuts
         edges = [0, *np.floor(inner + 0.5).astype(int).tolist(), len(self.days)]
-        return [(self.days.start + a, self.days.start + b) for a, b in pairwise(edges)]
-
-    def _span(self, start: int, stop: int, stocks: NDArray[np.int64]) -> Span:
-        return Span(context_start(start, self.window), range(start, stop), stocks)
-
-
-def context_start(first_day: int, window: int) -> int:
-    """Where the input of a score on `first_day` begins: window - 1 days earlier, or at the panel's start."""
-    return max(0, first_day - (window - 1))
+        return [self.days[start:stop] for start, stop in pairwise(edges)]
 
 
 def plan(labelled: NDArray[np.bool_], days: range, window: int, config: TrainConfig) -> SpanPlan:
@@ -113,4 +101,4 @@ def day_chunks(days: range, window: int, num_stocks: int, budget: int) -> Iterat
     stocks = np.arange(num_stocks, dtype=np.int64)
     size = max(window, budget // max(1, num_stocks) - (window - 1))
     for start in range(days.start, days.stop, size):
-        yield Span(context_start(start, window), range(start, min(start + size, days.stop)), stocks)
+        yield Span(range(start, min(start + size, days.stop)), stocks, window - 1)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from trainer.batches import Span
 from trainer.data.panel import Panel
@@ -51,14 +52,14 @@ class Feed:
 
     def batch(self, span: Span) -> Batch:
         """One span, gathered where the panel lies."""
-        days = slice(span.context_start, span.days.stop)
+        days = slice(max(0, span.days.start - span.context), span.days.stop)
         scored = slice(span.days.start, span.days.stop)
         if self._resident is not None:
             stocks = torch.from_numpy(span.stocks).to(self._device, non_blocking=True)
             features, mask, target = self._resident
             return _assemble(span, features[days][:, stocks], mask[days][:, stocks], target[scored][:, stocks])
         parts = (
-            self._upload(array[rows][:, span.stocks])
+            self._upload(np.take(array[rows], span.stocks, axis=1))
             for array, rows in zip(self._arrays, (days, days, scored), strict=True)
         )
         return _assemble(span, *parts)
@@ -89,7 +90,8 @@ class Feed:
                 yield ahead.popleft().result()
 
     def _upload(self, block: NDArray[np.generic]) -> Tensor:
-        tensor = torch.from_numpy(np.ascontiguousarray(block))
+        # Rows of a read-only memory map are copied; what was gathered already is not.
+        tensor = torch.from_numpy(np.require(block, requirements=["C", "W"]))
         if self._device.type == "cuda":
             tensor = tensor.pin_memory()
         return tensor.to(self._device, non_blocking=True)
@@ -102,6 +104,10 @@ def resident_bytes(panel_shape: tuple[int, int, int, int]) -> int:
 
 
 def _assemble(span: Span, features: Tensor, mask: Tensor, target: Tensor) -> Batch:
+    before_panel = span.context + len(span.days) - len(mask)
+    if before_panel:
+        features = functional.pad(features, (0, 0, 0, 0, before_panel, 0))
+        mask = functional.pad(mask, (0, 0, before_panel, 0))
     return Batch(span, features, mask, *_labels(mask[span.context :], target))
 
 
