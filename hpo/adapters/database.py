@@ -1,0 +1,161 @@
+"""The one database of a search: embedded or the user's own, with the schemas `optuna`, `mlflow` and `hpo`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from sqlalchemy import Connection, Engine, NullPool, create_engine, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from hpo.adapters import migrations_runner
+from hpo.adapters.embedded_postgres import EmbeddedPostgres
+from hpo.adapters.urls import canonical, place, unreachable, url_for
+from hpo.errors import EnvironmentFault
+
+SCHEMAS = ("optuna", "mlflow", "hpo")
+MIN_VERSION = 14
+SETUP_LOCK = 0x74696572
+"""Key of the advisory lock under which tables are made: two processes creating them at once collide."""
+INSUFFICIENT_PRIVILEGE = "42501"
+
+KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 30_000}
+"""A server that vanished without a word is noticed within about a minute (libpq's names; seconds, milliseconds)."""
+
+
+class Database:
+    """A usable database. Close it (or leave its `with`) to let the embedded server stop with its last user."""
+
+    def __init__(self, url: str, embedded: EmbeddedPostgres | None = None) -> None:
+        self.url = canonical(url)
+        self._embedded = embedded
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def is_embedded(self) -> bool:
+        return self._embedded is not None
+
+    def url_for(self, schema: str) -> str:
+        """The URL for a library whose tables are in `schema`; it holds the password if there is one."""
+        return url_for(self.url, schema)
+
+    def keep(self) -> None:
+        """Leave the embedded server up for other tools; nothing for a server of the user's own."""
+        if self._embedded is not None:
+            self._embedded.keep()
+
+    def close(self) -> None:
+        """Stop using the database."""
+        if self._embedded is not None:
+            self._embedded.release()
+
+
+def open_database(home: Path, url: str | None = None) -> Database:
+    """The database at `url` (`HPO_DATABASE_URL`), or the embedded one below `home`; ready for use.
+
+    Raises:
+        UsageError: the URL is not a PostgreSQL one.
+        EnvironmentFault: the server does not answer, is too old, or does not let us make what we need.
+    """
+    embedded = None if url else EmbeddedPostgres(home)
+    database = Database(url or "", None) if embedded is None else Database(embedded.acquire(), embedded)
+    try:
+        prepare(database.url)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def engine_for(url: str, application: str = "tiertune", pool_size: int = 1, max_overflow: int = 0) -> Engine:
+    """An engine on UTC that tests a connection before use and notices a silent server."""
+    return create_engine(
+        url_for(url, None, application),
+        pool_size=pool_size,
+        max_overflow=max_overflow,
+        pool_pre_ping=True,
+        connect_args=KEEPALIVE,
+    )
+
+
+def prepare(url: str) -> None:
+    """Make the schemas and the tables of Optuna and the ledger, or bring them up to date. Repeating is harmless.
+
+    MLflow's tables are left to `prepare_mlflow`, because importing MLflow takes seconds.
+    """
+    # Imported here: a database that is refused should not have to wait for Optuna's import.
+    from hpo.adapters.study_storage import study_storage
+
+    with setup_lock(url) as connection:
+        _check_version(connection, url)
+        _create_schemas(connection, url)
+        migrations_runner.upgrade(connection)
+        connection.commit()
+        try:
+            storage = study_storage(url, create_tables=True)
+        except RuntimeError as error:  # Optuna's word for tables of another version
+            raise EnvironmentFault(f"Optuna refuses its tables in the {place(url)}: {error}") from error
+        storage.engine.dispose()
+
+
+def prepare_mlflow(url: str) -> None:
+    """Make MLflow's tables or bring them up to date. Repeating is harmless; takes seconds."""
+    # Imported here: MLflow takes seconds, and most commands never need it.
+    from mlflow.store.db.utils import _safe_initialize_tables
+
+    with setup_lock(url):
+        engine = create_engine(url_for(url, "mlflow"), poolclass=NullPool)
+        _safe_initialize_tables(engine)
+        engine.dispose()
+
+
+@contextmanager
+def setup_lock(url: str) -> Iterator[Connection]:
+    """A connection that holds the set-up lock; other processes wait.
+
+    Raises:
+        EnvironmentFault: the server cannot be reached; the text names it without its password.
+    """
+    engine = create_engine(url_for(url, None, "tiertune-setup"), poolclass=NullPool, connect_args=KEEPALIVE)
+    try:
+        connection = engine.connect()
+    except OperationalError as error:
+        raise unreachable(url, error.orig or error) from error
+    with connection:
+        # Session-level: it spans the transactions below and ends with the connection, however that ends.
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": SETUP_LOCK})
+        connection.commit()
+        yield connection
+
+
+def _check_version(connection: Connection, url: str) -> None:
+    number = connection.execute(text("SELECT current_setting('server_version_num')::int")).scalar_one()
+    if number < MIN_VERSION * 10_000:
+        raise EnvironmentFault(
+            f"The {place(url)} is served by PostgreSQL {number // 10_000}; version {MIN_VERSION} or newer is needed."
+        )
+
+
+def _create_schemas(connection: Connection, url: str) -> None:
+    present = set(connection.execute(text("SELECT nspname FROM pg_namespace")).scalars())
+    for schema in SCHEMAS:
+        if schema in present:
+            continue  # IF NOT EXISTS would ask for the right to create it all the same
+        try:
+            connection.execute(text(f"CREATE SCHEMA {schema}"))
+        except DBAPIError as error:
+            if getattr(error.orig, "pgcode", None) != INSUFFICIENT_PRIVILEGE:
+                raise
+            raise EnvironmentFault(
+                f"The user may not create the schema '{schema}' in the {place(url)}; let its owner run: "
+                f"CREATE SCHEMA {schema} AUTHORIZATION <user>, for each of {', '.join(SCHEMAS)}."
+            ) from error

@@ -1,0 +1,356 @@
+"""The ledger on PostgreSQL: leases on the database's clock, every method one transaction that is safe to repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from hpo.adapters import ledger_rules as rules
+from hpo.adapters.clock import SystemClock
+from hpo.adapters.database import engine_for
+from hpo.adapters.ledger_models import CampaignRow, CheckpointRow, SlotRow, TierRow, WorkerRow
+from hpo.adapters.ledger_rows import to_campaign, to_checkpoint, to_claim, to_identity, to_view
+from hpo.adapters.ledger_statements import claim_slot, held
+from hpo.adapters.retry import PATIENCE, PatientEngine
+from hpo.domain import (
+    Campaign,
+    CampaignSpec,
+    CampaignState,
+    CheckpointRecord,
+    Claim,
+    Outcome,
+    Progress,
+    SlotState,
+    SlotView,
+    TierPlan,
+    WorkerIdentity,
+)
+from hpo.ports import Clock
+
+
+class PostgresLedger:
+    """`hpo.ports.Ledger` on the schema `hpo` of the database at `url`; its docstrings are the contract.
+
+    At most two connections (a worker's own thread and the one that renews its lease). patience: how long a
+    database that does not answer is waited for, in each call.
+    """
+
+    def __init__(self, url: str, clock: Clock | None = None, patience: timedelta = PATIENCE) -> None:
+        self._engine = engine_for(url, "tiertune-ledger", pool_size=1, max_overflow=1)
+        self._database = PatientEngine(self._engine, clock or SystemClock(), patience)
+
+    def open_campaign(self, spec: CampaignSpec) -> Campaign:
+        rules.check_spec(spec)
+        config = rules.plain_json(spec.config, "configuration")
+        fingerprints = rules.plain_json(spec.fingerprints, "fingerprints")
+
+        def work(session: Session, repeated: bool) -> Campaign:
+            # Of two processes the second waits here for the first one's commit, and then finds its campaign.
+            created = session.scalar(
+                upsert(CampaignRow)
+                .values(name=spec.name, config=config, fingerprints=fingerprints, seed=spec.seed)
+                .on_conflict_do_nothing(index_elements=[CampaignRow.name])
+                .returning(CampaignRow.id)
+            )
+            if created is not None:
+                _add_tiers(session, created, spec.tiers)
+            return _campaign(session, session.scalars(select(CampaignRow).where(CampaignRow.name == spec.name)).one())
+
+        return self._database.run(work)
+
+    def find_campaign(self, name: str) -> Campaign | None:
+        def work(session: Session, repeated: bool) -> Campaign | None:
+            row = session.scalar(select(CampaignRow).where(CampaignRow.name == name))
+            return None if row is None else _campaign(session, row)
+
+        return self._database.run(work)
+
+    def campaigns(self) -> Sequence[Campaign]:
+        def work(session: Session, repeated: bool) -> list[Campaign]:
+            newest_first = select(CampaignRow).order_by(CampaignRow.id.desc())
+            return [_campaign(session, row) for row in session.scalars(newest_first).all()]
+
+        return self._database.run(work)
+
+    def raise_budget(self, campaign_id: int, num_trials: int) -> Campaign:
+        def work(session: Session, repeated: bool) -> Campaign:
+            campaign = _lock_campaign(session, campaign_id)
+            plan = _campaign(session, campaign).spec
+            if num_trials < plan.budget:
+                raise rules.budget_too_small(plan.name, plan.budget, num_trials)
+            if num_trials > plan.budget:
+                last = session.get_one(TierRow, (campaign_id, plan.tiers[-1].number))
+                added = num_trials - plan.budget
+                _add_slots(session, campaign_id, last.number, plan.budget, last.num_slots, added)
+                last.num_slots += added
+                last.decision = last.decided_at = None
+                campaign.state = CampaignState.RUNNING
+                session.flush()
+            return _campaign(session, campaign)
+
+        return self._database.run(work)
+
+    def register_worker(self, campaign_id: int, identity: WorkerIdentity) -> int:
+        def work(session: Session, repeated: bool) -> int:
+            insertion = upsert(WorkerRow).values(
+                campaign_id=campaign_id, host=identity.host, pid=identity.pid, started=identity.started
+            )
+            # The update changes nothing; it is there because only then is the row of before returned.
+            return session.scalars(
+                insertion.on_conflict_do_update(
+                    index_elements=["campaign_id", "host", "pid", "started"],
+                    set_={"host": insertion.excluded.host},
+                ).returning(WorkerRow.id)
+            ).one()
+
+        return self._database.run(work)
+
+    def claim(self, campaign_id: int, worker_id: int, lease: timedelta) -> Claim | None:
+        # If the commit's answer is lost, the slot may be ours already: the token finds it, where claiming once
+        # more would leave it leased to a worker that does not know.
+        token = uuid4()
+
+        def work(session: Session, repeated: bool) -> Claim | None:
+            if repeated:
+                mine = session.scalar(
+                    select(SlotRow).where(
+                        SlotRow.campaign_id == campaign_id, SlotRow.claim_token == token, SlotRow.state == "running"
+                    )
+                )
+                if mine is not None:
+                    return to_claim(mine)
+            row = session.scalar(claim_slot(campaign_id, worker_id, lease, token))
+            return None if row is None else to_claim(row)
+
+        return self._database.run(work)
+
+    def renew(self, claim: Claim, lease: timedelta, progress: Progress | None = None) -> None:
+        noted: dict[str, Any] = {}
+        if progress is not None:
+            noted = {
+                "epoch": progress.epoch,
+                "score": progress.score,
+                "samples_per_second": progress.samples_per_second,
+            }
+
+        def work(session: Session, repeated: bool) -> None:
+            if not _change(session, claim, lease_expires_at=func.now() + lease, **noted):
+                raise rules.lease_lost(claim)
+
+        self._database.run(work)
+
+    def check(self, claim: Claim) -> None:
+        def work(session: Session, repeated: bool) -> None:
+            if session.scalar(select(SlotRow.number).where(held(claim))) is None:
+                raise rules.lease_lost(claim)
+
+        self._database.run(work)
+
+    def bind_trial(self, claim: Claim, trial_number: int, run_folder: str) -> None:
+        def work(session: Session, repeated: bool) -> None:
+            slot = session.scalar(select(SlotRow).where(held(claim)).with_for_update())
+            if slot is None:
+                raise rules.lease_lost(claim)
+            if slot.trial_number not in (None, trial_number):
+                raise rules.rebound(claim, slot.trial_number, trial_number)
+            slot.trial_number, slot.run_folder = trial_number, run_folder
+            try:
+                session.flush()
+            except IntegrityError as error:
+                raise rules.bound_elsewhere(claim, trial_number) from error
+
+        self._database.run(work)
+
+    def finish(self, claim: Claim, outcome: Outcome, score: float | None, reason: str | None = None) -> None:
+        rules.check_result(claim, outcome, score)
+        end = {"outcome": outcome.value, "score": score, "reason": reason, "finished_at": func.now()}
+
+        def work(session: Session, repeated: bool) -> None:
+            if _change(session, claim, state="done", lease_expires_at=None, **end):
+                return
+            # Done under our own fence, on a repeated attempt: the first one got through after all.
+            if not (repeated and _left(session, claim) == SlotState.DONE):
+                raise rules.lease_lost(claim)
+
+        self._database.run(work)
+
+    def release(self, claim: Claim) -> None:
+        def work(session: Session, repeated: bool) -> None:
+            if _change(session, claim, state="open", lease_expires_at=None, worker_id=None):
+                return
+            if not (repeated and _left(session, claim) == SlotState.OPEN):
+                raise rules.lease_lost(claim)
+
+        self._database.run(work)
+
+    def expire_dead(self, campaign_id: int, is_dead: Callable[[WorkerIdentity], bool]) -> Sequence[int]:
+        def work(session: Session, repeated: bool) -> list[int]:
+            running = session.execute(
+                select(SlotRow, WorkerRow)
+                .join(WorkerRow, WorkerRow.id == SlotRow.worker_id)
+                .where(SlotRow.campaign_id == campaign_id, SlotRow.state == "running")
+                .order_by(SlotRow.number)
+            ).tuples()
+            dead = [to_claim(slot) for slot, worker in running if is_dead(to_identity(worker))]
+            # Another process may have done the same meanwhile: the fence tells, and each crash counts once.
+            return [
+                claim.slot
+                for claim in dead
+                if _change(
+                    session,
+                    claim,
+                    state="open",
+                    lease_expires_at=None,
+                    worker_id=None,
+                    num_crashes=SlotRow.num_crashes + 1,
+                )
+            ]
+
+        return self._database.run(work)
+
+    def slots(self, campaign_id: int) -> Sequence[SlotView]:
+        def work(session: Session, repeated: bool) -> list[SlotView]:
+            rows = session.execute(
+                select(SlotRow, WorkerRow)
+                .outerjoin(WorkerRow, WorkerRow.id == SlotRow.worker_id)
+                .where(SlotRow.campaign_id == campaign_id)
+                .order_by(SlotRow.number)
+            ).tuples()
+            return [to_view(slot, worker) for slot, worker in rows]
+
+        return self._database.run(work)
+
+    def decide_tier(self, campaign_id: int, tier: int, decision: Mapping[str, Any]) -> Mapping[str, Any]:
+        plain = rules.plain_json(decision, "decision")
+
+        def work(session: Session, repeated: bool) -> Mapping[str, Any]:
+            _lock_campaign(session, campaign_id)
+            row = session.get(TierRow, (campaign_id, tier))
+            if row is None:
+                raise rules.no_tier(campaign_id, tier)
+            if count := _num_unfinished(session, campaign_id, tier):
+                raise rules.unfinished(f"tier {tier} cannot be decided", count)
+            if row.decision is None:
+                now = session.scalars(select(func.now())).one()
+                row.decision, row.decided_at = plain, now
+            return row.decision
+
+        return self._database.run(work)
+
+    def complete_campaign(self, campaign_id: int, champion: Mapping[str, Any]) -> Campaign:
+        plain = rules.plain_json(champion, "champion")
+
+        def work(session: Session, repeated: bool) -> Campaign:
+            campaign = _lock_campaign(session, campaign_id)
+            if count := _num_unfinished(session, campaign_id):
+                raise rules.unfinished(f"the campaign '{campaign.name}' cannot be completed", count)
+            campaign.state, campaign.champion = CampaignState.COMPLETE, plain
+            return _campaign(session, campaign)
+
+        return self._database.run(work)
+
+    def record_checkpoint(self, claim: Claim, record: CheckpointRecord) -> None:
+        rules.check_checkpoint(claim, record)
+        values = {
+            "epoch": record.epoch,
+            "path": record.path,
+            "host": record.host,
+            "sha256": record.sha256,
+            "score": record.score,
+        }
+
+        def work(session: Session, repeated: bool) -> None:
+            # The lock keeps the slot ours until the row is written.
+            if session.scalar(select(SlotRow.number).where(held(claim)).with_for_update()) is None:
+                raise rules.lease_lost(claim)
+            key = {"campaign_id": claim.campaign_id, "slot": record.slot, "kind": record.kind}
+            session.execute(
+                upsert(CheckpointRow)
+                .values(**key, **values)
+                .on_conflict_do_update(index_elements=list(key), set_={**values, "recorded_at": func.now()})
+            )
+
+        self._database.run(work)
+
+    def checkpoints(self, campaign_id: int) -> Sequence[CheckpointRecord]:
+        def work(session: Session, repeated: bool) -> list[CheckpointRecord]:
+            rows = session.scalars(
+                select(CheckpointRow)
+                .where(CheckpointRow.campaign_id == campaign_id)
+                .order_by(CheckpointRow.slot, CheckpointRow.kind)
+            )
+            return [to_checkpoint(row) for row in rows]
+
+        return self._database.run(work)
+
+    def count_holdout_opening(self, campaign_id: int) -> int:
+        # A token per opening instead of a number: whoever repeats the statement adds nothing.
+        token = uuid4()
+
+        def work(session: Session, repeated: bool) -> int:
+            campaign = _lock_campaign(session, campaign_id)
+            if token not in campaign.holdout_openings:
+                campaign.holdout_openings = [*campaign.holdout_openings, token]
+            return len(campaign.holdout_openings)
+
+        return self._database.run(work)
+
+    def close(self) -> None:
+        self._database.dispose()
+
+
+def _campaign(session: Session, row: CampaignRow) -> Campaign:
+    return to_campaign(row, session.scalars(select(TierRow).where(TierRow.campaign_id == row.id)).all())
+
+
+def _lock_campaign(session: Session, campaign_id: int) -> CampaignRow:
+    """Budget, decisions and completion change one after the other."""
+    row = session.get(CampaignRow, campaign_id, with_for_update=True)
+    if row is None:
+        raise rules.no_campaign(campaign_id)
+    return row
+
+
+def _add_tiers(session: Session, campaign_id: int, tiers: Sequence[TierPlan]) -> None:
+    total = 0
+    for tier in tiers:
+        session.add(TierRow(campaign_id=campaign_id, number=tier.number, name=tier.name, num_slots=tier.num_slots))
+        session.flush()
+        _add_slots(session, campaign_id, tier.number, total, 0, tier.num_slots)
+        total += tier.num_slots
+
+
+def _add_slots(session: Session, campaign_id: int, tier: int, number: int, position: int, count: int) -> None:
+    """Append `count` open slots after the given number (in the campaign) and position (in the tier)."""
+    session.add_all(
+        SlotRow(campaign_id=campaign_id, tier=tier, number=number + step, position=position + step)
+        for step in range(1, count + 1)
+    )
+    session.flush()
+
+
+def _change(session: Session, claim: Claim, **values: Any) -> bool:
+    """Update the claimed slot; False, and nothing changed, if it is not ours any more."""
+    statement = update(SlotRow).where(held(claim)).values(**values).returning(SlotRow.number)
+    return session.scalar(statement, execution_options={"synchronize_session": False}) is not None
+
+
+def _left(session: Session, claim: Claim) -> str | None:
+    """The slot's state if nobody has claimed it since."""
+    return session.scalar(
+        select(SlotRow.state).where(
+            SlotRow.campaign_id == claim.campaign_id, SlotRow.number == claim.slot, SlotRow.fence == claim.fence
+        )
+    )
+
+
+def _num_unfinished(session: Session, campaign_id: int, tier: int | None = None) -> int:
+    count = select(func.count()).where(SlotRow.campaign_id == campaign_id, SlotRow.state != "done")
+    return session.scalars(count if tier is None else count.where(SlotRow.tier == tier)).one()

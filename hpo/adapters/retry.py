@@ -1,0 +1,120 @@
+"""Patience with a database: which errors pass by themselves, and how long they are waited for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeVar
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from hpo.adapters.urls import place, redact_text
+from hpo.errors import StoreUnavailable
+from hpo.ports import Clock
+
+Result = TypeVar("Result")
+
+PATIENCE = timedelta(seconds=90)
+"""Survives a server's restart of half a minute with room to spare."""
+FIRST_PAUSE = timedelta(milliseconds=50)
+LONGEST_PAUSE = timedelta(seconds=3)
+
+TEMPORARY_CODES = {
+    "40001": "serialization failure",
+    "40P01": "deadlock",
+    "53300": "too many connections",
+    "57P01": "the server is shutting down",
+    "57P02": "the server crashed and restarts",
+    "57P03": "the server is starting up",
+    "08000": "connection error",
+    "08001": "connection refused",
+    "08003": "connection is gone",
+    "08006": "connection failed",
+}
+"""SQLSTATE -> meaning (PostgreSQL manual, appendix A)."""
+
+TEMPORARY_WORDS = (
+    "connection refused",
+    "no such file or directory",  # the Unix socket of a server that is restarting
+    "server closed the connection unexpectedly",
+    "connection reset by peer",
+    "could not receive data from server",
+    "could not send data to server",
+    "connection already closed",
+    "timeout expired",
+    "starting up",
+    "shutting down",
+    "not yet accepting connections",
+    "in recovery mode",
+    "terminating connection",
+    "too many clients",
+    "remaining connection slots",
+    "network is unreachable",
+    "no route to host",
+    "temporary failure in name resolution",
+)
+"""What libpq says when no connection came about or it broke: such errors carry no SQLSTATE."""
+
+
+def is_temporary(error: DBAPIError | PoolTimeout) -> bool:
+    """Whether the same statement may succeed a little later. Everything else is a bug or a setting."""
+    if isinstance(error, PoolTimeout) or error.connection_invalidated:
+        return True
+    code = getattr(error.orig, "pgcode", None)
+    if code is not None:
+        return code in TEMPORARY_CODES
+    return isinstance(error, OperationalError) and any(word in str(error.orig).lower() for word in TEMPORARY_WORDS)
+
+
+class PatientEngine:
+    """Runs transactions on an engine and repeats them while errors are temporary."""
+
+    def __init__(self, engine: Engine, clock: Clock, patience: timedelta = PATIENCE) -> None:
+        self._engine, self._clock, self._patience = engine, clock, patience
+        self._log = logging.getLogger(__name__)
+
+    def run(self, work: Callable[[Session, bool], Result]) -> Result:
+        """The result of `work(session, repeated)` in one transaction.
+
+        When the connection breaks while a commit is under way, nobody knows whether it took place. `repeated` is
+        true from the second attempt on: work that would not be safe to do twice looks then whether it was done.
+
+        Raises:
+            StoreUnavailable: the errors lasted longer than we are prepared to wait.
+        """
+        deadline = self._clock.monotonic() + self._patience.total_seconds()
+        pause, repeated = FIRST_PAUSE, False
+        while True:
+            try:
+                with Session(self._engine, expire_on_commit=False) as session, session.begin():
+                    return work(session, repeated)
+            except (DBAPIError, PoolTimeout) as error:
+                if not is_temporary(error):
+                    raise
+                reason = _reason(error)
+                if self._clock.monotonic() + pause.total_seconds() > deadline:
+                    raise StoreUnavailable(self._sentence(reason)) from error
+                if not repeated:
+                    self._log.warning("waiting for the database: %s", reason)
+            self._clock.sleep(pause)
+            pause, repeated = min(2 * pause, LONGEST_PAUSE), True
+
+    def _sentence(self, reason: str) -> str:
+        where = place(self._engine.url.render_as_string(hide_password=False))
+        return (
+            f"The {where} did not answer for {self._patience.total_seconds():.0f} seconds ({reason}). "
+            "Nothing is lost: resume when it is back."
+        )
+
+    def dispose(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+
+def _reason(error: DBAPIError | PoolTimeout) -> str:
+    text = str(error.orig if isinstance(error, DBAPIError) else error).strip()
+    return redact_text(text.splitlines()[0].rstrip(".")) if text else type(error).__name__
