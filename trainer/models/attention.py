@@ -6,15 +6,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-BLOCK_DAYS = 16
-"""Queries that are answered together; their keys are the block's own days and the band before them."""
+SHORTEST_BLOCK = 8
+"""Fewest days whose queries are answered together; their keys are the block's own days and the band before them."""
 
 
 class BandedAttention(nn.Module):
     """Multi-head attention of each day to its last `band` days: [T, S, hidden] -> [T - band + 1, S, hidden].
 
     The first band - 1 days only serve as keys. Days are told apart by a learned bias per head and lag.
-    The cost grows with T * (BLOCK_DAYS + band), not with T squared.
+    Blocks are as long as the band, so that the cost grows with T * band, not with T squared.
     """
 
     def __init__(self, hidden: int, heads: int, band: int, dropout: float) -> None:
@@ -22,28 +22,35 @@ class BandedAttention(nn.Module):
         self.band, self.heads, self.dropout = band, heads, dropout
         self.norm = nn.LayerNorm(hidden)
         self.query = nn.Linear(hidden, hidden)
-        self.key_value = nn.Linear(hidden, 2 * hidden)
+        self.key = nn.Linear(hidden, hidden)
+        self.value = nn.Linear(hidden, hidden)
         self.lag_bias = nn.Parameter(torch.zeros(heads, band))
         self.out = nn.Linear(hidden, hidden)
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
         days, stocks, hidden = h.shape
         scored = days - self.band + 1
-        block = min(BLOCK_DAYS, scored)
+        block = min(max(self.band, SHORTEST_BLOCK), scored)
         blocks = -(-scored // block)
         normed = functional.pad(self.norm(h), (0, 0, 0, 0, 0, blocks * block - scored))
-        query = self.query(normed[self.band - 1 :]).view(blocks, block, stocks, self.heads, -1)
-        keys = self.key_value(normed).unfold(0, block + self.band - 1, block)  # [blocks, S, 2 hidden, reach]
-        key, value = keys.unflatten(2, (2, self.heads, -1)).unbind(2)  # [blocks, S, heads, head, reach]
+        query = self.query(normed[self.band - 1 :]).unfold(0, block, block)
+        key = self.key(normed).unfold(0, block + self.band - 1, block)
+        value = self.value(normed).unfold(0, block + self.band - 1, block)
         mixed = functional.scaled_dot_product_attention(
-            query.permute(0, 2, 3, 1, 4),
-            key.transpose(-1, -2),
-            value.transpose(-1, -2),
+            self._by_head(query),
+            self._by_head(key),
+            self._by_head(value),
             attn_mask=self._bias(block).to(query.dtype),
             dropout_p=self.dropout if self.training else 0.0,
         )
         mixed = mixed.permute(0, 3, 1, 2, 4).reshape(blocks * block, stocks, hidden)[:scored]
-        return h[self.band - 1 :] + self.out(mixed)
+        attended: torch.Tensor = self.out(mixed)
+        return h[self.band - 1 :] + attended
+
+    def _by_head(self, blocks: torch.Tensor) -> torch.Tensor:
+        """[blocks, S, hidden, days] -> [blocks, S, heads, days, hidden / heads]."""
+        shape = (*blocks.shape[:2], self.heads, -1, blocks.shape[-1])
+        return blocks.view(shape).transpose(-1, -2)
 
     def _bias(self, block: int) -> torch.Tensor:
         """Added to the attention logits of a block, [heads, block, block + band - 1]; -inf outside the band."""

@@ -20,7 +20,8 @@ class WindowLinear(nn.Module):
         self.convolution = nn.Conv1d(num_features, num_outputs, window)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.convolution(x.permute(1, 2, 0)).permute(2, 0, 1)
+        mapped: torch.Tensor = self.convolution(x.permute(1, 2, 0))
+        return mapped.permute(2, 0, 1)
 
 
 class Linear(Ranker):
@@ -31,7 +32,8 @@ class Linear(Ranker):
         self.map = WindowLinear(num_features, num_horizons, config.window)
 
     def score(self, x: torch.Tensor, mask: torch.Tensor, graph: Graph | None) -> torch.Tensor:
-        return self.map(x)
+        scores: torch.Tensor = self.map(x)
+        return scores
 
 
 class MLP(Ranker):
@@ -45,7 +47,8 @@ class MLP(Ranker):
         self.heads = HorizonHeads(hidden, num_horizons)
 
     def score(self, x: torch.Tensor, mask: torch.Tensor, graph: Graph | None) -> torch.Tensor:
-        return self.heads(self.blocks(self.embedding(x)))
+        scores: torch.Tensor = self.heads(self.blocks(self.embedding(x)))
+        return scores
 
 
 class GRU(Ranker):
@@ -68,4 +71,5 @@ class GRU(Ranker):
         windows = embedded.unfold(0, self.window, 1)  # [T', S, hidden, window]
         days, stocks, hidden, _ = windows.shape
         states, _ = self.recurrence(windows.permute(3, 0, 1, 2).reshape(self.window, days * stocks, hidden))
-        return self.heads(states[-1].view(days, stocks, hidden))
+        scores: torch.Tensor = self.heads(states[-1].view(days, stocks, hidden))
+        return scores

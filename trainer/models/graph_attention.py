@@ -37,7 +37,8 @@ class GraphAttention(nn.Module):
         logits = functional.leaky_relu(self.receiving(normed).unsqueeze(2) + sending, 0.2)
         logits = logits + graph.weights.unsqueeze(-1) * self.edge
         attention = logits.float().masked_fill(~usable.unsqueeze(-1), -1e9).softmax(dim=2) * usable.unsqueeze(-1)
-        messages = functional.embedding(index, self.message(normed).flatten(0, 1)).unflatten(-1, (self.heads, -1))
-        mixed = (self.dropout(attention).unsqueeze(-1).to(messages.dtype) * messages).sum(dim=2)
-        mixed = mixed.reshape(days, stocks, hidden)
-        return h + torch.sigmoid(self.gate(normed)) * self.out(mixed) * usable.any(dim=2, keepdim=True)
+        messages = functional.embedding(index, self.message(normed).flatten(0, 1))
+        messages = messages.view(*index.shape, self.heads, hidden // self.heads)
+        mixed = (self.dropout(attention).unsqueeze(-1) * messages).sum(dim=2).view(days, stocks, hidden)
+        change: torch.Tensor = torch.sigmoid(self.gate(normed)) * self.out(mixed)
+        return h + change * usable.any(dim=2, keepdim=True)

@@ -18,34 +18,38 @@ class VariableSelection(nn.Module):
     def __init__(self, num_features: int, hidden: int, units: int = 4) -> None:
         super().__init__()
         bottleneck = max(hidden // 4, 4)
-        self.slope = nn.Parameter(torch.randn(num_features, units))
-        self.offset = nn.Parameter(torch.randn(num_features, units) * 0.5)
+        self.slope = nn.Parameter(torch.randn(units, num_features))
+        self.offset = nn.Parameter(torch.randn(units, num_features) * 0.5)
         self.squeeze = nn.Linear(num_features, bottleneck)
         self.weigh = nn.Linear(bottleneck, num_features)
         self.embed = nn.Linear(num_features * units, hidden)
 
     def weights(self, x: torch.Tensor) -> torch.Tensor:
         """Importance of each feature in each stock-day, mean 1: [..., F]."""
-        return self.weigh(functional.silu(self.squeeze(x))).softmax(dim=-1) * x.shape[-1]
+        logits: torch.Tensor = self.weigh(functional.silu(self.squeeze(x)))
+        return logits.softmax(dim=-1) * x.shape[-1]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        pieces = functional.silu(torch.addcmul(self.offset, x.unsqueeze(-1), self.slope))
-        return self.embed((pieces * self.weights(x).unsqueeze(-1)).flatten(-2))
+        pieces = functional.silu(torch.addcmul(self.offset, x.unsqueeze(-2), self.slope))
+        embedded: torch.Tensor = self.embed((pieces * self.weights(x).unsqueeze(-2)).flatten(-2))
+        return embedded
 
 
 class GatedResidual(nn.Module):
-    """h + W3(silu(W1 n) * W2 n), n = layer-normed h: a residual block with a gated linear unit (Shazeer 2020)."""
+    """h + dropout(W3(silu(W1 n) * W2 n)), n = layer-normed h: a gated residual block (Shazeer 2020, GLU variants)."""
 
     def __init__(self, hidden: int, dropout: float, expansion: int = 2) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(hidden)
-        self.expand = nn.Linear(hidden, 2 * expansion * hidden)
+        self.gate = nn.Linear(hidden, expansion * hidden)
+        self.value = nn.Linear(hidden, expansion * hidden)
         self.contract = nn.Linear(expansion * hidden, hidden)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
-        gate, value = self.expand(self.norm(h)).chunk(2, dim=-1)
-        return h + self.contract(self.dropout(functional.silu(gate) * value))
+        normed = self.norm(h)
+        change: torch.Tensor = self.dropout(self.contract(functional.silu(self.gate(normed)) * self.value(normed)))
+        return h + change
 
 
 class HorizonHeads(nn.Module):
@@ -60,5 +64,5 @@ class HorizonHeads(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_horizons))
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
-        units = functional.silu(self.expand(self.norm(h))).unflatten(-1, (-1, self.units))
-        return (units * self.read).sum(dim=-1) + self.bias
+        units = functional.silu(self.expand(self.norm(h)))
+        return (units.view(*h.shape[:-1], -1, self.units) * self.read).sum(dim=-1) + self.bias

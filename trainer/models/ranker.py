@@ -22,16 +22,22 @@ class Ranker(nn.Module, ABC):
         super().__init__()
         self.window = window
 
-    def forward(self, x: torch.Tensor, mask: torch.Tensor, graph: Graph | None = None) -> torch.Tensor:
-        """x: [T, S, F], mask: bool [T, S] -> float32 scores [T, S, H], 0 on the first window - 1 days.
+    def forward(
+        self, x: torch.Tensor, mask: torch.Tensor, graph: Graph | None = None, context: int | None = None
+    ) -> torch.Tensor:
+        """x: [T, S, F], mask: bool [T, S] -> float32 scores [T, S, H], 0 on the first `context` days.
 
-        Scores of masked stock-days are finite and mean nothing. Raises ValueError when T < window.
+        context: leading days of the span that are only looked back at; None: window - 1. Where it is less than
+        window - 1, the days before the span count as masked. Scores of masked stock-days are finite and mean
+        nothing. Raises ValueError where no day is left to score.
         """
-        days = x.shape[0]
-        if days < self.window:
-            raise ValueError(f"a span of {days} days is shorter than the model's window of {self.window}")
-        scores = self.score(x.masked_fill(~mask.unsqueeze(-1), 0.0), mask, graph)
-        return functional.pad(scores.float(), (0, 0, 0, 0, days - scores.shape[0], 0))
+        context = self.window - 1 if context is None else context
+        if not 0 <= context < x.shape[0]:
+            raise ValueError(f"a span of {x.shape[0]} days leaves none to score after {context} days of context")
+        missing = self.window - 1 - context  # days to add in front, or, where negative, not needed
+        x = functional.pad(x.masked_fill(~mask.unsqueeze(-1), 0.0), (0, 0, 0, 0, missing, 0))
+        scores = self.score(x, functional.pad(mask, (0, 0, missing, 0)), graph)
+        return functional.pad(scores.float(), (0, 0, 0, 0, context, 0))
 
     @abstractmethod
     def score(self, x: torch.Tensor, mask: torch.Tensor, graph: Graph | None) -> torch.Tensor:
