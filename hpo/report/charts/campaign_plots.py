@@ -53,7 +53,7 @@ def parallel_chart(
     groups: (name, css, trials), drawn in this order; a trial maps setting names to values, and its line is lifted
     over settings it lacks.
     """
-    top, bottom, left, right = 44.0, 296.0, 46.0, 774.0
+    top, bottom, left, right = 46.0, 296.0, 46.0, 774.0
     canvas = Canvas(WIDTH, 350, title, description)
     gap = (right - left) / max(len(settings) - 1, 1)
     scales = [setting.scale(bottom, top) for setting in settings]
@@ -69,9 +69,7 @@ def parallel_chart(
     for n, (setting, scale) in enumerate(zip(settings, scales, strict=True)):
         x = left + gap * n
         canvas.line([(x, top), (x, bottom)], "axis")
-        section, _, name = setting.name.rpartition(".")
-        canvas.text(x, 14, section, "tick", "middle")
-        canvas.text(x, 28, name, "label", "middle")
+        canvas.text(x, 14 + 15 * (n % 2), setting.name.rpartition(".")[2], "label", "middle")
         for value, label in _ends(setting, scale):
             canvas.text(x + 4, scale(value) + (-4 if value == scale.low else 11), label, "key halo")
     x = left - 20

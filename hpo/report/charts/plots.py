@@ -16,8 +16,11 @@ MOST_POINTS = 600
 
 @dataclass(frozen=True)
 class Curves:
-    """Lines that look alike. css: `accent`, `second`, `third`, `fourth`, `muted`, `ink`, with `thick`, `dashed`, `faint`.
-    name: at the key below the chart; empty: none. ends: mark each line's last point with a cross."""
+    """Lines that look alike.
+
+    css: `accent`, `second`, `third`, `fourth`, `muted`, `ink`, with `thick`, `dashed`, `faint`. name: at the key below
+    the chart; empty: none. ends: mark each line's last point with a cross.
+    """
 
     name: str
     css: str
@@ -96,12 +99,12 @@ def scatter_chart(
         canvas.x_axis(across, height - BOTTOM, x.label, wanted=4 if small else 5)
     for group in curves:
         canvas.lines([[(across(a), up(b)) for a, b in line] for line in group.lines], f"line {group.css}")
-    for group in dots:
-        placed = [(across(a), up(b)) for a, b in group.points if math.isfinite(a) and math.isfinite(b)]
-        if group.shape == "crosses":
-            canvas.crosses(placed, f"line {group.css}")
+    for marks in dots:
+        placed = [(across(a), up(b)) for a, b in marks.points if math.isfinite(a) and math.isfinite(b)]
+        if marks.shape == "crosses":
+            canvas.crosses(placed, f"line {marks.css}")
         else:
-            canvas.dots(placed, group.css)
+            canvas.dots(placed, marks.css)
     _keys(canvas, keys)
     return canvas.svg()
 

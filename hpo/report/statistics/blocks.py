@@ -44,7 +44,7 @@ def bootstrap_errors(series: Series, block_length: float) -> Series:
     return errors
 
 
-def newey_west_error(series: Series, horizon: int) -> float:
+def newey_west_error(series: NDArray[np.floating], horizon: int) -> float:
     """Standard error of the mean of a daily series whose labels overlap over `horizon` days.
 
     Newey & West (1987), Bartlett weights; as many lags as labels overlap (horizon - 1), and never fewer than the

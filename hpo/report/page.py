@@ -1,0 +1,79 @@
+"""The report's two forms, one HTML page and one JSON file, from the same document."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+
+import jinja2
+
+from hpo import __version__
+from hpo.report.document import Report, Section, as_plain
+from hpo.report.evidence import CampaignEvidence
+from hpo.report.findings import Findings, analyse
+from hpo.report.sections import answer, champion, luck, reproduce, search
+
+
+@dataclass(frozen=True)
+class Written:
+    """Where a report was written."""
+
+    html: Path
+    json: Path
+
+
+def build_report(
+    evidence: CampaignEvidence, findings: Findings | None = None, created_at: datetime | None = None
+) -> Report:
+    """The document of a campaign. findings: `analyse(evidence)` where the caller has it already."""
+    found = findings or analyse(evidence)
+    sections: list[Section | None] = [
+        answer.build(evidence, found),
+        luck.build(evidence, found) if found.champion else None,
+        search.build(evidence, found),
+        champion.build(evidence, found),
+        reproduce.build(evidence, found),
+    ]
+    return Report(
+        campaign=evidence.name,
+        finding=found.verdict.finding.value,
+        verdict=found.verdict.sentence,
+        subtitle=f"{evidence.data_source}, judged by {evidence.objective}",
+        sections=[section for section in sections if section],
+        created_at=created_at or datetime.now(UTC),
+        version=__version__,
+        links=evidence.links,
+    )
+
+
+def render(report: Report) -> str:
+    """One self-contained HTML page: no scripts, nothing fetched."""
+    templates = files("hpo.report") / "templates"
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    template = environment.from_string((templates / "report.html.j2").read_text(encoding="utf-8"))
+    return template.render(report=report, style=(templates / "report.css").read_text(encoding="utf-8"))
+
+
+def write_report(
+    evidence: CampaignEvidence, folder: Path, findings: Findings | None = None, created_at: datetime | None = None
+) -> Written:
+    """Write report.html and report.json into folder, each complete or not at all. OSError if it cannot be written."""
+    report = build_report(evidence, findings, created_at)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = Written(folder / "report.html", folder / "report.json")
+    _replace(written.html, render(report))
+    _replace(written.json, json.dumps(as_plain(report), ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+    return written
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write beside the file and rename, so that a reader never sees half of it."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)

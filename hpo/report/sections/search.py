@@ -1,0 +1,154 @@
+"""The search: what each tier decided and why, where the budget went, and what the trials looked like."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from hpo.domain import Outcome
+from hpo.report import words
+from hpo.report.document import Block, Column, Fact, Section, Table
+from hpo.report.evidence import CampaignEvidence, TierEvidence
+from hpo.report.findings import Findings
+from hpo.report.sections import search_charts
+
+MOST_ROWS = 25
+"""Trials listed in the table of the best."""
+
+
+def build(evidence: CampaignEvidence, findings: Findings) -> Section:
+    """The section."""
+    counts = evidence.outcomes()
+    lead = (
+        f"{words.count(len(evidence.trials), 'trial')} in {words.count(len(evidence.tiers), 'tier')}: "
+        f"{counts['complete']} complete, {counts['pruned']} pruned, {counts['failed']} failed"
+        + (f", {counts['unfinished']} not finished." if counts["unfinished"] else ".")
+    )
+    blocks: list[Block] = [
+        *_cost_facts(evidence),
+        _tiers(evidence),
+        *_failures(evidence),
+        _best(evidence, findings),
+        *search_charts.build(evidence, findings),
+    ]
+    return Section("search", "The search", lead, blocks)
+
+
+def _cost_facts(evidence: CampaignEvidence) -> list[Fact]:
+    spent = sum(trial.seconds for trial in evidence.trials)
+    saved = sum(trial.seconds_saved for trial in evidence.trials)
+    epochs = sum(len(trial.epochs) for trial in evidence.trials)
+    skipped = sum(
+        max(trial.planned_epochs - len(trial.epochs), 0) for trial in evidence.trials if trial.outcome is Outcome.PRUNED
+    )
+    source = "runs/*/metrics.jsonl, seconds and number of epochs"
+    crashes = sum(trial.num_crashes for trial in evidence.trials)
+    return [
+        Fact("device_hours", "training time", spent / 3600, words.duration(spent), source, f"{epochs:,} epochs"),
+        Fact(
+            "device_hours_saved",
+            "saved by pruning",
+            saved / 3600,
+            words.duration(saved),
+            f"{source}; epochs not trained at each pruned trial's own pace",
+            f"{words.count(skipped, 'epoch')} not trained, "
+            f"{words.percent(saved / (saved + spent) if saved + spent else 0.0)} of the full cost",
+        ),
+        Fact(
+            "crashes",
+            "crashes survived",
+            crashes,
+            words.count(crashes),
+            "table hpo.slot, column num_crashes",
+            "leases that ran out and were taken over",
+        ),
+    ]
+
+
+def _tiers(evidence: CampaignEvidence) -> Table:
+    return Table(
+        "tiers",
+        "What each tier decided, and why",
+        [
+            Column("tier", "tier", numeric=False),
+            Column("trials", "trials"),
+            Column("score", "score", words.score),
+            Column("decided", "decided", words.settings, numeric=False),
+            Column("why", "why", numeric=False),
+        ],
+        [_tier_row(tier) for tier in evidence.tiers],
+        "table hpo.tier, column decision",
+    )
+
+
+def _tier_row(tier: TierEvidence) -> dict[str, Any]:
+    decision = tier.decision or {}
+    values: Mapping[str, Any] = decision.get("values") or {}
+    return {
+        "tier": f"{tier.number} {tier.name}",
+        "trials": tier.num_slots,
+        "score": decision.get("score"),
+        "decided": {name: values[name] for name in tier.dimensions if name in values},
+        "why": decision.get("reason", "not decided yet"),
+    }
+
+
+def _failures(evidence: CampaignEvidence) -> list[Table]:
+    failed = [trial for trial in evidence.trials if trial.outcome is Outcome.FAILED]
+    kinds = Counter((trial.reason or "unknown").split(":", 1)[0].strip() for trial in failed)
+    if not failed:
+        return []
+    rows = [
+        {
+            "kind": kind,
+            "trials": number,
+            "slots": [trial.slot for trial in failed if (trial.reason or "unknown").startswith(kind)][:20],
+            "example": next(
+                trial.reason or "unknown" for trial in failed if (trial.reason or "unknown").startswith(kind)
+            ),
+        }
+        for kind, number in kinds.most_common()
+    ]
+    columns = [
+        Column("kind", "kind", numeric=False),
+        Column("trials", "trials"),
+        Column("slots", "slots", numeric=False),
+        Column("example", "in its own words", numeric=False),
+    ]
+    return [Table("failures", "Failures by kind", columns, rows, "table hpo.slot, column reason")]
+
+
+def _best(evidence: CampaignEvidence, findings: Findings) -> Table:
+    best = evidence.completed()[:MOST_ROWS]
+    default = evidence.default.settings if evidence.default else {}
+    rows = [
+        {
+            "place": place,
+            "slot": trial.slot,
+            "tier": trial.tier,
+            "score": trial.score,
+            "epoch": trial.best_epoch,
+            "parameters": trial.num_parameters,
+            "seconds": trial.seconds,
+            "settings": {name: value for name, value in trial.settings.items() if default.get(name) != value},
+        }
+        for place, trial in enumerate(best, 1)
+    ]
+    return Table(
+        "best",
+        f"The best {len(rows)} trials" if len(best) == MOST_ROWS else "Complete trials, best first",
+        [
+            Column("place", "place"),
+            Column("slot", "slot"),
+            Column("tier", "tier"),
+            Column("score", findings.metric, words.score),
+            Column("epoch", "best epoch"),
+            Column("parameters", "parameters", words.count),
+            Column("seconds", "time", words.duration),
+            Column("settings", "differs from the default in", words.settings, numeric=False),
+        ],
+        rows,
+        "runs/*/result.json and runs/*/config.json",
+        emphasised=frozenset(n for n, row in enumerate(rows) if row["slot"] == evidence.champion_slot),
+    )

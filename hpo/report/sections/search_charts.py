@@ -1,0 +1,235 @@
+"""Pictures of the search: learning curves, history, importances, parallel coordinates, slices, time line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import Any
+
+from hpo.domain import Outcome
+from hpo.report.charts.campaign_plots import Bar, Setting, parallel_chart, timeline_chart
+from hpo.report.charts.plots import Axis, Curves, Dots, bar_chart, line_chart, scatter_chart
+from hpo.report.document import Chart
+from hpo.report.evidence import CampaignEvidence, TrialEvidence
+from hpo.report.findings import Findings
+from hpo.report.importance import importances
+
+MOST_CURVES = 300
+"""Learning curves, and lines across the parallel coordinates, that are drawn of each kind: evenly chosen by score."""
+
+RESULTS = "runs/*/result.json and runs/*/config.json"
+CURVES = "runs/*/metrics.jsonl, score by epoch"
+
+
+def build(evidence: CampaignEvidence, findings: Findings) -> list[Chart]:
+    """All charts that the evidence allows."""
+    scored = [trial for trial in evidence.trials if trial.score is not None]
+    if not scored:
+        return []
+    return [
+        _learning_curves(evidence, findings),
+        _history(evidence, findings, scored),
+        *_importances(evidence),
+        *_parallel(evidence, scored),
+        *_slices(findings, scored),
+        *_timeline(evidence),
+    ]
+
+
+def _curve(trial: TrialEvidence) -> list[tuple[float, float]]:
+    return [(float(epoch.epoch), epoch.score) for epoch in trial.epochs]
+
+
+def _sample(trials: Sequence[TrialEvidence]) -> list[TrialEvidence]:
+    """At most MOST_CURVES of them, evenly over their scores."""
+    ranked = sorted(trials, key=lambda trial: trial.score or 0.0)
+    every = max(1, -(-len(ranked) // MOST_CURVES))
+    return ranked[::-1][::every]
+
+
+def _learning_curves(evidence: CampaignEvidence, findings: Findings) -> Chart:
+    title = "Learning curves"
+    special = {evidence.champion_slot, evidence.default_slot}
+    by_outcome = {
+        outcome: _sample([t for t in evidence.trials if t.outcome is outcome and t.epochs and t.slot not in special])
+        for outcome in (Outcome.PRUNED, Outcome.COMPLETE)
+    }
+    groups = [
+        Curves("pruned (×)", "second faint", [_curve(t) for t in by_outcome[Outcome.PRUNED]], ends=True),
+        Curves("complete", "muted", [_curve(t) for t in by_outcome[Outcome.COMPLETE]]),
+    ]
+    if evidence.default and evidence.default is not evidence.champion:
+        groups.append(Curves("default", "ink dashed", [_curve(evidence.default)]))
+    if evidence.champion:
+        groups.append(Curves("champion", "accent thick", [_curve(evidence.champion)]))
+    groups = [group for group in groups if group.lines]
+    data = {
+        str(t.slot): {"outcome": t.outcome, "score": [e.score for e in t.epochs]} for t in evidence.trials if t.epochs
+    }
+    svg = line_chart(title, "Validation score by epoch", Axis("epoch"), Axis(f"validation {findings.metric}"), groups)
+    drawn = sum(len(group.lines) for group in groups)
+    note = "" if drawn == len(data) else f"{drawn} of {len(data)} curves drawn, evenly chosen by score."
+    return Chart("learning_curves", title, svg, data, CURVES, note)
+
+
+def _history(evidence: CampaignEvidence, findings: Findings, scored: Sequence[TrialEvidence]) -> Chart:
+    title = "History"
+    complete = [(float(t.slot), t.score) for t in scored if t.outcome is Outcome.COMPLETE and t.score is not None]
+    pruned = [(float(t.slot), t.score) for t in scored if t.outcome is Outcome.PRUNED and t.score is not None]
+    best = list(zip((x for x, _ in complete), accumulate((y for _, y in complete), max), strict=True))
+    stairs = [
+        point
+        for (x, _), (_, before), (_, y) in zip(best[1:], best, best[1:], strict=False)
+        for point in ((x, before), (x, y))
+    ]
+    svg = scatter_chart(
+        title,
+        "Score of every trial in order of slots, and the best so far",
+        Axis("slot"),
+        Axis(findings.metric),
+        [
+            Dots("pruned, last epoch", "second faint", pruned, "crosses"),
+            Dots("complete", "muted", complete),
+        ],
+        [Curves("best so far", "accent", [[*best[:1], *stairs]])],
+    )
+    rows = [{"slot": t.slot, "tier": t.tier, "outcome": t.outcome, "score": t.score} for t in scored]
+    first = {
+        tier.number: min((t.slot for t in evidence.trials if t.tier == tier.number), default=0)
+        for tier in evidence.tiers
+    }
+    begins = ", ".join(f"{tier.name} from slot {first[tier.number]}" for tier in evidence.tiers if first[tier.number])
+    return Chart("history", title, svg, rows, RESULTS, f"Tiers: {begins}.")
+
+
+def _importances(evidence: CampaignEvidence) -> list[Chart]:
+    """Per tier as the tier's decision has them, and over all complete trials."""
+    charts = []
+    for tier in evidence.tiers:
+        shares = (tier.decision or {}).get("importances") or {}
+        if shares:
+            charts.append(
+                _importance_chart(
+                    f"importance_{tier.number}",
+                    f"Importance in tier {tier.number}, {tier.name}",
+                    shares,
+                    "table hpo.tier, column decision, importances",
+                )
+            )
+    complete = evidence.completed()
+    overall = importances(complete)
+    if overall:
+        charts.append(
+            _importance_chart(
+                "importance_all",
+                f"Importance over all {len(complete)} complete trials",
+                overall,
+                f"{RESULTS}; PED-ANOVA, best quarter",
+            )
+        )
+    return charts
+
+
+def _importance_chart(key: str, title: str, shares: Mapping[str, float], source: str) -> Chart:
+    percents = [100 * share for share in shares.values()]
+    svg = bar_chart(title, "Share of what separates the best quarter from the rest", "share, %", list(shares), percents)
+    return Chart(key, title, svg, dict(shares), source, "From few trials this is a hint, not a measurement.")
+
+
+def _coordinate(value: Any) -> float | str:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
+
+
+def _varying(scored: Sequence[TrialEvidence]) -> list[Setting]:
+    """Settings with at least two values among the trials."""
+    names = dict.fromkeys(name for trial in scored for name in trial.settings)
+    found = []
+    for name in names:
+        values = tuple(_coordinate(t.settings[name]) for t in scored if t.settings.get(name) is not None)
+        if len(set(values)) > 1:
+            found.append(Setting(name, values))
+    return found
+
+
+def _parallel(evidence: CampaignEvidence, scored: Sequence[TrialEvidence]) -> list[Chart]:
+    complete = [trial for trial in scored if trial.outcome is Outcome.COMPLETE]
+    settings = _varying(complete)
+    if len(settings) < 2:
+        return []
+    ranked = sorted(complete, key=lambda trial: -(trial.score or 0.0))
+    num_best = max(1, len(ranked) // 10)
+    lines = {
+        t.slot: {s.name: _coordinate(t.settings[s.name]) for s in settings if s.name in t.settings} for t in complete
+    }
+    champion = [evidence.champion] if evidence.champion in complete else []
+    groups = [
+        ("other complete trials", "muted faint", [lines[t.slot] for t in _sample(ranked[num_best:])]),
+        ("best tenth", "second", [lines[t.slot] for t in _sample(ranked[:num_best]) if t not in champion]),
+        ("champion", "accent thick", [lines[t.slot] for t in champion if t]),
+    ]
+    title = "Parallel coordinates"
+    svg = parallel_chart(title, "One line per complete trial across its settings", settings, groups)
+    data = [{"slot": t.slot, "score": t.score, **lines[t.slot]} for t in ranked]
+    return [Chart("parallel", title, svg, data, RESULTS, wide=True)]
+
+
+def _slices(findings: Findings, scored: Sequence[TrialEvidence]) -> list[Chart]:
+    """Score against each setting. Pruned trials count with their last score."""
+    charts = []
+    for setting in _varying(scored):
+        present = [trial for trial in scored if trial.settings.get(setting.name) is not None]
+        points = {
+            outcome: [
+                (setting.position(_coordinate(t.settings[setting.name])), t.score)
+                for t in present
+                if t.outcome is outcome and t.score is not None
+            ]
+            for outcome in (Outcome.PRUNED, Outcome.COMPLETE)
+        }
+        chosen = findings.champion
+        mark = [
+            (setting.position(_coordinate(chosen.settings[setting.name])), chosen.score)
+            for chosen in ([chosen] if chosen else [])
+            if setting.name in chosen.settings and chosen.score is not None
+        ]
+        svg = scatter_chart(
+            setting.name,
+            f"Score against {setting.name}; crosses were pruned",
+            Axis(setting.name, "log" if setting.is_log() and not setting.categories else "linear"),
+            Axis(findings.metric),
+            [
+                Dots("", "second faint", points[Outcome.PRUNED], "crosses"),
+                Dots("", "muted", points[Outcome.COMPLETE]),
+                Dots("", "accent big", mark),
+            ],
+            small=True,
+            categories=setting.categories,
+        )
+        data = [{"slot": t.slot, "value": t.settings[setting.name], "score": t.score} for t in present]
+        charts.append(Chart(f"slice_{setting.name}", setting.name, svg, data, RESULTS))
+    return charts
+
+
+def _timeline(evidence: CampaignEvidence) -> list[Chart]:
+    css = {Outcome.COMPLETE: "accent", Outcome.PRUNED: "second", Outcome.FAILED: "third"}
+    timed = [t for t in evidence.trials if t.started_at and t.finished_at and t.outcome]
+    if not timed:
+        return []
+    begin = min(t.started_at for t in timed if t.started_at)
+    bars = [
+        Bar(
+            t.worker or "worker",
+            (t.started_at - begin).total_seconds(),
+            (t.finished_at - begin).total_seconds(),
+            css[t.outcome],
+        )
+        for t in timed
+        if t.started_at and t.finished_at and t.outcome
+    ]
+    title = "Time line of the workers"
+    keys = [(css[outcome], outcome.value) for outcome in Outcome if any(t.outcome is outcome for t in timed)]
+    svg = timeline_chart(title, "When each worker trained which trial", bars, keys)
+    data = [
+        {"slot": t.slot, "worker": t.worker, "started_at": t.started_at, "finished_at": t.finished_at} for t in timed
+    ]
+    return [Chart("timeline", title, svg, data, "table hpo.slot, columns started_at and finished_at", wide=True)]

@@ -1,0 +1,42 @@
+"""What the terminal says of a campaign at the end of a run."""
+
+from __future__ import annotations
+
+from hpo.report import words
+from hpo.report.evidence import CampaignEvidence
+from hpo.report.findings import Findings, analyse
+
+
+def summary_lines(evidence: CampaignEvidence, findings: Findings | None = None) -> list[str]:
+    """Plain lines: verdict, champion, scores with intervals, how much is luck. findings: where already at hand."""
+    found = findings or analyse(evidence)
+    counts = evidence.outcomes()
+    lines = [f"Verdict: {found.verdict.sentence}."]
+    champion = found.champion
+    if champion is not None:
+        lines += [
+            f"Champion: slot {champion.slot}, {words.settings(champion.settings or champion.params)}",
+            f"Validation {found.metric}: {words.with_interval(found.validation)}"
+            + (
+                f"; the choice allowed for: {words.between(found.validation_adjusted)}"
+                if found.validation_adjusted
+                else ""
+            ),
+        ]
+    if found.holdout:
+        lines.append(f"Holdout {found.metric}: {words.with_interval(found.holdout)}")
+    if found.share_of_ceiling is not None:
+        lines.append(
+            f"Ceiling: {words.percent(found.share_of_ceiling)} of the best possible holdout {found.metric}, "
+            f"{words.score(found.ceiling)}"
+        )
+    if found.deflated:
+        luck = f"Luck: deflated score {words.percent(found.deflated.probability, 1)}"
+        if found.overfitting:
+            luck += f", probability of overfitting {words.percent(found.overfitting.probability)}"
+        lines.append(f"{luck}, {words.count(found.num_tried, 'trial')} tried")
+    lines.append(
+        f"Trials: {counts['complete']} complete, {counts['pruned']} pruned, {counts['failed']} failed; "
+        f"pruning saved {words.duration(sum(trial.seconds_saved for trial in evidence.trials))} of training"
+    )
+    return lines
