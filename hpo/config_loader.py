@@ -5,6 +5,7 @@ Order, later wins: the defaults of the configuration classes, the space's own se
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hydra import compose, initialize
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
@@ -52,9 +53,25 @@ def load(overrides: Sequence[str], file: Path | None = None) -> tuple[SearchConf
     return _validated(composed), space
 
 
-def validated(values: Mapping[str, Any]) -> SearchConfig:
-    """A stored configuration, checked again."""
-    return _validated(values)
+def changed(config: SearchConfig, overrides: Sequence[str]) -> SearchConfig:
+    """A configuration with overrides applied. UsageError as in `load`."""
+    base = config.model_dump(mode="json")
+    _refuse_unknown(_keys_of(overrides), base, "the command line")
+    return _validated(_compose(base, overrides))
+
+
+def quoted(value: str) -> str:
+    """A text as the value of an override, whatever characters it holds."""
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def as_overrides(settings: Mapping[str, Any]) -> list[str]:
+    """Nested settings as overrides, one `key=value` each, as `trainer` takes them."""
+    return [
+        f"{name}={quoted(value) if isinstance(value, str) else json.dumps(value)}"
+        for name, value in _flatten(settings).items()
+    ]
 
 
 def _validated(values: Mapping[str, Any]) -> SearchConfig:
@@ -93,7 +110,7 @@ def _keys_of(overrides: Sequence[str]) -> list[str]:
     for text in overrides:
         try:
             override = parser.parse_override(text)
-        except OverrideParseException as error:
+        except HydraException as error:
             raise UsageError(
                 f"'{text}' is not an override ({_first_line(error)}); write key=value, and quote values with "
                 "spaces or punctuation as key='\"value\"'."

@@ -39,12 +39,15 @@ class WorkerProcess(Protocol):
 
 @dataclass
 class StopRequest:
-    """What the user's signals ask for: one drains, two kill."""
+    """What the user's signals ask for: the first drains, the second kills. on_first: called once, by the first."""
 
+    on_first: Callable[[], None] = lambda: None
     count: int = 0
 
     def ask(self) -> None:
         self.count += 1
+        if self.count == 1:
+            self.on_first()
 
 
 class Supervisor:

@@ -2,7 +2,7 @@
 
 from search_spaces.dimensions import ChoiceDimension, Dimension, FloatDimension, IntegerDimension, Value
 from search_spaces.errors import SpaceError
-from search_spaces.loading import catalog, load_space, parse_space
+from search_spaces.loading import catalog, dump_space, load_space, parse_space
 from search_spaces.space import Space, Tier
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Tier",
     "Value",
     "catalog",
+    "dump_space",
     "load_space",
     "parse_space",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,23 @@ def parse_space(text: str, name: str, source: str) -> Space:
         raise SpaceError(f"{source}: this is not plain YAML: {_where(error)}.") from None
     except SpaceError as error:
         raise SpaceError(f"{source}: {_sentence(str(error))}") from None
+
+
+def dump_space(space: Space) -> str:
+    """A YAML text that `parse_space` reads back as an equal space."""
+    kinds = {cls: kind for kind, cls in CLASSES.items()}
+    tiers = {
+        tier.name: {
+            dimension.name: {
+                "type": kinds[type(dimension)],
+                **{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(dimension).items() if k != "name"},
+            }
+            for dimension in tier.dimensions
+        }
+        for tier in space.tiers
+    }
+    text: str = yaml.safe_dump({"settings": dict(space.settings), "tiers": tiers}, sort_keys=False)
+    return text
 
 
 class _StrictLoader(yaml.SafeLoader):

@@ -44,6 +44,15 @@ class Database:
     def is_embedded(self) -> bool:
         return self._embedded is not None
 
+    def describe(self) -> str:
+        """The server in a few words, for people; no user, no password."""
+        engine = engine_for(self.url)
+        with engine.connect() as connection:
+            version = connection.execute(text("SHOW server_version")).scalar_one()
+        engine.dispose()
+        kind = "embedded PostgreSQL" if self.is_embedded else f"the {place(self.url)}, PostgreSQL"
+        return f"{kind} {str(version).split()[0]}"
+
     def url_for(self, schema: str) -> str:
         """The URL for a library whose tables are in `schema`; it holds the password if there is one."""
         return url_for(self.url, schema)

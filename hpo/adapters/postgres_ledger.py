@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -181,9 +183,11 @@ class PostgresLedger:
 
         self._database.run(work)
 
-    def release(self, claim: Claim) -> None:
+    def release(self, claim: Claim, *, crashed: bool = False) -> None:
+        freed = {"state": "open", "lease_expires_at": None, "worker_id": None}
+
         def work(session: Session, repeated: bool) -> None:
-            if _change(session, claim, state="open", lease_expires_at=None, worker_id=None):
+            if _change(session, claim, **freed, num_crashes=SlotRow.num_crashes + int(crashed)):
                 return
             if not (repeated and _left(session, claim) == SlotState.OPEN):
                 raise rules.lease_lost(claim)
@@ -301,6 +305,18 @@ class PostgresLedger:
             return len(campaign.holdout_openings)
 
         return self._database.run(work)
+
+    @contextmanager
+    def exclusive(self, name: str) -> Iterator[None]:
+        # A session's lock: it spans transactions, and a holder that dies takes its connection, and so the lock, along.
+        key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+        with self._database.connect() as connection:
+            connection.execute(select(func.pg_advisory_lock(key)))
+            connection.commit()
+            try:
+                yield
+            finally:
+                connection.invalidate()  # closed for good instead of given back: nothing can be left locked
 
     def close(self) -> None:
         self._database.dispose()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -86,12 +86,23 @@ class PatientEngine:
         Raises:
             StoreUnavailable: the errors lasted longer than we are prepared to wait.
         """
+
+        def attempt(repeated: bool) -> Result:
+            with Session(self._engine, expire_on_commit=False) as session, session.begin():
+                return work(session, repeated)
+
+        return self._patiently(attempt)
+
+    def connect(self) -> Connection:
+        """A connection of the caller's own, to be closed by it. StoreUnavailable as in `run`."""
+        return self._patiently(lambda repeated: self._engine.connect())
+
+    def _patiently(self, attempt: Callable[[bool], Result]) -> Result:
         deadline = self._clock.monotonic() + self._patience.total_seconds()
         pause, repeated = FIRST_PAUSE, False
         while True:
             try:
-                with Session(self._engine, expire_on_commit=False) as session, session.begin():
-                    return work(session, repeated)
+                return attempt(repeated)
             except (DBAPIError, PoolTimeout) as error:
                 if not is_temporary(error):
                     raise

@@ -1,0 +1,53 @@
+"""Serves optuna-dashboard and the MLflow UI on our database; no URL with a password ever stands on a command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from hpo.adapters.database import Database, prepare_mlflow
+from hpo.adapters.study_storage import study_storage
+from hpo.errors import EnvironmentFault, UsageError
+
+PORTS = {"optuna": 8080, "mlflow": 5000}
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def serve(which: str, database: Database, home: Path, host: str, port: int | None) -> None:
+    """Serve until interrupted.
+
+    Raises:
+        UsageError: MLflow's records are elsewhere. EnvironmentFault: the port is taken.
+    """
+    number = port or PORTS[which]
+    if host not in LOOPBACK:
+        print(f"Warning: on {host} everybody who can reach this machine can read and change your studies.")
+    print(f"{which}: http://{host}:{number} (Ctrl-C ends it)", flush=True)
+    {"optuna": _serve_optuna, "mlflow": _serve_mlflow}[which](database, home, host, number)
+
+
+def _serve_optuna(database: Database, home: Path, host: str, port: int) -> None:
+    from optuna_dashboard import run_server
+
+    try:
+        run_server(study_storage(database.url), host=host, port=port)
+    except OSError as error:
+        raise EnvironmentFault(f"Cannot listen on {host}:{port}: {error.strerror}; choose another --port.") from None
+
+
+def _serve_mlflow(database: Database, home: Path, host: str, port: int) -> None:
+    elsewhere = os.environ.get("MLFLOW_TRACKING_URI")
+    if elsewhere:
+        raise UsageError("MLFLOW_TRACKING_URI is set: this search's records are there; open that server's own pages.")
+    prepare_mlflow(database.url)
+    environment = {
+        **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": database.url_for("mlflow"),
+        "MLFLOW_DEFAULT_ARTIFACT_ROOT": (home / "mlflow-artifacts").as_uri(),
+    }
+    command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
+    code = subprocess.run(command, env=environment, check=False).returncode
+    if code not in (0, 130, -2):
+        raise EnvironmentFault(f"The MLflow server ended with exit code {code}; is port {port} taken?")

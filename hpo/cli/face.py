@@ -1,0 +1,38 @@
+"""The terminal as a sitting's face: rich in a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from hpo.cli.progress import Progress
+from hpo.domain import Campaign, SlotView
+
+
+class Terminal:
+    """Implements `hpo.session.Face`."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False, soft_wrap=True)
+
+    def say(self, line: str) -> None:
+        print(line, flush=True)
+
+    @contextmanager
+    def preparing(self) -> Iterator[Callable[[str, float], None]]:
+        if not self._console.is_terminal:
+            yield lambda step, fraction: None
+            return
+        columns = (TextColumn("Preparing the panel: {task.description}"), BarColumn(), TimeRemainingColumn())
+        with Bar(*columns, console=self._console, transient=True) as bar:
+            task = bar.add_task("", total=1.0)
+            yield lambda step, fraction: bar.update(task, description=step, completed=fraction)
+
+    def watching(
+        self, campaign: Campaign, num_epochs: int
+    ) -> AbstractContextManager[Callable[[Sequence[SlotView]], None]]:
+        return Progress(campaign, num_epochs, self._console)

@@ -1,0 +1,82 @@
+"""What makes two campaigns the same search: digests of configuration and code, and their differences in words."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib import metadata, resources
+from typing import Any
+
+from hpo.config import SearchConfig
+from hpo.domain import CampaignSpec
+
+NOT_SCIENCE = {"study": True, "trials": True, "space": True, "worker": True}
+"""Settings that may differ between two sittings of one campaign; the space has a fingerprint of its own."""
+
+SCIENTIFIC_CODE = ("trainer", "search_spaces")
+SCIENTIFIC_MODULES = ("binding", "objective", "pruners", "samplers", "stage", "tiers")
+SCIENTIFIC_PACKAGES = ("torch", "optuna", "numpy", "pytorch_optimizer")
+
+
+def config_fingerprint(config: SearchConfig) -> str:
+    """Hex digest of every setting that can change a result."""
+    values = config.model_dump(mode="json", exclude=NOT_SCIENCE)
+    values["trainer"]["data"].pop("source")  # the data's fingerprint is its content
+    return _digest(json.dumps(values, sort_keys=True))
+
+
+def code_fingerprint() -> str:
+    """Hex digest of the code and the package versions that can change a result."""
+    texts = [f"{name}=={metadata.version(name)}" for name in SCIENTIFIC_PACKAGES]
+    for package in SCIENTIFIC_CODE:
+        texts += _sources(resources.files(package))
+    house = resources.files("hpo")
+    texts += [house.joinpath(f"{module}.py").read_text(encoding="utf-8") for module in SCIENTIFIC_MODULES]
+    return _digest("\0".join(texts))
+
+
+def differences(stored: CampaignSpec, wanted: CampaignSpec) -> list[str]:
+    """What differs, in words a person can act on."""
+    found = []
+    for name, before in stored.fingerprints.items():
+        after = wanted.fingerprints[name]
+        if before == after:
+            continue
+        detail = ""
+        if name == "config":
+            detail = ": " + ", ".join(_changes(stored.config["search"], wanted.config["search"]))
+        found.append(f"{name} {before[:8]} is now {after[:8]}{detail}")
+    if stored.budget != wanted.budget:
+        found.append(
+            f"its budget is {stored.budget} trials, not {wanted.budget}: "
+            f"`hpo resume study={stored.name} trials={max(stored.budget, wanted.budget)}` raises it"
+        )
+    return found
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[str]:
+    changes = []
+    for key in sorted(set(before) | set(after)):
+        if not prefix and key in NOT_SCIENCE:
+            continue
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            changes += _changes(old, new, f"{prefix}{key}.")
+        elif old != new:
+            changes.append(f"{prefix}{key} {old} -> {new}")
+    return changes
+
+
+def _sources(folder: Any) -> list[str]:
+    texts = []
+    for entry in sorted(folder.iterdir(), key=lambda item: item.name):
+        if entry.is_dir():
+            texts += _sources(entry)
+        elif entry.name.endswith(".py"):
+            texts.append(entry.read_text(encoding="utf-8"))
+    return texts
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,234 @@
+"""One sitting at a campaign, from its data to its champion: what `hpo run`, `hpo resume` and `hpo worker` do."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+from hpo.adapters import processes
+from hpo.adapters.clock import SystemClock
+from hpo.champion import crown, summary
+from hpo.config import SearchConfig, WorkerConfig
+from hpo.domain import Campaign, CampaignState, Outcome, SlotState, SlotView
+from hpo.errors import EnvironmentFault, Interrupted, UsageError, nearest
+from hpo.run_folder import BEST, SlotFolder
+from hpo.supervisor import Projector, StopRequest, Supervisor
+from hpo.wiring import App, build_worker, frozen_config, open_campaign, prepare_data, start_worker
+from search_spaces import Space
+from trainer.data import Prepared
+
+SYNC_EVERY = timedelta(seconds=2)
+
+
+class Face(Protocol):
+    """Where a sitting says what it does."""
+
+    def say(self, line: str) -> None: ...
+
+    def preparing(self) -> AbstractContextManager[Callable[[str, float], None]]:
+        """A progress display for the panel: called with a step's name and its done fraction."""
+        ...
+
+    def watching(self, campaign: Campaign, num_epochs: int) -> AbstractContextManager[Callable[[Sequence[SlotView]], None]]:
+        """A progress display for the campaign: called with its slots."""
+        ...
+
+
+def run(app: App, config: SearchConfig, space: Space, face: Face, timeout: timedelta | None) -> None:
+    """Open or join the campaign and bring it to its full budget and its champion.
+
+    Raises:
+        UsageError: the campaign exists with other settings. Interrupted: stopped; everything is saved.
+        EnvironmentFault: the stores or the workers are not usable.
+    """
+    with face.preparing() as progress:
+        prepared = prepare_data(app, config, progress)
+    for warning in prepared.warnings:
+        face.say(f"Warning: {warning}")
+    campaign = open_campaign(app, config, space, prepared)
+    if campaign.state is CampaignState.COMPLETE:
+        face.say(_already_complete(campaign))
+        return
+    app.ledger.expire_dead(campaign.id, processes.is_dead)
+    with Projector(lambda: app.tracker.sync(campaign, app.runs(campaign.name)), SYNC_EVERY) as projector:
+        _supervise(app, campaign, config, face, timeout)
+        _finish(app, campaign, config, space, prepared, face)
+    _last_sync(projector, campaign, face)
+
+
+def work(app: App, campaign: Campaign, settings: WorkerConfig, supervised: bool) -> None:
+    """Work on a campaign in this process until nothing is left, or a signal (or, supervised, a closed standard input)
+    asks to drain."""
+    config, space = frozen_config(campaign)
+    config = config.model_copy(update={"worker": settings})
+    prepared = prepare_data(app, config)
+    if prepared.fingerprint != campaign.spec.fingerprints["data"]:
+        raise UsageError(
+            f"The data at {config.trainer.data.source} is not what the campaign '{campaign.name}' was started on; "
+            "give this machine the same file."
+        )
+    drain = threading.Event()
+    if supervised:
+        threading.Thread(target=_drain_at_end_of_input, args=(drain,), name="supervisor", daemon=True).start()
+    stop = StopRequest(on_first=drain.set)
+    with handling_signals(stop):
+        worker = build_worker(app, campaign, config, space, prepared.search, drain)
+        if supervised:
+            worker.run()
+            return
+        with Projector(lambda: app.tracker.sync(campaign, app.runs(campaign.name)), SYNC_EVERY):
+            worker.run()
+    if drain.is_set():
+        raise Interrupted(f"Stopped. Whatever was running is saved; go on with `hpo worker study={campaign.name}`.")
+
+
+def find_campaign(app: App, name: str) -> Campaign:
+    """The campaign of this name. UsageError if there is none, with the names there are."""
+    campaign = app.ledger.find_campaign(name)
+    if campaign is not None:
+        return campaign
+    names = [campaign.name for campaign in app.ledger.campaigns()]
+    if not names:
+        raise UsageError("There is no campaign yet; start one with `hpo run trials=20`.")
+    raise UsageError(
+        f"There is no campaign '{name}' (HPO_STUDY): there are {', '.join(names[:8])}.{nearest(name, names)}"
+    )
+
+
+def sync(app: App, campaign: Campaign, face: Face) -> int:
+    """Bring MLflow up to date with the run folders and the champion; the number of items written."""
+    number = app.tracker.sync(campaign, app.runs(campaign.name))
+    _register(app, campaign, face)
+    return number
+
+
+def best_settings(app: App, campaign: Campaign) -> Mapping[str, Any]:
+    """The resolved trainer configuration of the champion, or of the best trial so far."""
+    slot = _best_slot(app, campaign)
+    attempt = SlotFolder(app.runs(campaign.name), slot).current()
+    if attempt is None:
+        raise EnvironmentFault(f"The run folder of trial {slot} is not below {app.runs(campaign.name)}.")
+    return attempt.config()
+
+
+def standing(app: App, campaign: Campaign) -> list[str]:
+    """The champion, or the best trial so far, for a person."""
+    if campaign.champion is not None:
+        return summary(campaign)
+    slot = _best_slot(app, campaign)
+    score = next(view.score for view in app.ledger.slots(campaign.id) if view.slot == slot)
+    return [f"Best of '{campaign.name}' so far: trial {slot}, score {score:+.4f}. The campaign is not complete."]
+
+
+def _best_slot(app: App, campaign: Campaign) -> int:
+    if campaign.champion is not None and campaign.champion["slot"] is not None:
+        return int(campaign.champion["slot"])
+    complete = [slot for slot in app.ledger.slots(campaign.id) if slot.outcome is Outcome.COMPLETE]
+    if not complete:
+        raise UsageError(f"The campaign '{campaign.name}' has no complete trial yet; wait, or see `hpo status`.")
+    return max(complete, key=lambda slot: slot.score or float("-inf")).slot
+
+
+@contextmanager
+def handling_signals(stop: StopRequest) -> Iterator[None]:
+    """SIGINT, SIGTERM and SIGHUP become requests to stop while the block runs."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop.ask()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _supervise(app: App, campaign: Campaign, config: SearchConfig, face: Face, timeout: timedelta | None) -> None:
+    stop = StopRequest()
+    with handling_signals(stop), face.watching(campaign, config.trainer.train.epochs) as on_progress:
+        supervisor = Supervisor(
+            app.ledger,
+            campaign,
+            lambda number: start_worker(app, campaign, config, number),
+            config.worker.num_workers,
+            SystemClock(),
+            stop,
+            on_progress,
+            timeout,
+        )
+        try:
+            supervisor.run()
+        except Interrupted as reason:
+            raise Interrupted(f"{reason} {_how_to_go_on(app, campaign)}") from None
+
+
+def _finish(
+    app: App, campaign: Campaign, config: SearchConfig, space: Space, prepared: Prepared, face: Face
+) -> None:
+    """Decide what is undecided, crown the champion once, whoever comes first, and say who it is."""
+    with app.ledger.exclusive(f"champion of {campaign.name}"):
+        current = find_campaign(app, campaign.name)
+        if current.state is not CampaignState.COMPLETE:
+            decided = app.decide_rest(current, config, space)
+            champion = crown(decided, app.ledger, app.runs(campaign.name), prepared.holdout)
+            current = app.ledger.complete_campaign(campaign.id, champion)
+    _register(app, current, face)
+    for line in summary(current):
+        face.say(line)
+
+
+def _register(app: App, campaign: Campaign, face: Face) -> None:
+    """Put the champion into MLflow's registry; an outage only delays it."""
+    champion = campaign.champion
+    if champion is None or champion["slot"] is None:
+        return
+    folder = Path(champion["run_folder"])
+    try:
+        app.tracker.sync(campaign, app.runs(campaign.name))
+        uri = app.tracker.register_champion(campaign, folder, folder / BEST)
+    except EnvironmentFault as error:
+        face.say(f"The champion is not registered in MLflow yet ({error}); `hpo sync study={campaign.name}` does it.")
+        return
+    if uri:
+        face.say(f"  registered in MLflow as {uri}")
+
+
+def _last_sync(projector: Projector, campaign: Campaign, face: Face) -> None:
+    if not projector.once():
+        face.say(
+            f"MLflow could not be brought up to date ({projector.problem}); nothing is lost: "
+            f"`hpo sync study={campaign.name}` does it later."
+        )
+
+
+def _already_complete(campaign: Campaign) -> str:
+    budget = campaign.spec.budget
+    return (
+        f"The campaign '{campaign.name}' is complete: all {budget} trials are done, nothing was trained. "
+        f"See it with `hpo report study={campaign.name}`, go further with "
+        f"`make hpo-resume HPO_STUDY={campaign.name} HPO_TRIALS={2 * budget}`, or start another with HPO_STUDY=name."
+    )
+
+
+def _how_to_go_on(app: App, campaign: Campaign) -> str:
+    slots = app.ledger.slots(campaign.id)
+    num_done = sum(slot.state is SlotState.DONE for slot in slots)
+    begun = [slot for slot in slots if slot.state is not SlotState.DONE and slot.trial_number is not None]
+    saved = f", {len(begun)} begun {'is' if len(begun) == 1 else 'are'} saved at the last epoch" if begun else ""
+    return (
+        f"{num_done} of {len(slots)} trials are done{saved}. "
+        f"Go on with: make hpo-resume HPO_STUDY={campaign.name}"
+    )
+
+
+def _drain_at_end_of_input(drain: threading.Event) -> None:
+    sys.stdin.buffer.read()
+    drain.set()

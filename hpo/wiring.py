@@ -1,0 +1,226 @@
+"""The composition root: the only file that picks adapters."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from hpo.adapters import processes
+from hpo.adapters.clock import SystemClock
+from hpo.adapters.database import Database, open_database, prepare_mlflow
+from hpo.adapters.embedded_postgres import EmbeddedPostgres
+from hpo.adapters.urls import redact
+from hpo.adapters.worker_process import LocalWorker
+from hpo.binding import check_turns
+from hpo.config import SearchConfig
+from hpo.domain import Campaign, CampaignSpec
+from hpo.errors import UsageError
+from hpo.fingerprints import code_fingerprint, config_fingerprint, differences
+from hpo.objective import Objective
+from hpo.ports import Ledger, Tracker
+from hpo.run_folder import campaign_folder
+from hpo.stage import open_study, stages
+from hpo.tiers import plan_tiers
+from hpo.worker import Worker
+from search_spaces import Space, dump_space, parse_space
+from trainer.data import Prepared, prepare
+
+
+def home_folder() -> Path:
+    """The state folder: HPO_HOME, or `.hpo` in the current folder."""
+    return Path(os.environ.get("HPO_HOME") or ".hpo").expanduser().absolute()
+
+
+@dataclass(frozen=True)
+class App:
+    """One process's connections to the stores, and what it builds on them."""
+
+    home: Path
+    database: Database
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        from hpo.adapters.postgres_ledger import PostgresLedger
+
+        return PostgresLedger(self.database.url)
+
+    @cached_property
+    def storage(self) -> optuna.storages.BaseStorage:
+        from hpo.adapters.study_storage import study_storage
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        return study_storage(self.database.url)
+
+    @cached_property
+    def tracker(self) -> Tracker:
+        from hpo.adapters.mlflow_tracker import MLflowTracker
+
+        uri = os.environ.get("MLFLOW_TRACKING_URI") or self.database.url_for("mlflow")
+        return MLflowTracker(uri, self.home / "mlflow-artifacts")
+
+    def runs(self, campaign: str) -> Path:
+        """The campaign's folder of run folders."""
+        return campaign_folder(self.home, campaign)
+
+    def prepare_tracking(self) -> str:
+        """Make the tracking store ready; where it is, without its password."""
+        given = os.environ.get("MLFLOW_TRACKING_URI")
+        if given:
+            return f"MLflow at {redact(given)} (MLFLOW_TRACKING_URI)"
+        prepare_mlflow(self.database.url)
+        return f"MLflow in the same database, artifacts in {self.home / 'mlflow-artifacts'}"
+
+    def decide_rest(self, campaign: Campaign, config: SearchConfig, space: Space) -> Campaign:
+        """Decide every tier whose slots are done and that is not decided yet; the campaign as it is then."""
+        for tier in campaign.spec.tiers:
+            if tier.number not in campaign.decisions:
+                stage = stages(campaign, config, space)[tier.number]
+                study = open_study(stage, self.storage, self.ledger)
+                self.ledger.decide_tier(campaign.id, tier.number, stage.decide(study.get_trials(deepcopy=False)))
+                found = self.ledger.find_campaign(campaign.name)
+                assert found is not None, "a campaign does not vanish"
+                campaign = found
+        return campaign
+
+
+@contextmanager
+def open_app(home: Path | None = None) -> Iterator[App]:
+    """The application with its database up and migrated; connections are given back at the end.
+
+    Raises:
+        UsageError: an unusable HPO_DATABASE_URL. EnvironmentFault: the database cannot be started or reached.
+    """
+    folder = home or home_folder()
+    with open_database(folder, os.environ.get("HPO_DATABASE_URL")) as database:
+        app = App(folder, database)
+        try:
+            yield app
+        finally:
+            opened = vars(app)  # cached properties live here once they were asked for
+            if "tracker" in opened:
+                app.tracker.close()
+            if "ledger" in opened:
+                app.ledger.close()
+            if "storage" in opened:
+                app.storage.remove_session()
+
+
+def embedded_database(action: str) -> str:
+    """Start, stop or describe the embedded server; what happened, in a sentence."""
+    if os.environ.get("HPO_DATABASE_URL"):
+        raise UsageError("HPO_DATABASE_URL names a server of your own: there is no embedded database to manage.")
+    server = EmbeddedPostgres(home_folder())
+    if action == "start":
+        server.keep()
+        return "The embedded database is up, and stays up until `hpo db stop`."
+    if action == "stop":
+        return "The embedded database is stopped." if server.stop() else "The embedded database was not running."
+    return f"The embedded database is {'up' if server.is_running() else 'down'}."
+
+
+def prepare_data(app: App, config: SearchConfig, progress: Callable[[str, float], None] | None = None) -> Prepared:
+    """The campaign's panel in the cache, built if it is not there yet."""
+    return prepare(config.trainer.data, config.trainer.model.window, app.home / "cache", progress)
+
+
+def open_campaign(app: App, config: SearchConfig, space: Space, prepared: Prepared) -> Campaign:
+    """Create the campaign, or join the one of this name.
+
+    Raises:
+        UsageError: it exists with another configuration, space, data, code or budget; or the space is unusable.
+    """
+    check_turns(space, config.trainer)
+    spec = CampaignSpec(
+        name=config.study,
+        config={"search": config.model_dump(mode="json"), "space": {"name": space.name, "yaml": dump_space(space)}},
+        fingerprints={
+            "config": config_fingerprint(config),
+            "space": space.fingerprint(),
+            "data": prepared.fingerprint,
+            "code": code_fingerprint(),
+        },
+        tiers=plan_tiers(config.trials, [tier.name for tier in space.tiers], config.tiers),
+        seed=config.seed,
+    )
+    check_first_stage(spec, config, space)
+    campaign = app.ledger.open_campaign(spec)
+    changed = differences(campaign.spec, spec)
+    if changed:
+        raise UsageError(
+            f"The campaign '{config.study}' exists with other settings ({'; '.join(changed)}). Go on with it as it "
+            f"was (`hpo resume study={config.study}`), or give this one another name (HPO_STUDY=..., or --fork NAME)."
+        )
+    return campaign
+
+
+def check_first_stage(spec: CampaignSpec, config: SearchConfig, space: Space) -> None:
+    """Raise UsageError now for a sampler or pruner that would fail in every trial."""
+    from hpo.domain import CampaignState
+
+    unborn = Campaign(id=0, spec=spec, state=CampaignState.RUNNING)
+    stage = stages(unborn, config, space)[1]
+    stage.sampler(seed=0)
+    stage.pruner()
+
+
+def frozen_config(campaign: Campaign) -> tuple[SearchConfig, Space]:
+    """The configuration and space a campaign was created with."""
+    stored: Mapping[str, Any] = campaign.spec.config
+    space = parse_space(stored["space"]["yaml"], stored["space"]["name"], f"the campaign '{campaign.name}'")
+    return SearchConfig.model_validate(stored["search"]), space
+
+
+def build_worker(
+    app: App, campaign: Campaign, config: SearchConfig, space: Space, data: Path, drain: threading.Event
+) -> Worker:
+    """A worker of this process on the campaign."""
+    from hpo.adapters.runners import ProcessRunner
+
+    objective = Objective(
+        campaign, config, space, app.ledger, app.storage, ProcessRunner(), data, app.runs(campaign.name)
+    )
+    return Worker(
+        app.ledger,
+        objective,
+        campaign,
+        processes.this_process(),
+        config.worker,
+        SystemClock(),
+        processes.is_dead,
+        drain,
+    )
+
+
+def start_worker(app: App, campaign: Campaign, config: SearchConfig, number: int) -> LocalWorker:
+    """A worker process of its own on this machine."""
+    log = app.home / "logs" / campaign.name / f"worker-{number}.log"
+    return LocalWorker(
+        ["worker", f"study={campaign.name}", *worker_overrides(config)],
+        log=log,
+        home=app.home,
+        num_workers=config.worker.num_workers,
+    )
+
+
+def worker_overrides(config: SearchConfig) -> Sequence[str]:
+    """Run-time settings that a worker must share with its supervisor."""
+    settings = config.worker.model_dump(mode="json", exclude={"timeout"})
+    return [f"worker.{name}={'null' if value is None else value}" for name, value in settings.items()]
+
+
+def log_to(file: Path | None) -> None:
+    """Send the library's log lines to a file, or to stderr."""
+    handler: logging.Handler = logging.StreamHandler() if file is None else logging.FileHandler(file)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger("hpo")
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
