@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -48,9 +48,14 @@ SETTINGS: Mapping[str, str] = {
 class EmbeddedPostgres:
     """The server whose data lie under `home/postgres`.
 
-    Every using process holds a shared flock on `users.lock`; the last one to leave stops the server, unless the
-    marker `keep` is there. The system drops a flock when its holder dies, however it dies, so nothing has to be
-    counted or cleaned up. Starting and stopping happen under an exclusive lock of their own.
+    Three flocks, which the system drops when their holders die, however they die, so that nothing has to be
+    counted, trusted or cleaned up:
+
+    - `users.lock`, shared, held by every using process: the last one to leave stops the server, unless the marker
+      `keep` is there;
+    - `server.lock`, held by the server's own processes, which inherit it: it is free exactly when no process works
+      on the data, even one of a crashed server or of another container;
+    - `transition.lock`, held while somebody starts, stops, joins or leaves.
 
     Use as a context manager, or pair `acquire` with `release`; not from several threads at once.
     """
@@ -97,7 +102,7 @@ class EmbeddedPostgres:
             return
         with self._transition():
             try:
-                if self._is_last_user(self._users) and not self._keep_marker.exists():
+                if _try_lock(self._users) and not self._keep_marker.exists():
                     self._stop(self._places())
             finally:
                 self._leave()
@@ -124,7 +129,11 @@ class EmbeddedPostgres:
         """Whether the server is up; never starts or creates anything."""
         if not self._folder.exists():
             return False
-        return _postmaster(self._places().data) is not None
+        with self._transition():
+            server = self._lock_server()
+            if server is not None:
+                os.close(server)
+            return server is None
 
     @property
     def _keep_marker(self) -> Path:
@@ -155,13 +164,13 @@ class EmbeddedPostgres:
         finally:
             os.close(lock)
 
-    @staticmethod
-    def _is_last_user(users: int) -> bool:
-        try:
-            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+    def _lock_server(self) -> int | None:
+        """The descriptor of the server's lock, taken; None if a server holds it."""
+        server = self._open_lock("server.lock")
+        if _try_lock(server):
+            return server
+        os.close(server)
+        return None
 
     def _leave(self) -> None:
         """Close our descriptor of the users' lock."""
@@ -172,18 +181,35 @@ class EmbeddedPostgres:
     def _start(self, places: PostgresHome) -> None:
         if not (places.data / "PG_VERSION").exists():
             _create(places)
-        if _postmaster(places.data) is None:
-            # What a power loss or a container's end left behind; its process number may be another program's now,
-            # which PostgreSQL itself would take for a running server.
-            (places.data / "postmaster.pid").unlink(missing_ok=True)
-            sockets = '"{}"'.format(str(places.sockets).replace('"', '""'))
-            options = shlex.join(["-c", f"unix_socket_directories={sockets}"])
-            _run(places, "pg_ctl", "start", "-D", places.data, "-l", places.log, "-o", options, "-t", START_SECONDS)
-        _wait_until_ready(places)
+        server = self._lock_server()
+        if server is not None:
+            try:
+                _launch(places, server)
+            finally:
+                os.close(server)  # our copy: the server's processes keep theirs
+        self._wait_until_ready(places)
+
+    def _wait_until_ready(self, places: PostgresHome) -> None:
+        """A process that was killed just after it started the server leaves it to us to wait."""
+        deadline = time.monotonic() + START_SECONDS
+        while _status(places.data) != "ready":
+            server = self._lock_server()
+            if server is not None:
+                os.close(server)
+            if server is not None or time.monotonic() > deadline:
+                raise EnvironmentFault(f"The embedded database did not start. {_last_lines(places.log)}")
+            time.sleep(0.02)
 
     def _stop(self, places: PostgresHome) -> bool:
-        if _postmaster(places.data) is None:
+        server = self._lock_server()
+        if server is not None:
+            os.close(server)
             return False
+        if not _is_visible(places.data):
+            raise EnvironmentFault(
+                f"The embedded database of {self._folder} runs on another machine or in another container; "
+                "stop it there."
+            )
         _run(places, "pg_ctl", "stop", "-D", places.data, "-m", "fast", "-t", START_SECONDS)
         return True
 
@@ -218,36 +244,51 @@ def _create(places: PostgresHome) -> None:
     fresh.rename(places.data)
 
 
-def _wait_until_ready(places: PostgresHome) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        status = _postmaster(places.data)
-        if status == "ready":
-            return
-        if status is None:
-            break
-        time.sleep(0.02)
-    raise EnvironmentFault(f"The embedded database did not start; the end of {places.log}:\n{_last_lines(places.log)}")
+def _launch(places: PostgresHome, server_lock: int) -> None:
+    """Start the server, which inherits its lock. Nobody else works on the data: the caller holds that lock."""
+    # What a power loss or a container's end left behind. Its process number may be another program's by now, which
+    # PostgreSQL would take for a running server.
+    (places.data / "postmaster.pid").unlink(missing_ok=True)
+    sockets = '"{}"'.format(str(places.sockets).replace('"', '""'))
+    options = shlex.join(["-c", f"unix_socket_directories={sockets}"])
+    start = ("start", "-D", places.data, "-l", places.log, "-o", options, "-t", START_SECONDS)
+    _run(places, "pg_ctl", *start, inherited=(server_lock,))
 
 
-def _postmaster(data: Path) -> str | None:
-    """The running server's status (`starting`, `ready`, `stopping`...), None if there is none for these data."""
+def _try_lock(descriptor: int) -> bool:
     try:
-        lines = (data / "postmaster.pid").read_text().split("\n")
-        process = psutil.Process(int(lines[0]))
-        if process.name() != "postgres" or process.status() == psutil.STATUS_ZOMBIE:
-            return None
-    except (FileNotFoundError, psutil.NoSuchProcess, ValueError):
-        return None
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _postmaster_lines(data: Path) -> list[str]:
+    """The server's own notes: line 1 its process number, line 8 its status; empty while there are none."""
     try:
-        if Path(process.cwd()) != data.resolve():
-            return None  # a server of other data has this number now
-    except psutil.AccessDenied:
-        pass  # macOS tells only root where a process works: the name has to do
-    return lines[7].strip() if len(lines) > 7 else "starting"
+        return (data / "postmaster.pid").read_text().splitlines()
+    except FileNotFoundError:
+        return []
 
 
-def _run(places: PostgresHome, program: str, *arguments: object, stdin: str = "") -> None:
+def _status(data: Path) -> str:
+    """`starting`, `ready`, `stopping`, or empty."""
+    lines = _postmaster_lines(data)
+    return lines[7].strip() if len(lines) > 7 else ""
+
+
+def _is_visible(data: Path) -> bool:
+    """Whether the server's process number means the server here too, and not something of another machine's."""
+    lines = _postmaster_lines(data)
+    try:
+        return bool(lines) and psutil.Process(int(lines[0])).name() == "postgres"
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _run(
+    places: PostgresHome, program: str, *arguments: object, stdin: str = "", inherited: Collection[int] = ()
+) -> None:
     """Run one of PostgreSQL's programs as the server's user, in a folder that this user can enter."""
     account = places.account
     command: Sequence[str] = [str(places.binaries / program), *map(str, arguments)]
@@ -265,6 +306,7 @@ def _run(places: PostgresHome, program: str, *arguments: object, stdin: str = ""
             user=None if account is None else account.uid,
             group=None if account is None else account.gid,
             extra_groups=None if account is None else [],
+            pass_fds=inherited,
             check=False,
         )
         if result.returncode != 0:

@@ -1,0 +1,85 @@
+"""Shared fixtures: one PostgreSQL per test session, one fresh database per test, a clean environment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from hpo.adapters.database import prepare
+from hpo.adapters.embedded_postgres import EmbeddedPostgres
+from hpo.adapters.urls import parse
+
+SERVER_VARIABLE = "HPO_TEST_DATABASE_URL"
+FOREIGN = ("HPO_", "MLFLOW_", "PG")
+
+
+def pytest_configure() -> None:
+    """What the developer has set for their own searches must not reach a test."""
+    for name in [name for name in os.environ if name.startswith(FOREIGN) and name != SERVER_VARIABLE]:
+        del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """URL of a database on a server that lets us create more: embedded, or HPO_TEST_DATABASE_URL."""
+    if SERVER_VARIABLE in os.environ:
+        yield os.environ[SERVER_VARIABLE]
+        return
+    home = Path(tempfile.mkdtemp(prefix="tiertune-tests-"))
+    home.chmod(0o755)  # when root runs the tests, the server's own user has to get in
+    try:
+        with EmbeddedPostgres(home) as server:
+            yield server.url
+    finally:
+        shutil.rmtree(home)
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres_server: str) -> Iterator[str]:
+    """Name of a prepared database (Optuna's and the ledger's tables) to copy from."""
+    with _database(postgres_server, "TEMPLATE template0") as url:
+        prepare(url)
+        yield str(parse(url).database)
+
+
+@pytest.fixture
+def empty_database_url(postgres_server: str) -> Iterator[str]:
+    """URL of a fresh database without any schema of ours."""
+    with _database(postgres_server, "TEMPLATE template0") as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(postgres_server: str, template_database: str) -> Iterator[str]:
+    """URL of a fresh, prepared database."""
+    with _database(postgres_server, f"TEMPLATE {template_database}") as url:
+        yield url
+
+
+@contextmanager
+def _database(server: str, options: str) -> Iterator[str]:
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    _execute(server, f"CREATE DATABASE {name} {options}")
+    try:
+        yield parse(server).set(database=name).render_as_string(hide_password=False)
+    finally:
+        _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _execute(server: str, statement: str) -> None:
+    plain = parse(server).set(drivername="postgresql").render_as_string(hide_password=False)
+    connection = psycopg2.connect(plain)
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+    finally:
+        connection.close()
