@@ -63,9 +63,12 @@ class Objective:
         stage = self._stage(claim.tier)
         study = self._study(stage, claim)
         trial = self._open_trial(study, stage, claim)
-        state = trial._get_latest_trial().state
-        if state.is_finished():  # an earlier owner told Optuna and died before telling the ledger
-            self._ledger.finish(claim, OUTCOMES[state], _value(study, trial), _reason(study, trial))
+        known = trial._get_latest_trial()
+        if known.state.is_finished():  # an earlier owner told Optuna and died before telling the ledger
+            score = known.value if known.state is TrialState.COMPLETE else None
+            if known.state is TrialState.PRUNED:
+                score = trailing_mean(known.intermediate_values, self._config.trainer.train.score_epochs)
+            self._ledger.finish(claim, OUTCOMES[known.state], score, known.user_attrs.get("reason"))
             return
         if claim.num_crashes >= self._config.worker.max_crashes:
             end = TrialEnd("failed", reason="poison", message=f"took its process down {claim.num_crashes} times")
@@ -179,7 +182,8 @@ class Objective:
         if attempt is not None:
             attempt.finish(outcome, score, end.best_epoch, end.num_parameters, reason)
         state = next(state for state, its_outcome in OUTCOMES.items() if its_outcome is outcome)
-        study.tell(trial, score, state=state, skip_if_finished=True)
+        told = score if outcome is Outcome.COMPLETE else None  # Optuna gives a pruned trial its last value by itself
+        study.tell(trial, told, state=state, skip_if_finished=True)
         self._ledger.finish(claim, outcome, score, reason)
         logger.info("slot %d done: %s, score %s", claim.slot, outcome, score)
 
@@ -220,18 +224,14 @@ class Conversation:
 
     def trailing_score(self) -> float:
         """Mean of the last `score_epochs` scores: the same measure a finished run is judged by."""
-        last = [self._scores[epoch] for epoch in sorted(self._scores)[-self._score_epochs :]]
-        return sum(last) / len(last)
+        return trailing_mean(self._scores, self._score_epochs)
+
+
+def trailing_mean(scores: Mapping[int, float], num_epochs: int) -> float:
+    """Mean of the last num_epochs scores, by epoch."""
+    last = [scores[epoch] for epoch in sorted(scores)[-num_epochs:]]
+    return sum(last) / len(last)
 
 
 def _trial_of_slot(study: optuna.Study, slot: int) -> FrozenTrial | None:
     return next((t for t in study.get_trials(deepcopy=False) if t.user_attrs.get(SLOT) == slot), None)
-
-
-def _value(study: optuna.Study, trial: optuna.Trial) -> float | None:
-    return study._storage.get_trial(trial._trial_id).value
-
-
-def _reason(study: optuna.Study, trial: optuna.Trial) -> str | None:
-    reason = study._storage.get_trial(trial._trial_id).user_attrs.get("reason")
-    return None if reason is None else str(reason)
