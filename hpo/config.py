@@ -16,7 +16,7 @@ class SamplerConfig(Section):
 
     name: str = "tpe"
     """A row of `hpo.samplers.SAMPLERS`."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the Optuna class, as its documentation names them."""
 
 
@@ -25,7 +25,7 @@ class PrunerConfig(Section):
 
     name: str = "wilcoxon"
     """A row of `hpo.pruners.PRUNERS`."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the Optuna class, as its documentation names them."""
 
 

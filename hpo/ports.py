@@ -86,7 +86,7 @@ class Ledger(Protocol):
         ...
 
     def finish(self, claim: Claim, outcome: Outcome, score: float | None, reason: str | None = None) -> None:
-        """DONE for ever. score: what Optuna was told; None only for FAILED. reason: for FAILED, a stable word and text."""
+        """DONE for ever. score: what Optuna was told; None only for FAILED. reason: for FAILED, a word and text."""
         ...
 
     def release(self, claim: Claim, *, crashed: bool = False) -> None:
@@ -162,7 +162,9 @@ class TrialEnd:
 class TrialRunner(Protocol):
     """Runs one training in its place (own process, or this one)."""
 
-    def run(self, request: TrialRequest, on_epoch: Callable[[EpochReport], Verdict], stop: Callable[[], bool]) -> TrialEnd:
+    def run(
+        self, request: TrialRequest, on_epoch: Callable[[EpochReport], Verdict], stop: Callable[[], bool]
+    ) -> TrialEnd:
         """Train to the end. on_epoch is called in this process, once per epoch and again for those before a resume;
         its verdict may reach the trainer while the next epoch is already running. stop is polled several times a
         second; once true, the training ends at the next step and the result is `stopped`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from hpo.adapters.database import Database, prepare_mlflow
@@ -15,16 +16,18 @@ PORTS = {"optuna": 8080, "mlflow": 5000}
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def serve(which: str, database: Database, home: Path, host: str, port: int | None) -> None:
-    """Serve until interrupted.
+def serve(
+    which: str, database: Database, home: Path, host: str, port: int | None, say: Callable[[str], None]
+) -> None:
+    """Serve until interrupted; say: where the address goes.
 
     Raises:
         UsageError: MLflow's records are elsewhere. EnvironmentFault: the port is taken.
     """
     number = port or PORTS[which]
     if host not in LOOPBACK:
-        print(f"Warning: on {host} everybody who can reach this machine can read and change your studies.")
-    print(f"{which}: http://{host}:{number} (Ctrl-C ends it)", flush=True)
+        say(f"Warning: on {host} everybody who can reach this machine can read and change your studies.")
+    say(f"{which}: http://{host}:{number} (Ctrl-C ends it)")
     {"optuna": _serve_optuna, "mlflow": _serve_mlflow}[which](database, home, host, number)
 
 

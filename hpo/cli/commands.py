@@ -115,7 +115,7 @@ def dashboard(options: argparse.Namespace) -> None:
     from hpo.adapters import interfaces
 
     with open_app() as app:
-        interfaces.serve(options.which, app.database, app.home, options.host, options.port)
+        interfaces.serve(options.which, app.database, app.home, options.host, options.port, Terminal().say)
 
 
 def url(options: argparse.Namespace) -> None:

@@ -15,7 +15,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="hpo",
         description="Tiered hyperparameter search for models that rank stocks.",
-        epilog="Start with `hpo run trials=20`. Exit codes: 0 done, 1 bug, 2 your input, 3 environment, 130 interrupted.",
+        epilog="Start with `hpo run trials=20`. "
+        "Exit codes: 0 done, 1 bug, 2 your input, 3 environment, 130 interrupted.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
