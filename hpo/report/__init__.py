@@ -1,5 +1,6 @@
 """Reports: what a campaign found, how much of it is luck, and the page that says so."""
 
+from hpo.report.collect import candidates, collect
 from hpo.report.evidence import (
     CampaignEvidence,
     EpochEvidence,
@@ -22,6 +23,8 @@ __all__ = [
     "TrialEvidence",
     "analyse",
     "build_report",
+    "candidates",
+    "collect",
     "render",
     "summary_lines",
     "write_report",

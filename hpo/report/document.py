@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """A picture (SVG) and the numbers it was drawn from. wide: takes the whole width."""
+    """A picture (SVG) and the numbers it was drawn from. size: one of a few, the whole width, or one of many."""
 
     key: str
     title: str
@@ -59,7 +59,7 @@ class Chart:
     data: Any
     source: str
     note: str = ""
-    wide: bool = False
+    size: Literal["normal", "wide", "small"] = "normal"
 
 
 Block = Fact | Table | Chart

@@ -58,7 +58,7 @@ def value(anything: Any) -> str:
     if isinstance(anything, bool) or anything is None:
         return {True: "yes", False: "no", None: ABSENT}[anything]
     if isinstance(anything, float):
-        return f"{anything:.3g}".replace("-", "−") if math.isfinite(anything) else ABSENT
+        return f"{anything:.4g}".replace("-", "−") if math.isfinite(anything) else ABSENT
     if isinstance(anything, (list, tuple)):
         return ", ".join(value(item) for item in anything)
     return str(anything)

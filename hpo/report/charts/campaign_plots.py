@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hpo.report.charts.canvas import Canvas
 from hpo.report.charts.scales import Scale, short
 
-WIDTH = 820.0
+WIDTH = 1100.0
 MOST_ROWS = 24
 
 
@@ -53,7 +53,7 @@ def parallel_chart(
     groups: (name, css, trials), drawn in this order; a trial maps setting names to values, and its line is lifted
     over settings it lacks.
     """
-    top, bottom, left, right = 46.0, 296.0, 46.0, 774.0
+    top, bottom, left, right = 46.0, 296.0, 46.0, 1054.0
     canvas = Canvas(WIDTH, 350, title, description)
     gap = (right - left) / max(len(settings) - 1, 1)
     scales = [setting.scale(bottom, top) for setting in settings]
@@ -70,14 +70,15 @@ def parallel_chart(
         x = left + gap * n
         canvas.line([(x, top), (x, bottom)], "axis")
         canvas.text(x, 14 + 15 * (n % 2), setting.name.rpartition(".")[2], "label", "middle")
+        side, anchor = (-4, "end") if n == len(settings) - 1 else (4, "start")
         for value, label in _ends(setting, scale):
-            canvas.text(x + 4, scale(value) + (-4 if value == scale.low else 11), label, "key halo")
+            canvas.text(x + side, scale(value) + (-4 if value == scale.low else 12), label, "key halo", anchor)
     x = left - 20
     for name, css, trials in groups:
         if trials:
             canvas.line([(x, 330), (x + 18, 330)], f"line {css}")
             canvas.text(x + 23, 334, name, "key")
-            x += 40 + 6.2 * len(name)
+            x += 40 + 6.7 * len(name)
     return canvas.svg()
 
 
@@ -100,9 +101,9 @@ class Bar:
 
 def timeline_chart(title: str, description: str, bars: Sequence[Bar], keys: Sequence[tuple[str, str]]) -> str:
     """A row per worker, a bar per trial. keys: (css, name). Rows beyond the first 24 are left out, and it says so."""
-    rows = list(dict.fromkeys(bar.row for bar in bars))
+    rows = sorted({bar.row for bar in bars})
     shown = rows[:MOST_ROWS]
-    left, height_of_row = 150.0, 22.0
+    left, height_of_row = 164.0, 22.0
     bottom = 24 + height_of_row * len(shown)
     canvas = Canvas(WIDTH, bottom + 62, title, description)
     last = max((bar.end for bar in bars), default=1.0)
@@ -123,7 +124,7 @@ def timeline_chart(title: str, description: str, bars: Sequence[Bar], keys: Sequ
     for css, label in keys:
         canvas.boxes([(x, bottom + 44, 12, 10)], f"fill {css}")
         canvas.text(x + 18, bottom + 53, label, "key")
-        x += 46 + 6.2 * len(label)
+        x += 46 + 6.7 * len(label)
     if len(rows) > len(shown):
         canvas.text(WIDTH - 16, bottom + 53, f"{len(rows) - len(shown)} more workers not drawn", "key", "end")
     return canvas.svg()

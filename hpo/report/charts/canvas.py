@@ -11,7 +11,7 @@ Point = tuple[float, float]
 
 
 class Canvas:
-    """Collects SVG elements. Coordinates in pixels of a viewBox of width x height; text is 11 pixels high."""
+    """Collects SVG elements. Coordinates in pixels of a viewBox of width x height; text is 12 pixels high."""
 
     def __init__(self, width: float, height: float, title: str, description: str) -> None:
         self.width, self.height = width, height
@@ -63,9 +63,10 @@ class Canvas:
             x = scale(value)
             if top is not None:
                 self.line([(x, bottom), (x, top)], "grid")
-            self.text(x, bottom + 14, text, "tick", "middle")
+            self.text(x, bottom + 15, text, "tick", "middle")
         self.line([(scale.first, bottom), (scale.last, bottom)], "axis")
-        self.text((scale.first + scale.last) / 2, bottom + 29, label, "label", "middle")
+        if label:
+            self.text((scale.first + scale.last) / 2, bottom + 31, label, "label", "middle")
 
     def y_axis(self, scale: Scale, left: float, right: float, label: str, wanted: int = 5) -> None:
         """Horizontal grid lines with ticks left of them; the label stands above the axis, so that it reads level."""
@@ -73,7 +74,7 @@ class Canvas:
             y = scale(value)
             self.line([(left, y), (right, y)], "zero" if value == 0 else "grid")
             self.text(left - 6, y + 3.8, text, "tick", "end")
-        self.text(2, min(scale.first, scale.last) - 9, label, "label")
+        self.text(2, min(scale.first, scale.last) - 11, label, "label")
 
 
 def polyline(points: Sequence[Point]) -> str:

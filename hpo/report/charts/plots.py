@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from hpo.report.charts.canvas import Canvas, thinned
 from hpo.report.charts.scales import Kind, Scale, padded
 
-WIDTH, HEIGHT = 400.0, 250.0
-LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 24.0, 38.0
+WIDTH, HEIGHT = 380.0, 245.0
+LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 26.0, 40.0
 MOST_POINTS = 600
 
 
@@ -38,18 +38,15 @@ class Axis:
     high: float | None = None
 
 
-def line_chart(
-    title: str, description: str, x: Axis, y: Axis, curves: Sequence[Curves], zero: bool = False, wide: bool = False
-) -> str:
+def line_chart(title: str, description: str, x: Axis, y: Axis, curves: Sequence[Curves], zero: bool = False) -> str:
     """Lines over a common x. zero: the y axis includes 0."""
-    width = 820.0 if wide else WIDTH
-    keys = _key_rows(curves, width)
-    canvas = Canvas(width, HEIGHT + 16 * len(keys), title, description)
+    keys = _key_rows(curves, WIDTH)
+    canvas = Canvas(WIDTH, HEIGHT + 16 * len(keys), title, description)
     points = [point for group in curves for line in group.lines for point in line]
-    across = _scale(x, [p[0] for p in points], LEFT, width - RIGHT, pad=0.01)
+    across = _scale(x, [p[0] for p in points], LEFT, WIDTH - RIGHT, pad=0.01)
     up = _scale(y, [p[1] for p in points], HEIGHT - BOTTOM, TOP, include=0.0 if zero else None)
-    canvas.y_axis(up, LEFT, width - RIGHT, y.label)
-    canvas.x_axis(across, HEIGHT - BOTTOM, x.label, wanted=8 if wide else 5)
+    canvas.y_axis(up, LEFT, WIDTH - RIGHT, y.label)
+    canvas.x_axis(across, HEIGHT - BOTTOM, x.label)
     for group in curves:
         drawn = [
             [(across(a), up(b)) for a, b in (line[n] for n in thinned(len(line), MOST_POINTS))] for line in group.lines
@@ -82,7 +79,7 @@ def scatter_chart(
     categories: Sequence[str] = (),
 ) -> str:
     """Points, and lines over them. small: for a grid of many. categories: x holds positions in this list."""
-    width, height = (300.0, 210.0) if small else (WIDTH, HEIGHT)
+    width, height = (300.0, 200.0) if small else (WIDTH, HEIGHT)
     keys = [] if small else _key_rows([*dots, *curves], width)
     canvas = Canvas(width, height + 16 * len(keys), title, description)
     points = [p for group in dots for p in group.points] + [p for group in curves for line in group.lines for p in line]
@@ -92,9 +89,9 @@ def scatter_chart(
     up = _scale(y, [p[1] for p in points], height - BOTTOM, TOP)
     canvas.y_axis(up, LEFT, width - RIGHT, y.label, wanted=4 if small else 5)
     if categories:
-        canvas.text((LEFT + width - RIGHT) / 2, height - BOTTOM + 29, x.label, "label", "middle")
+        canvas.text((LEFT + width - RIGHT) / 2, height - BOTTOM + 31, x.label, "label", "middle")
         for position, name in enumerate(categories):
-            canvas.text(across(position), height - BOTTOM + 14, name[:12], "tick", "middle")
+            canvas.text(across(position), height - BOTTOM + 15, name[:12], "tick", "middle")
     else:
         canvas.x_axis(across, height - BOTTOM, x.label, wanted=4 if small else 5)
     for group in curves:
@@ -125,14 +122,14 @@ def column_chart(
     canvas.boxes(boxes, "fill accent")
     every = max(1, math.ceil(len(names) * 34 / (WIDTH - LEFT - RIGHT)))
     for position in range(0, len(names), every):
-        canvas.text(LEFT + slot * (position + 0.5), HEIGHT - BOTTOM + 14, names[position], "tick", "middle")
-    canvas.text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - BOTTOM + 29, x_label, "label", "middle")
+        canvas.text(LEFT + slot * (position + 0.5), HEIGHT - BOTTOM + 15, names[position], "tick", "middle")
+    canvas.text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - BOTTOM + 31, x_label, "label", "middle")
     return canvas.svg()
 
 
 def bar_chart(title: str, description: str, x_label: str, names: Sequence[str], values: Sequence[float]) -> str:
     """Lying bars with their names before them, for shares and other lists of named numbers."""
-    row, left = 22.0, 148.0
+    row, left = 22.0, 156.0
     height = TOP + row * len(names) + BOTTOM
     canvas = Canvas(WIDTH, height, title, description)
     across = Scale(*padded(values, 0.0, include=0.0), left, WIDTH - RIGHT - 30)
@@ -190,7 +187,7 @@ def _key_rows(groups: Sequence[Curves | Dots], width: float) -> list[list[tuple[
     rows: list[list[tuple[float, str, str]]] = []
     x = LEFT
     for group in (group for group in groups if group.name):
-        space = 30 + 6.2 * len(group.name)
+        space = 30 + 6.7 * len(group.name)
         if not rows or x + space > width:
             rows.append([])
             x = LEFT

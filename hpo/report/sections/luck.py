@@ -47,7 +47,7 @@ def _lead(findings: Findings) -> str:
         beyond = "above" if deflated.icir > deflated.hurdle else "not above"
         said.append(
             f"The champion's ICIR of {words.score(deflated.icir, 3)} is {beyond} the "
-            f"{words.score(deflated.hurdle, 3)} that the best of {deflated.num_trials} trials without signal would show."
+            f"{words.score(deflated.hurdle, 3)} that the best of {deflated.num_trials} without signal would show."
         )
     return " ".join(said)
 
@@ -126,9 +126,12 @@ def _shrinkage_facts(evidence: CampaignEvidence, findings: Findings) -> list[Fac
 
 def _openings(evidence: CampaignEvidence) -> Fact:
     number = evidence.num_holdout_openings
-    note = {0: "nothing has been measured on it", 1: "its days are as good as new"}.get(
-        number, "each look that leads to another choice makes its intervals a little too hopeful"
-    )
+    if number == 0:
+        note = "nothing has been measured on it"
+    elif number <= 2:
+        note = "for the champion and for this page: nothing was chosen by it"
+    else:
+        note = "each look that leads to another choice makes its intervals a little too hopeful"
     source = "table hpo.campaign, column num_holdout_openings"
     return Fact("holdout_openings", "holdout opened", number, words.count(number, "time"), source, note)
 

@@ -55,8 +55,8 @@ def _learning_curves(evidence: CampaignEvidence, findings: Findings) -> Chart:
         for outcome in (Outcome.PRUNED, Outcome.COMPLETE)
     }
     groups = [
-        Curves("pruned (×)", "second faint", [_curve(t) for t in by_outcome[Outcome.PRUNED]], ends=True),
         Curves("complete", "muted", [_curve(t) for t in by_outcome[Outcome.COMPLETE]]),
+        Curves("pruned (×)", "second faint", [_curve(t) for t in by_outcome[Outcome.PRUNED]], ends=True),
     ]
     if evidence.default and evidence.default is not evidence.champion:
         groups.append(Curves("default", "ink dashed", [_curve(evidence.default)]))
@@ -170,7 +170,7 @@ def _parallel(evidence: CampaignEvidence, scored: Sequence[TrialEvidence]) -> li
     title = "Parallel coordinates"
     svg = parallel_chart(title, "One line per complete trial across its settings", settings, groups)
     data = [{"slot": t.slot, "score": t.score, **lines[t.slot]} for t in ranked]
-    return [Chart("parallel", title, svg, data, RESULTS, wide=True)]
+    return [Chart("parallel", title, svg, data, RESULTS, size="wide")]
 
 
 def _slices(findings: Findings, scored: Sequence[TrialEvidence]) -> list[Chart]:
@@ -195,7 +195,7 @@ def _slices(findings: Findings, scored: Sequence[TrialEvidence]) -> list[Chart]:
         svg = scatter_chart(
             setting.name,
             f"Score against {setting.name}; crosses were pruned",
-            Axis(setting.name, "log" if setting.is_log() and not setting.categories else "linear"),
+            Axis("", "log" if setting.is_log() and not setting.categories else "linear"),
             Axis(findings.metric),
             [
                 Dots("", "second faint", points[Outcome.PRUNED], "crosses"),
@@ -206,7 +206,7 @@ def _slices(findings: Findings, scored: Sequence[TrialEvidence]) -> list[Chart]:
             categories=setting.categories,
         )
         data = [{"slot": t.slot, "value": t.settings[setting.name], "score": t.score} for t in present]
-        charts.append(Chart(f"slice_{setting.name}", setting.name, svg, data, RESULTS))
+        charts.append(Chart(f"slice_{setting.name}", setting.name, svg, data, RESULTS, size="small"))
     return charts
 
 
@@ -232,4 +232,4 @@ def _timeline(evidence: CampaignEvidence) -> list[Chart]:
     data = [
         {"slot": t.slot, "worker": t.worker, "started_at": t.started_at, "finished_at": t.finished_at} for t in timed
     ]
-    return [Chart("timeline", title, svg, data, "table hpo.slot, columns started_at and finished_at", wide=True)]
+    return [Chart("timeline", title, svg, data, "table hpo.slot, columns started_at and finished_at", size="wide")]

@@ -1,0 +1,151 @@
+"""A campaign's evidence, read from the ledger's values and the run folders."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo.domain import REFINEMENT, Campaign, Outcome, SlotView
+from hpo.report.evidence import (
+    CampaignEvidence,
+    DailySeries,
+    EpochEvidence,
+    HoldoutEvidence,
+    TierEvidence,
+    TrialEvidence,
+)
+from hpo.run_folder import Attempt, SlotFolder
+from search_spaces import parse_space
+
+DEFAULT_SLOT = 1
+"""The first slot of every campaign trains the default configuration."""
+
+PACKAGES = ("torch", "optuna", "numpy", "pandas", "mlflow")
+"""Packages whose versions a report names."""
+
+
+def collect(
+    campaign: Campaign,
+    slots: Sequence[SlotView],
+    runs: Path,
+    holdout: HoldoutEvidence | None = None,
+    *,
+    data_summary: Mapping[str, Any] | None = None,
+    links: Mapping[str, str] | None = None,
+) -> CampaignEvidence:
+    """Everything a report needs.
+
+    runs: the folder that holds the campaign's slots. holdout: what `hpo.report.holdout.measure` found, None for a
+    report without it. A slot whose run folder is not on this machine contributes what the ledger knows of it.
+    """
+    search = campaign.spec.config["search"]
+    trainer = search["trainer"]
+    return CampaignEvidence(
+        name=campaign.name,
+        objective=search["objective"],
+        horizons=tuple(trainer["data"]["horizons"]),
+        seed=campaign.spec.seed,
+        tiers=_tiers(campaign),
+        trials=[_trial(slot, runs, trainer["train"]) for slot in slots],
+        champion_slot=(campaign.champion or {}).get("slot"),
+        default_slot=DEFAULT_SLOT,
+        holdout=holdout,
+        num_holdout_openings=campaign.num_holdout_openings,
+        data_source=_file_name(trainer["data"]["source"]),
+        data_summary=data_summary or {},
+        config=search,
+        fingerprints=campaign.spec.fingerprints,
+        environment=_environment(),
+        command=f"hpo run study={campaign.name} trials={campaign.spec.budget} space={_file_name(search['space'])} "
+        f"seed={campaign.spec.seed} trainer.data.source={_file_name(trainer['data']['source'])}",
+        links=links or {},
+        created_at=campaign.created_at,
+    )
+
+
+def candidates(campaign: Campaign, slots: Sequence[SlotView], num_leaders: int) -> list[int]:
+    """Slots worth scoring on the holdout: the champion, the default, and the leaders by validation score."""
+    complete = [slot for slot in slots if slot.outcome is Outcome.COMPLETE and slot.score is not None]
+    leaders = sorted(complete, key=lambda slot: (-(slot.score or 0.0), slot.slot))[:num_leaders]
+    champion = (campaign.champion or {}).get("slot")
+    first = [slot for slot in (champion, DEFAULT_SLOT) if slot is not None]
+    return list(dict.fromkeys([*first, *(slot.slot for slot in leaders)]))
+
+
+def _tiers(campaign: Campaign) -> list[TierEvidence]:
+    stored = campaign.spec.config["space"]
+    space = parse_space(stored["yaml"], stored["name"], f"the campaign '{campaign.name}'")
+    names = {tier.name: [dimension.name for dimension in tier.dimensions] for tier in space.tiers}
+    names[REFINEMENT] = [dimension.name for dimension in space.dimensions]
+    return [
+        TierEvidence(
+            plan.number,
+            plan.name,
+            plan.num_slots,
+            plan.study_name(campaign.name),
+            names[plan.name],
+            campaign.decisions.get(plan.number),
+        )
+        for plan in campaign.spec.tiers
+    ]
+
+
+def _trial(view: SlotView, runs: Path, train: Mapping[str, Any]) -> TrialEvidence:
+    worker = f"{view.worker.host}/{view.worker.pid}" if view.worker else None
+    common: dict[str, Any] = {
+        "slot": view.slot,
+        "tier": view.tier,
+        "outcome": view.outcome,
+        "trial_number": view.trial_number,
+        "score": view.score,
+        "planned_epochs": train["epochs"],
+        "reason": view.reason,
+        "num_crashes": view.num_crashes,
+        "worker": worker,
+        "started_at": view.started_at,
+        "finished_at": view.finished_at,
+    }
+    attempt = SlotFolder(runs, view.slot).current()
+    if attempt is None:
+        return TrialEvidence(**common)
+    run, result, records = attempt.run(), attempt.result(), attempt.epochs()
+    epochs = [EpochEvidence(record.epoch, record.score, record.seconds, record.time) for record in records]
+    return TrialEvidence(
+        **common,
+        settings=run["params"],
+        epochs=epochs,
+        daily=mean_daily(attempt, [epoch.epoch for epoch in epochs[-train["score_epochs"] :]]),
+        best_epoch=result.best_epoch if result else None,
+        num_parameters=result.num_parameters if result else None,
+        trainer_seed=run["trainer_seed"],
+        folder=attempt.folder.relative_to(runs.parent).as_posix(),
+    )
+
+
+def mean_daily(attempt: Attempt, epochs: Sequence[int]) -> DailySeries:
+    """The daily series averaged over epochs, so that its mean is the trial's score; {} without epochs."""
+    series = [attempt.daily(epoch) for epoch in epochs]
+    if not series:
+        return {}
+    return {name: _mean([epoch[name] for epoch in series]) for name in series[0]}
+
+
+def _mean(series: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    total = np.stack(series).sum(axis=0, dtype=np.float64)
+    return np.asarray(total / len(series), dtype=np.float32)
+
+
+def _file_name(source: str) -> str:
+    """A path's last part: a report is passed on, and where somebody keeps their data is nobody's business."""
+    return source if source.startswith("planted:") else Path(source).name
+
+
+def _environment() -> dict[str, str]:
+    versions = {name: metadata.version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}", **versions}
