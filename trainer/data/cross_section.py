@@ -1,0 +1,58 @@
+"""Operations over the stocks of one day, for all days at once."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.data.market import Wide
+
+UNIT_UNIFORM = np.sqrt(3.0)
+
+
+def rank_normalise(values: Wide, valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Ranks of each day's valid finite values, spread evenly over (-sqrt 3, sqrt 3): mean 0, variance about 1.
+
+    values, valid: [D, S]. Ties share their mean rank, so that a day without variation is all 0; so is what is not
+    valid or not finite.
+    """
+    known = valid & np.isfinite(values)
+    ordered = np.where(known, values, np.inf)
+    order = np.argsort(ordered, axis=1, kind="stable")
+    ordered = np.take_along_axis(ordered, order, axis=1)
+    count = known.sum(axis=1, keepdims=True)
+    mean_rank = np.empty(values.shape, dtype=np.float32)
+    np.put_along_axis(mean_rank, order, _tied_ranks(ordered), axis=1)
+    scaled = (2 * (mean_rank + 0.5) / np.maximum(count, 1) - 1) * UNIT_UNIFORM
+    return np.where(known, scaled, 0.0).astype(np.float32)
+
+
+def group_mean(values: Wide | NDArray[np.float32], valid: NDArray[np.bool_], groups: NDArray[np.int64]) -> Wide:
+    """Each stock's group's mean over the valid stocks of the day: [D, S]; 0 where a group has none.
+
+    groups: [S], group numbers from 0.
+    """
+    member = np.eye(int(groups.max(initial=0)) + 1)[groups]
+    count = valid @ member
+    mean = (np.where(valid, values, 0.0) @ member) / np.maximum(count, 1)
+    result: Wide = mean[:, groups]
+    return result
+
+
+def pooled_sectors(sectors: NDArray[np.int16], smallest: int) -> NDArray[np.int64]:
+    """Group numbers [S] from sector numbers: unknown and too small sectors form one group, number 0."""
+    numbers = sectors.astype(np.int64) + 1
+    size = np.bincount(numbers)
+    return np.where(size[numbers] >= smallest, numbers, 0)
+
+
+def _tied_ranks(ordered: Wide) -> NDArray[np.float32]:
+    """Mean rank from 0 of every entry of rows in ascending order."""
+    positions = np.arange(ordered.shape[1], dtype=np.int32)
+    changes = ordered[:, 1:] != ordered[:, :-1]
+    edge = np.ones((len(ordered), 1), dtype=bool)
+    first = np.maximum.accumulate(np.where(np.hstack([edge, changes]), positions, 0), axis=1)
+    ends = np.where(np.hstack([changes, edge]), positions, positions.size)
+    last = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
+    ranks: NDArray[np.float32] = ((first + last) / 2).astype(np.float32)
+    return ranks

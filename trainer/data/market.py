@@ -1,0 +1,53 @@
+"""A market as it was read or generated: wide arrays by column name, before any feature is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+OHLCV: tuple[str, ...] = ("open", "high", "low", "close", "volume")
+
+Wide = NDArray[np.float64]
+"""One column on the calendar: float64 [D, S], NaN where the stock has no row that day."""
+
+
+@dataclass(frozen=True)
+class Market:
+    """D days x S stocks of named numeric columns.
+
+    name: what messages call it (a path or the source string).
+    columns: canonical names: OHLCV, `target_{h}d`, or a ready feature.
+    read: gives one column as Wide; read on demand, so that hundreds of columns need not be in memory at once.
+    row: says where a cell stands in the source, for messages, e.g. "row 17".
+    sectors: int16 [S], position in sector_names or -1. A stock keeps the first sector it is seen with.
+    oracle: float32 [D, S, H] or None, see Panel.
+    """
+
+    name: str
+    dates: NDArray[np.datetime64]
+    symbols: tuple[str, ...]
+    columns: tuple[str, ...]
+    read: Callable[[str], Wide]
+    row: Callable[[int, int], str]
+    sectors: NDArray[np.int16]
+    sector_names: tuple[str, ...]
+    oracle: NDArray[np.float32] | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def has_bars(self) -> bool:
+        """Whether all of OHLCV is there."""
+        return set(OHLCV) <= set(self.columns)
+
+    @property
+    def ready(self) -> tuple[str, ...]:
+        """The ready-made feature columns."""
+        return tuple(name for name in self.columns if name not in OHLCV and not is_target(name))
+
+
+def is_target(column: str) -> bool:
+    """Whether a column's name is `target_{h}d`."""
+    return column.startswith("target_") and column.endswith("d") and column[7:-1].isdigit()

@@ -1,0 +1,182 @@
+"""From a source to the two folders a search works with: one for its trials, one that only the holdout is read from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.config import DataConfig
+from trainer.data import cache, planted
+from trainer.data.features import RECIPE, feature_names, make_features, usable
+from trainer.data.market import Market
+from trainer.data.panel import Fold, HoldoutData, TrainingData
+from trainer.data.splits import Split, plan_split
+from trainer.data.targets import daily_returns, make_targets, raw_targets
+
+Progress = Callable[[str, float], None]
+
+CONTEXT_DAYS = 252
+"""Days before the holdout that its folder repeats, for look-back of any length a model may have."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Where a prepared panel lies.
+
+    search, holdout: folders for `open_training` and `open_holdout`. fingerprint: hex digest of the content and of
+    every option that shapes the arrays. warnings: sentences for people. summary: sizes and dates, plain JSON values.
+    """
+
+    search: Path
+    holdout: Path
+    fingerprint: str
+    warnings: tuple[str, ...]
+    summary: dict[str, Any]
+
+
+def prepare(config: DataConfig, window: int, cache_folder: Path, progress: Progress | None = None) -> Prepared:
+    """Build the arrays of a source, or find them built.
+
+    window: look-back in trading days, part of the gaps. progress is called with a stage and a share from 0 to 1.
+    Several processes may call at once; one builds. Raises InputError where the source is refused.
+    """
+    fingerprint = _fingerprint(config, window)
+    folder = cache_folder / fingerprint[:16]
+    with cache.locked(cache_folder / f"{folder.name}.lock"):
+        if not (folder / cache.META).exists():
+            _build(config, window, folder, progress or _silent)
+    meta = json.loads((folder / cache.META).read_text())
+    return Prepared(folder / "search", folder / "holdout", fingerprint, tuple(meta["warnings"]), meta["summary"])
+
+
+def open_training(search: Path) -> TrainingData:
+    """The panel up to the holdout, and its folds."""
+    panel, meta = cache.open_panel(search)
+    folds = tuple(Fold(train=range(*fold["train"]), valid=range(*fold["valid"])) for fold in meta["folds"])
+    return TrainingData(panel, folds)
+
+
+def open_holdout(holdout: Path) -> HoldoutData:
+    """The holdout days with the days before them as context."""
+    panel, meta = cache.open_panel(holdout)
+    return HoldoutData(panel, range(*meta["days"]))
+
+
+def _silent(stage: str, share: float) -> None:
+    """Nobody listens."""
+
+
+def _fingerprint(config: DataConfig, window: int) -> str:
+    content = config.source
+    options = config.model_dump(mode="json", include={"horizons", "min_price", "split"})
+    recipe = {"recipe": RECIPE, "content": content, "window": window, **options}
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+
+
+def _read(config: DataConfig) -> Market:
+    return planted.generate(config.source, config.horizons)
+
+
+def _build(config: DataConfig, window: int, folder: Path, progress: Progress) -> None:
+    progress("reading", 0.0)
+    market = _read(config)
+    split = plan_split(market.dates, config.split, window, config.horizons)
+    mask = usable(market, config.min_price)
+    temporary = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        halves = _halves(temporary, split, len(market.dates))
+        _write_features(market, mask, halves, progress)
+        progress("labels", 0.9)
+        _write_labels(market, mask, config, halves)
+        summary = _describe(market, mask, split)
+        _write_meta(market, config, split, halves)
+        cache.write_json(temporary / cache.META, {"warnings": market.warnings, "summary": summary})
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    progress("ready", 1.0)
+
+
+def _halves(folder: Path, split: Split, days: int) -> Mapping[Path, range]:
+    """The two folders, made, each with its positions on the whole calendar."""
+    first = split.holdout.start
+    halves = {folder / "search": range(first), folder / "holdout": range(max(0, first - CONTEXT_DAYS), days)}
+    for half in halves:
+        half.mkdir(parents=True)
+    return halves
+
+
+def _write_features(market: Market, mask: NDArray[np.bool_], halves: Mapping[Path, range], progress: Progress) -> None:
+    names = feature_names(market)
+    stores = {
+        half: cache.create(half, "features", (len(days), len(market.symbols), len(names)))
+        for half, days in halves.items()
+    }
+    for number, (name, values) in enumerate(make_features(market, mask)):
+        progress(f"feature {name}", 0.1 + 0.8 * number / len(names))
+        for half, days in halves.items():
+            stores[half][:, :, names.index(name)] = values[days.start : days.stop]
+
+
+def _write_labels(market: Market, mask: NDArray[np.bool_], config: DataConfig, halves: Mapping[Path, range]) -> None:
+    targets = make_targets(market, mask, config.horizons)
+    returns = daily_returns(market)
+    for half, days in halves.items():
+        rows = slice(days.start, days.stop)
+        for name, values in targets.items():
+            part = values[rows].copy()
+            for column, horizon in enumerate(config.horizons):
+                # A label ends `reach` days later and must end inside this half.
+                reach = horizon + ("lag1" in name)
+                part[max(0, len(days) - reach) :, :, column] = np.nan
+            cache.save(half, f"target_{name}", part)
+        cache.save(half, "mask", mask[rows])
+        cache.save(half, "returns", returns[rows])
+        if market.oracle is not None:
+            cache.save(half, "oracle", market.oracle[rows])
+
+
+def _write_meta(market: Market, config: DataConfig, split: Split, halves: Mapping[Path, range]) -> None:
+    common = {
+        "symbols": market.symbols,
+        "feature_names": feature_names(market),
+        "horizons": config.horizons,
+        "sectors": market.sectors.tolist(),
+        "sector_names": market.sector_names,
+        "oracle": market.oracle is not None,
+    }
+    folds = [
+        {"train": [fold.train.start, fold.train.stop], "valid": [fold.valid.start, fold.valid.stop]}
+        for fold in split.folds
+    ]
+    for half, days in halves.items():
+        own = {"folds": folds} if half.name == "search" else {"days": [split.holdout.start - days.start, len(days)]}
+        dates = [str(day) for day in market.dates[days.start : days.stop]]
+        cache.write_json(half / cache.META, {**common, **own, "dates": dates})
+
+
+def _describe(market: Market, mask: NDArray[np.bool_], split: Split) -> dict[str, Any]:
+    def span(days: range) -> dict[str, Any]:
+        return {"from": str(market.dates[days.start]), "to": str(market.dates[days.stop - 1]), "days": len(days)}
+
+    return {
+        "source": market.name,
+        "days": len(market.dates),
+        "stocks": len(market.symbols),
+        "features": len(feature_names(market)),
+        "sectors": len(market.sector_names),
+        "stock_days": int(mask.sum()),
+        "gap": split.gap,
+        "folds": [{"train": span(fold.train), "valid": span(fold.valid)} for fold in split.folds],
+        "holdout": span(split.holdout),
+    }
