@@ -111,7 +111,7 @@ class RankingLoss:
             scores = scores.float().masked_fill(~valid, 0.0)
             target = target.float().masked_fill(~valid, 0.0)
             emphasis = self._horizon_weights.to(scores.device) * valid.any(dim=1).any(dim=0)
-            emphasis = emphasis / (emphasis.sum() + EPSILON)
+            emphasis = emphasis / emphasis.sum().clamp(min=EPSILON)
             loss = scores.sum() * 0.0
             parts: dict[str, torch.Tensor] = {}
             for name, weight in self.weights(progress).items():

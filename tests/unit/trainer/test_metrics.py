@@ -1,0 +1,167 @@
+"""Daily correlations against scipy, their missing values, and their summary."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import pearsonr, spearmanr
+
+from trainer.errors import MissingMetricError
+from trainer.metrics import MIN_STOCKS, average_ranks, daily_ic, daily_rank_ic, daily_series, summarise
+
+
+def market(days: int = 12, stocks: int = 40, horizons: int = 2, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores with ties and targets with ties and holes."""
+    rng = np.random.default_rng(seed)
+    scores = np.round(rng.normal(size=(days, stocks, horizons)), 1)
+    target = np.round(0.3 * scores + rng.normal(size=scores.shape), 1)
+    target[rng.random(target.shape) < 0.2] = np.nan
+    scores[rng.random(scores.shape) < 0.1] = np.nan
+    return torch.from_numpy(scores).float(), torch.from_numpy(target).float()
+
+
+@pytest.mark.parametrize(("metric", "reference"), [(daily_rank_ic, spearmanr), (daily_ic, pearsonr)])
+def test_equals_scipy_with_ties_and_holes(metric, reference) -> None:  # type: ignore[no-untyped-def]
+    scores, target = market()
+    daily = metric(scores, target)
+    assert daily.dtype == torch.float32
+    for day in range(scores.shape[0]):
+        for horizon in range(scores.shape[2]):
+            left, right = scores[day, :, horizon].numpy(), target[day, :, horizon].numpy()
+            valid = np.isfinite(left) & np.isfinite(right)
+            expected = reference(left[valid].astype(float), right[valid].astype(float)).statistic
+            assert daily[day, horizon] == pytest.approx(expected, abs=2e-6)
+
+
+def test_a_column_alone_equals_the_column_among_others() -> None:
+    scores, target = market()
+    together = daily_rank_ic(scores, target)
+    torch.testing.assert_close(daily_rank_ic(scores[..., 1], target[..., 1]), together[:, 1], rtol=0, atol=1e-6)
+
+
+def test_numpy_arrays_are_welcome() -> None:
+    scores, target = market()
+    assert torch.equal(daily_rank_ic(scores.numpy(), target.numpy()), daily_rank_ic(scores, target))
+
+
+def test_average_ranks_share_ties_and_pass_over_what_is_not_valid() -> None:
+    values = torch.tensor([[3.0, 1.0, 3.0, 100.0, -2.0, 3.0]])
+    valid = torch.tensor([[True, True, True, False, True, True]])
+    assert average_ranks(values, valid)[valid].tolist() == [3.0, 1.0, 3.0, 0.0, 3.0]
+
+
+@pytest.mark.parametrize("metric", [daily_rank_ic, daily_ic])
+def test_too_few_stocks_give_no_value(metric) -> None:  # type: ignore[no-untyped-def]
+    scores = torch.randn(1, 30)
+    target = scores.clone()
+    target[0, MIN_STOCKS:] = torch.nan
+    assert metric(scores, target)[0] == pytest.approx(1.0)
+    target[0, 0] = torch.nan
+    assert metric(scores, target).isnan().all()
+    assert metric(scores, target, min_stocks=5)[0] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("metric", [daily_rank_ic, daily_ic])
+@pytest.mark.parametrize("constant", [0.0, 0.1, 1e6, -3.3333])
+def test_a_side_that_does_not_vary_gives_no_value(metric, constant: float) -> None:  # type: ignore[no-untyped-def]
+    varied, flat = torch.randn(2, 30), torch.full((2, 30), constant)
+    varied[0, 3] = torch.nan
+    assert metric(varied, flat).isnan().all()
+    assert metric(flat, varied).isnan().all()
+
+
+def test_what_is_not_finite_is_not_a_pair() -> None:
+    scores, target = torch.randn(1, 30), torch.randn(1, 30)
+    expected = daily_rank_ic(scores[:, 2:], target[:, 2:])
+    scores[0, 0], target[0, 1] = torch.inf, -torch.inf
+    torch.testing.assert_close(daily_rank_ic(scores, target), expected, rtol=0, atol=1e-6)
+
+
+def test_a_day_without_any_pair_and_an_empty_panel() -> None:
+    assert daily_rank_ic(torch.full((3, 20), torch.nan), torch.randn(3, 20)).isnan().all()
+    assert daily_rank_ic(torch.zeros(0, 20), torch.zeros(0, 20)).shape == (0,)
+
+
+def test_large_cross_sections_keep_their_accuracy() -> None:
+    rng = np.random.default_rng(3)
+    scores = rng.normal(size=(1, 5000))
+    target = 0.02 * scores + rng.normal(size=scores.shape)
+    expected = spearmanr(scores[0], target[0]).statistic
+    assert daily_rank_ic(scores, target).item() == pytest.approx(expected, abs=2e-6)
+
+
+def test_shapes_must_agree() -> None:
+    with pytest.raises(ValueError, match="differ in shape"):
+        daily_rank_ic(torch.zeros(2, 20, 1), torch.zeros(2, 20, 2))
+
+
+rows = st.lists(st.integers(-5, 5), min_size=12, max_size=30)
+
+
+@given(rows, st.integers(0, 2**16))
+@settings(max_examples=60, deadline=None)
+def test_rank_ic_is_a_rank_correlation(values: list[int], seed: int) -> None:
+    """Unmoved by monotone maps and by reordering stocks; turned round by turning the scores round."""
+    scores = torch.tensor([values], dtype=torch.float32)
+    rng = np.random.default_rng(seed)
+    target = torch.from_numpy(rng.normal(size=(1, len(values)))).float()
+    value = daily_rank_ic(scores, target)
+    order = torch.from_numpy(rng.permutation(len(values)))
+    for same in (
+        daily_rank_ic(scores**3 + scores, target),
+        daily_rank_ic(scores, target.exp()),
+        daily_rank_ic(scores[:, order], target[:, order]),
+        daily_rank_ic(target, scores),
+        -daily_rank_ic(-scores, target),
+    ):
+        torch.testing.assert_close(same, value, equal_nan=True, rtol=0, atol=1e-6)
+
+
+def test_series_are_named_by_target_and_horizon() -> None:
+    scores, target = market()
+    series = daily_series(scores, {"raw": target, "neutral_lag1": -target}, horizons=(1, 20))
+    assert list(series) == ["rank_ic_1d", "rank_ic_20d", "neutral_lag1_rank_ic_1d", "neutral_lag1_rank_ic_20d"]
+    np.testing.assert_array_equal(series["rank_ic_20d"], daily_rank_ic(scores, target)[:, 1].numpy())
+    np.testing.assert_allclose(series["neutral_lag1_rank_ic_1d"], -series["rank_ic_1d"], atol=1e-6)
+
+
+def test_summary_gives_means_ratios_and_the_mean_over_horizons() -> None:
+    daily = {
+        "rank_ic_1d": np.array([0.1, 0.3, np.nan], dtype=np.float32),
+        "rank_ic_5d": np.array([0.0, 0.2, 0.4], dtype=np.float32),
+        "neutral_rank_ic_5d": np.array([np.nan, 0.5, 0.5], dtype=np.float32),
+    }
+    summary = summarise(daily, monitor="rank_ic")
+    assert summary == pytest.approx(
+        {
+            "rank_ic_1d": 0.2,
+            "icir_1d": 0.2 / np.std([0.1, 0.3], ddof=1),
+            "rank_ic_5d": 0.2,
+            "icir_5d": 0.2 / np.std([0.0, 0.2, 0.4], ddof=1),
+            "rank_ic": 0.2,
+            "neutral_rank_ic_5d": 0.5,  # no variation: no ratio
+            "neutral_rank_ic": 0.5,
+        }
+    )
+
+
+def test_a_metric_without_a_day_is_missing_and_never_a_number() -> None:
+    daily = {
+        "rank_ic_1d": np.array([0.1, 0.2], dtype=np.float32),
+        "rank_ic_5d": np.full(2, np.nan, dtype=np.float32),
+    }
+    summary = summarise(daily, monitor="rank_ic_1d")
+    assert set(summary) == {"rank_ic_1d", "icir_1d"}  # the mean over horizons lacks one of them
+    for monitor in ("rank_ic", "rank_ic_5d", "icir_5d", "no_such_metric"):
+        with pytest.raises(MissingMetricError, match=f"'{monitor}' could not be computed"):
+            summarise(daily, monitor)
+
+
+def test_a_perfect_scorer_gets_one_and_a_shuffled_one_nothing() -> None:
+    target = torch.randn(400, 100)
+    assert daily_rank_ic(target, target).mean() == pytest.approx(1.0)
+    shuffled = target[:, torch.randperm(100)]
+    assert abs(daily_rank_ic(shuffled, target).mean()) < 4 * 0.1 / 400**0.5
