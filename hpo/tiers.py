@@ -27,10 +27,13 @@ SLOT, VALUES, NUM_PARAMETERS, COPIED_FROM = "slot", "values", "num_parameters", 
 """Names of the user attributes that are read here."""
 
 TIE = 1e-4
-"""Scores this close are a tie: a tenth of what a year of validation can tell apart is far above it."""
+"""Scores this close are a tie: far less than a year of validation can tell apart."""
 
 MIN_TRIALS_FOR_IMPORTANCE = 8
 """PED-ANOVA compares the best quarter with the rest; with fewer trials that quarter is one trial."""
+
+RESULTS = (TrialState.COMPLETE, TrialState.PRUNED)
+"""States of trials that say something about their configuration."""
 
 
 def plan_tiers(num_trials: int, tier_names: Sequence[str], policy: TierPolicy) -> tuple[TierPlan, ...]:
@@ -132,7 +135,7 @@ def refinement_seeds(
     """
     seeds: dict[int, FrozenTrial] = {}
     for study_name, trial in earlier:
-        is_result = trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and trial.value is not None
+        is_result = trial.state in RESULTS and trial.value is not None
         if not is_result or COPIED_FROM in trial.user_attrs or not _lies_within(trial, space.dimensions, within):
             continue
         seeds[trial.user_attrs[SLOT]] = incumbent_copy(trial, study_name, space.dimensions, within)
@@ -140,13 +143,20 @@ def refinement_seeds(
 
 
 def importances(trials: Iterable[FrozenTrial]) -> dict[str, float]:
-    """Setting -> its share of what separates the best quarter of complete trials from the rest (PED-ANOVA, Watanabe
-    et al., IJCAI 2023), largest first, summing to 1; {} with fewer than MIN_TRIALS_FOR_IMPORTANCE."""
-    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    if len(complete) < MIN_TRIALS_FOR_IMPORTANCE:
+    """Setting -> its share of what separates the best quarter of trials from the rest, largest first, summing to 1.
+
+    PED-ANOVA (Watanabe et al., IJCAI 2023) over complete and pruned trials, the latter with the score at which they
+    were ended; {} with fewer than MIN_TRIALS_FOR_IMPORTANCE.
+    """
+    results = [
+        create_trial(value=trial.value, params=trial.params, distributions=trial.distributions)
+        for trial in trials
+        if trial.state in RESULTS and trial.value is not None
+    ]
+    if len(results) < MIN_TRIALS_FOR_IMPORTANCE:
         return {}
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
-    study.add_trials(complete)
+    study.add_trials(results)
     shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=0.25))
     return {name.removesuffix(INDEX_SUFFIX): share for name, share in shares.items()}
 
