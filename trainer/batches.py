@@ -84,12 +84,16 @@ def plan(labelled: NDArray[np.bool_], days: range, window: int, config: TrainCon
     A panel smaller than one batch gives one step per epoch.
     """
     stocks = np.flatnonzero(labelled.any(axis=0)).astype(np.int64)
-    samples = int(labelled.sum())
+    return size_plan(stocks, days, int(labelled.sum()), window, config)
+
+
+def size_plan(stocks: NDArray[np.int64], days: range, num_samples: int, window: int, config: TrainConfig) -> SpanPlan:
+    """`plan` from the stocks that have samples and the number of samples alone."""
     per_span = max(1.0, config.batch_size / config.accumulate)
     wanted = config.stocks_per_batch or len(stocks)
     group = max(1, min(wanted, len(stocks), math.floor(per_span)))
     groups = max(1, round(len(stocks) / group))
-    cuts = min(max(1, round(samples / (groups * per_span))), len(days))
+    cuts = min(max(1, round(num_samples / (groups * per_span))), len(days))
     return SpanPlan(days, stocks, groups, cuts, config.accumulate, window)
 
 

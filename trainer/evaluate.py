@@ -32,7 +32,7 @@ def score_days(
     for span in day_chunks(days, window, feed.num_stocks, budget):
         batch = feed.batch(span)
         with precision.autocast():
-            scores = model(batch.features, batch.mask)
+            scores = model(*batch.inputs)
         visible = batch.mask[span.context :].unsqueeze(-1)
         chunks.append(scores[span.context :].to(MASTER).masked_fill(~visible, torch.nan))
     return torch.cat(chunks)

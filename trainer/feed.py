@@ -14,7 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainer.batches import Span
+from trainer.config import MODEL_KNOBS, ModelConfig
 from trainer.data.panel import Panel
+from trainer.graph import Graph, GraphSchedule
 
 # Share of the free device memory that a resident panel may take.
 RESIDENT_SHARE = 0.3
@@ -26,7 +28,7 @@ class Batch:
     """The tensors of one span, C context days before T scored days, G stocks.
 
     features: float32 [C+T, G, F]. mask: bool [C+T, G], usable as input. target: float32 [T, G, H], 0 where there is
-    no label. labelled: bool [T, G, H].
+    no label. labelled: bool [T, G, H]. graph: neighbours on the C+T days, None for models without one.
     """
 
     span: Span
@@ -34,13 +36,22 @@ class Batch:
     mask: Tensor
     target: Tensor
     labelled: Tensor
+    graph: Graph | None
+
+    @property
+    def inputs(self) -> tuple[Tensor, Tensor, Graph | None]:
+        """What the model is called with."""
+        return self.features, self.mask, self.graph
 
 
 class Feed:
-    """Spans of one panel and one target variant, as batches on `device`."""
+    """Spans of one panel and one target variant, as batches for `model` on `device`."""
 
-    def __init__(self, panel: Panel, variant: str, device: torch.device) -> None:
+    def __init__(self, panel: Panel, variant: str, model: ModelConfig, device: torch.device) -> None:
         self._device = device
+        self._graphs: GraphSchedule | None = None
+        if model.num_neighbours and "num_neighbours" in MODEL_KNOBS[model.kind]:
+            self._graphs = GraphSchedule(panel.dates, panel.returns, panel.sectors, model.num_neighbours)
         self._arrays = (panel.features, panel.mask, panel.targets[variant])
         self._resident: tuple[Tensor, Tensor, Tensor] | None = None
         days, stocks, num_features = panel.features.shape
@@ -56,13 +67,15 @@ class Feed:
         scored = slice(span.days.start, span.days.stop)
         if self._resident is not None:
             stocks = torch.from_numpy(span.stocks).to(self._device, non_blocking=True)
-            features, mask, target = self._resident
-            return _assemble(span, features[days][:, stocks], mask[days][:, stocks], target[scored][:, stocks])
-        parts = (
-            self._upload(np.take(array[rows], span.stocks, axis=1))
-            for array, rows in zip(self._arrays, (days, days, scored), strict=True)
-        )
-        return _assemble(span, *parts)
+            gathered = [
+                tensor[rows][:, stocks] for tensor, rows in zip(self._resident, (days, days, scored), strict=True)
+            ]
+        else:
+            gathered = [
+                self._upload(np.take(array[rows], span.stocks, axis=1))
+                for array, rows in zip(self._arrays, (days, days, scored), strict=True)
+            ]
+        return _assemble(span, *gathered, self._graph(span))
 
     @property
     def num_stocks(self) -> int:
@@ -89,6 +102,13 @@ class Feed:
             while ahead:
                 yield ahead.popleft().result()
 
+    def _graph(self, span: Span) -> Graph | None:
+        if self._graphs is None:
+            return None
+        # Days before the panel are masked, so that it does not matter that they get the first day's neighbours.
+        days = np.arange(span.days.start - span.context, span.days.stop).clip(min=0)
+        return self._graphs.graph_for(days.tolist(), span.stocks).to(self._device)
+
     def _upload(self, block: NDArray[np.generic]) -> Tensor:
         # Rows of a read-only memory map are copied; what was gathered already is not.
         tensor = torch.from_numpy(np.require(block, requirements=["C", "W"]))
@@ -103,12 +123,12 @@ def resident_bytes(panel_shape: tuple[int, int, int, int]) -> int:
     return days * stocks * (4 * features + 1 + 4 * horizons)
 
 
-def _assemble(span: Span, features: Tensor, mask: Tensor, target: Tensor) -> Batch:
+def _assemble(span: Span, features: Tensor, mask: Tensor, target: Tensor, graph: Graph | None) -> Batch:
     before_panel = span.context + len(span.days) - len(mask)
     if before_panel:
         features = functional.pad(features, (0, 0, 0, 0, before_panel, 0))
         mask = functional.pad(mask, (0, 0, before_panel, 0))
-    return Batch(span, features, mask, *_labels(mask[span.context :], target))
+    return Batch(span, features, mask, *_labels(mask[span.context :], target), graph)
 
 
 def _labels(mask: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

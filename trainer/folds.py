@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,19 +29,17 @@ class Sums:
     """Sums over the steps of an epoch, on the device, read once at its end."""
 
     steps: int = 0
-    values: dict[str, Tensor] | None = None
+    values: dict[str, Tensor] = field(default_factory=dict)
 
     def add(self, values: Mapping[str, Tensor]) -> None:
         """Add one step's scalars."""
         self.steps += 1
-        if self.values is None:
-            self.values = {}
         for name, value in values.items():
             self.values[name] = self.values[name] + value if name in self.values else value.clone()
 
     def means(self) -> dict[str, float]:
         """Every scalar's mean over the steps."""
-        return {name: float(value) / self.steps for name, value in (self.values or {}).items()}
+        return {name: float(value) / self.steps for name, value in self.values.items()}
 
 
 class FoldRun:
@@ -61,7 +59,7 @@ class FoldRun:
                 f"{panel.dates[fold.train.stop - 1]}; widen data.split or lower data.min_price."
             )
         self.plan = plan(labelled, fold.train, config.model.window, config.train)
-        self._feed = Feed(panel, variant, precision.device)
+        self._feed = Feed(panel, variant, config.model, precision.device)
         torch.manual_seed(int(np.random.SeedSequence([config.train.seed, index]).generate_state(1)[0]))
         self.model = build_model(config.model, len(panel.feature_names), len(panel.horizons)).to(precision.device)
         self._loss = build_loss(config.loss, panel.horizons)
@@ -69,6 +67,11 @@ class FoldRun:
         self.schedule = Schedule(config.optim, self.plan.steps * config.train.epochs)
         self.average = WeightAverage(self.model, config.train)
         self._guard = StepGuard(list(self.model.parameters()), precision.device)
+
+    def batches(self, epoch: int) -> Iterator[tuple[Batch, ...]]:
+        """What every optimizer step of `epoch` passes through the model; the same at every call."""
+        rng = np.random.default_rng([self._config.train.seed, self._index, epoch])
+        return self._feed.steps(self.plan.epoch(rng))
 
     def train_epoch(self, epoch: int, stop: Callable[[], bool]) -> dict[str, float] | None:
         """All optimizer steps of `epoch` (counted from 1): mean loss, its parts, gradient norm, last rate, samples.
@@ -80,12 +83,11 @@ class FoldRun:
         sums = Sums()
         rate = 0.0
         step = (epoch - 1) * self.plan.steps
-        rng = np.random.default_rng([self._config.train.seed, self._index, epoch])
-        for batches in self._feed.steps(self.plan.epoch(rng)):
+        for batches in self.batches(epoch):
             if stop():
                 return None
             rate = self.schedule.apply(self.optimizer, step)
-            sums.add(self._step(batches, (epoch - 1) / self._config.train.epochs))
+            sums.add(self.step(batches, (epoch - 1) / self._config.train.epochs))
             step += 1
         self._guard.settle()
         self.average.epoch_ended(epoch)
@@ -117,12 +119,20 @@ class FoldRun:
         self.schedule.load_state_dict(state["schedule"])
         self.average.load_state_dict(state["average"])
 
-    def _step(self, batches: tuple[Batch, ...], progress: float) -> dict[str, Tensor]:
-        scalars = self._gradient(batches, progress)
+    def step(self, batches: tuple[Batch, ...], progress: float) -> dict[str, Tensor]:
+        """One optimizer step at the rate that is set; the scalars of `gradient`.
+
+        progress: share of the epochs that is behind, for the phases of the loss. Raises NonFiniteError.
+        """
+        scalars = self.gradient(batches, progress)
+
+        def again() -> float:
+            self.gradient(batches, progress)
+            return 0.0  # the optimizer wants a number and does nothing with it; reading the loss would wait for it
 
         def update() -> None:
             if needs_second_pass(self.optimizer):
-                self.optimizer.step(lambda: self._gradient(batches, progress)["loss"])  # type: ignore[arg-type]
+                self.optimizer.step(again)
             else:
                 self.optimizer.step()
 
@@ -130,21 +140,29 @@ class FoldRun:
         self.average.step_ended()
         return scalars
 
-    def _gradient(self, batches: tuple[Batch, ...], progress: float) -> dict[str, Tensor]:
-        """Leave the clipped mean gradient of the batches in the parameters; mean loss and parts, norm, samples."""
+    def gradient(self, batches: tuple[Batch, ...], progress: float) -> dict[str, Tensor]:
+        """Leave the clipped mean gradient of the batches in the parameters.
+
+        Returns, on the device and not waited for: mean `loss` and its parts `loss_*`, `grad_norm` before clipping,
+        `samples`.
+        """
         self.optimizer.zero_grad(set_to_none=True)
         sums = Sums()
         samples = torch.zeros((), device=self._precision.device)
         for batch in batches:
-            with self._precision.autocast():
-                scores = self.model(batch.features, batch.mask)
-            loss, parts = self._loss(scores[batch.span.context :], batch.target, batch.labelled, progress)
+            loss, parts = self.loss(batch, progress)
             (loss / len(batches)).backward()
             sums.add({"loss": loss.detach(), **{f"loss_{name}": value for name, value in parts.items()}})
             samples += batch.labelled.any(-1).sum()
         norm = clip_gradients(self.model.parameters(), self._config.optim)
-        means = {name: value / len(batches) for name, value in (sums.values or {}).items()}
+        means = {name: value / len(batches) for name, value in sums.values.items()}
         return {**means, "grad_norm": norm, "samples": samples}
+
+    def loss(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of one span and its parts: forward under autocast, everything after it in full precision."""
+        with self._precision.autocast():
+            scores = self.model(*batch.inputs)
+        return self._loss(scores[batch.span.context :], batch.target, batch.labelled, progress)
 
 
 def target_variant(config: DataConfig) -> str:

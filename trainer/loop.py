@@ -23,7 +23,7 @@ from trainer.device import DeviceWatch, memory_errors
 from trainer.errors import InputError
 from trainer.folds import FoldRun
 from trainer.metrics import TARGET_PREFIXES, summarise
-from trainer.precision import choose_device, choose_precision
+from trainer.precision import Precision, choose_precision
 from trainer.reports import Ending, EpochReport, FitResult, Reporter, Verdict
 
 logger = logging.getLogger(__name__)
@@ -42,19 +42,19 @@ def fit(config: TrainerConfig, data: TrainingData, reporter: Reporter, folder: P
     DeviceMemoryError, MissingMetricError.
     """
     check_monitor(config.train.monitor, data.panel.horizons)
-    device = choose_device(config.train.device)
+    precision = choose_precision(config.train)
+    logger.info("precision on %s: %s", precision.device, precision.reason)
     folder.mkdir(parents=True, exist_ok=True)
-    with _threads(config.train.threads), _own_randomness(device), memory_errors(device):
-        return _Run(config, data, folder, device).drive(reporter)
+    with _threads(config.train.threads), _own_randomness(precision.device), memory_errors(precision.device):
+        return _Run(config, data, folder, precision).drive(reporter)
 
 
 class _Run:
     """The state of one training run between epochs."""
 
-    def __init__(self, config: TrainerConfig, data: TrainingData, folder: Path, device: torch.device) -> None:
-        self._config, self._folder, self._device = config, folder, device
+    def __init__(self, config: TrainerConfig, data: TrainingData, folder: Path, precision: Precision) -> None:
+        self._config, self._folder, self._device = config, folder, precision.device
         self._panel = data.panel
-        precision = choose_precision(config.train.precision, device)
         self._folds = [FoldRun(config, data.panel, fold, i, precision) for i, fold in enumerate(data.folds)]
         self._reports: list[EpochReport] = []
         self._best: dict[str, Any] = {"epoch": 0, "score": -math.inf, "weights": []}

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
+from trainer.config import TrainConfig
 from trainer.errors import InputError
-
-logger = logging.getLogger(__name__)
 
 # Weights, optimizer state, losses, metrics, normalisation statistics and stored scores.
 MASTER = torch.float32
@@ -28,11 +25,6 @@ class Precision:
     def autocast(self) -> AbstractContextManager[None]:
         """Around the model's forward only; backward follows it by itself, losses and metrics stay outside."""
         return torch.autocast(self.device.type, dtype=self.compute, enabled=self.compute is not MASTER)
-
-    @property
-    def bytes_per_activation(self) -> int:
-        """Bytes of one element of a matrix product's result."""
-        return self.compute.itemsize
 
 
 def choose_device(name: str) -> torch.device:
@@ -55,16 +47,15 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def choose_precision(name: Literal["bf16", "fp32"], device: torch.device) -> Precision:
-    """The precision of a run; the choice and its reason are logged."""
-    if name == "fp32":
-        precision = Precision(device, MASTER, "fp32: asked for")
-    elif device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-        how = "native on this GPU" if native else "emulated on this GPU, slower than fp32 would be"
-        precision = Precision(device, torch.bfloat16, f"bf16 autocast, fp32 master weights: {how}")
+def choose_precision(config: TrainConfig) -> Precision:
+    """Device and precision of a run. Raises InputError, see `choose_device`."""
+    device = choose_device(config.device)
+    if config.precision == "fp32":
+        return Precision(device, MASTER, "fp32, as asked for")
+    if device.type != "cuda":
+        why = "the precision that is searched under, on most CPUs not faster than fp32"
+    elif torch.cuda.is_bf16_supported(including_emulation=False):
+        why = "native on this GPU"
     else:
-        how = "the precision being searched under; on most CPUs not faster than fp32"
-        precision = Precision(device, torch.bfloat16, f"bf16 autocast, fp32 master weights: {how}")
-    logger.info("precision on %s: %s", device, precision.reason)
-    return precision
+        why = "emulated on this GPU, where fp32 would be faster"
+    return Precision(device, torch.bfloat16, f"bf16 autocast over fp32 master weights: {why}")

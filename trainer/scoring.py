@@ -19,7 +19,7 @@ from trainer.evaluate import daily_metrics, score_days
 from trainer.feed import Feed
 from trainer.metrics import average_ranks
 from trainer.models import build_model
-from trainer.precision import Precision, choose_device, choose_precision
+from trainer.precision import Precision, choose_precision
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Scorer:
         Raises InputError where the panel's features or horizons are not those the models were trained on.
         """
         self.check(panel)
-        feed = Feed(panel, "raw", self.precision.device)
+        feed = Feed(panel, "raw", self.config.model, self.precision.device)
         scores = [score_days(model, feed, days, self.config.model.window, self.precision) for model in self.models]
         if combine == "rank" and len(scores) > 1:
             scores = [_rank_shares(score) for score in scores]
@@ -79,7 +79,7 @@ def load_scorer(path: Path, device: str = "auto") -> Scorer:
     if "weights" not in state:
         raise CheckpointError(f"{path} is not a {checkpoint.BEST}: it holds no scored weights.")
     config = TrainerConfig.model_validate(state["config"])
-    precision = choose_precision(config.train.precision, choose_device(device))
+    precision = choose_precision(config.train.model_copy(update={"device": device}))
     features, horizons = tuple(state["feature_names"]), tuple(state["horizons"])
     models = []
     for weights in state["weights"]:

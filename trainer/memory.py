@@ -1,0 +1,124 @@
+"""How much device memory a configuration will need, known before it starts and without a device."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from trainer.batches import day_chunks, size_plan
+from trainer.config import MODEL_KNOBS, TrainerConfig
+from trainer.evaluate import CHUNK_STOCK_DAYS
+from trainer.feed import resident_bytes
+from trainer.graph import Graph
+from trainer.losses import build_loss
+from trainer.models import build_model
+from trainer.precision import Precision, choose_precision
+
+# Copies of the weights that an optimizer keeps beside them and their gradients; `sam` needs a third within a step.
+STATE_COPIES = {"adamw": 2, "sgd": 1, "lamb": 2, "lion": 1, "lars": 1, "sam": 3, "lookahead": 3, "ranger": 3}
+# CUDA's allocator rounds every tensor up to this; cuBLAS keeps a workspace (32 MiB on Hopper, less before it).
+ALLOCATION_UNIT = 512
+LIBRARY_WORKSPACE = 32 * 2**20
+
+
+def estimate(config: TrainerConfig, panel_shape: tuple[int, int, int]) -> int:
+    """Peak bytes that training `config` allocates on a CUDA device, for a panel of [D, S, F].
+
+    Counted are the resident panel, and per fold weights, gradients, optimizer state and averages; on top the largest
+    of a training step (forward, loss, backward of the largest span) and a chunk of validation. Tensors are followed
+    through both on fake tensors, without computing anything, so the count is exact for the operators that the CPU
+    would choose; agreement with real CPU tensors is tested. It is NOT calibrated on CUDA, whose attention kernels keep
+    less and whose libraries keep workspaces; only their documented sizes are added.
+    """
+    days, stocks, features = panel_shape
+    horizons = len(config.data.horizons)
+    plan = size_plan(np.arange(stocks), range(days), days * stocks, config.model.window, config.train)
+    first_chunk = next(day_chunks(range(days), config.model.window, stocks, CHUNK_STOCK_DAYS))
+    with FakeTensorMode():
+        weights = 4 * sum(p.numel() for p in build_model(config.model, features, horizons).parameters())
+        training = step_bytes(config, features, *plan.largest)
+        scoring = score_bytes(config, features, first_chunk.context + len(first_chunk.days), stocks)
+    averages = 1 if config.train.ema_decay or config.train.swa_fraction else 0
+    # 1 for the copy that undoes a step that was not finite. Weights and gradients are within `training`.
+    copies = STATE_COPIES[config.optim.name] + averages + 1
+    folds = config.data.split.num_folds
+    panel = resident_bytes((days, stocks, features, horizons))
+    fixed = folds * copies * weights + (folds - 1) * 2 * weights
+    return panel + fixed + max(training, scoring + weights) + LIBRARY_WORKSPACE
+
+
+def step_bytes(config: TrainerConfig, features: int, days: int, stocks: int) -> int:
+    """Peak of weights, gradients and activations in one forward, loss and backward of a [days, stocks] span.
+
+    Under FakeTensorMode nothing is computed; outside it the step is really taken, on zeros.
+    """
+    horizons = config.data.horizons
+    scored = days - config.model.window + 1
+    with LiveBytes() as live:
+        model = build_model(config.model, features, len(horizons))
+        batch = _inputs(config, features, days, stocks)
+        target = torch.zeros(scored, stocks, len(horizons))
+        labelled = torch.ones(scored, stocks, len(horizons), dtype=torch.bool)
+        with _on_cpu(config).autocast():
+            scores = model(*batch)
+        loss, _ = build_loss(config.loss, horizons)(scores[-scored:], target, labelled)
+        loss.backward()
+    return live.peak
+
+
+def score_bytes(config: TrainerConfig, features: int, days: int, stocks: int) -> int:
+    """Peak of weights and activations in scoring a [days, stocks] chunk; see `step_bytes`."""
+    with LiveBytes() as live, torch.no_grad():
+        model = build_model(config.model, features, len(config.data.horizons)).eval()
+        batch = _inputs(config, features, days, stocks)
+        with _on_cpu(config).autocast():
+            model(*batch)
+    return live.peak
+
+
+def _on_cpu(config: TrainerConfig) -> Precision:
+    return choose_precision(config.train.model_copy(update={"device": "cpu"}))
+
+
+def _inputs(config: TrainerConfig, features: int, days: int, stocks: int) -> tuple[Tensor, Tensor, Graph | None]:
+    x, mask = torch.zeros(days, stocks, features), torch.ones(days, stocks, dtype=torch.bool)
+    neighbours = config.model.num_neighbours
+    if not neighbours or "num_neighbours" not in MODEL_KNOBS[config.model.kind]:
+        return x, mask, None
+    shape = (days, stocks, neighbours)
+    return x, mask, Graph(torch.zeros(shape, dtype=torch.int64), torch.zeros(shape))
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of all tensors made inside it that are alive, and their peak, in `now` and `peak`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._count(leaf.untyped_storage())
+        return result
+
+    def _count(self, storage: Any) -> None:
+        if storage in self._seen:
+            return
+        self._seen.add(storage)
+        size = -(-storage.nbytes() // ALLOCATION_UNIT) * ALLOCATION_UNIT
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._forget, size)
+
+    def _forget(self, size: int) -> None:
+        self.now -= size
