@@ -12,7 +12,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
-from hpo.adapters import processes
 from hpo.adapters.clock import SystemClock
 from hpo.champion import crown, summary
 from hpo.config import SearchConfig, WorkerConfig
@@ -36,7 +35,9 @@ class Face(Protocol):
         """A progress display for the panel: called with a step's name and its done fraction."""
         ...
 
-    def watching(self, campaign: Campaign, num_epochs: int) -> AbstractContextManager[Callable[[Sequence[SlotView]], None]]:
+    def watching(
+        self, campaign: Campaign, num_epochs: int
+    ) -> AbstractContextManager[Callable[[Sequence[SlotView]], None]]:
         """A progress display for the campaign: called with its slots."""
         ...
 
@@ -56,7 +57,6 @@ def run(app: App, config: SearchConfig, space: Space, face: Face, timeout: timed
     if campaign.state is CampaignState.COMPLETE:
         face.say(_already_complete(campaign))
         return
-    app.ledger.expire_dead(campaign.id, processes.is_dead)
     with Projector(lambda: app.tracker.sync(campaign, app.runs(campaign.name)), SYNC_EVERY) as projector:
         _supervise(app, campaign, config, face, timeout)
         _finish(app, campaign, config, space, prepared, face)
@@ -170,9 +170,7 @@ def _supervise(app: App, campaign: Campaign, config: SearchConfig, face: Face, t
             raise Interrupted(f"{reason} {_how_to_go_on(app, campaign)}") from None
 
 
-def _finish(
-    app: App, campaign: Campaign, config: SearchConfig, space: Space, prepared: Prepared, face: Face
-) -> None:
+def _finish(app: App, campaign: Campaign, config: SearchConfig, space: Space, prepared: Prepared, face: Face) -> None:
     """Decide what is undecided, crown the champion once, whoever comes first, and say who it is."""
     with app.ledger.exclusive(f"champion of {campaign.name}"):
         current = find_campaign(app, campaign.name)
@@ -223,10 +221,7 @@ def _how_to_go_on(app: App, campaign: Campaign) -> str:
     num_done = sum(slot.state is SlotState.DONE for slot in slots)
     begun = [slot for slot in slots if slot.state is not SlotState.DONE and slot.trial_number is not None]
     saved = f", {len(begun)} begun {'is' if len(begun) == 1 else 'are'} saved at the last epoch" if begun else ""
-    return (
-        f"{num_done} of {len(slots)} trials are done{saved}. "
-        f"Go on with: make hpo-resume HPO_STUDY={campaign.name}"
-    )
+    return f"{num_done} of {len(slots)} trials are done{saved}. Go on with: make hpo-resume HPO_STUDY={campaign.name}"
 
 
 def _drain_at_end_of_input(drain: threading.Event) -> None:

@@ -70,6 +70,8 @@ class Worker:
     def run(self) -> None:
         """Return when the campaign has no unfinished slot, or after `drain` was set."""
         while not self._drain.is_set():
+            # First of all: what a dead worker left comes before anything new, so that one worker repeats the order.
+            self._ledger.expire_dead(self._campaign.id, self._is_dead)
             claim = self._ledger.claim(self._campaign.id, self._worker_id, self._settings.lease)
             if claim is not None:
                 self._work(claim)
@@ -95,7 +97,7 @@ class Worker:
                 logger.warning("slot %d belongs to another worker now; its trial here was stopped", claim.slot)
 
     def _advance(self) -> bool:
-        """Decide a finished tier, or free what dead workers hold, or wait. False: nothing is left to do."""
+        """Decide a finished tier, or wait for those who finish it. False: nothing is left to do."""
         campaign = self._ledger.find_campaign(self._campaign.name)
         if campaign is None or campaign.state is CampaignState.COMPLETE:
             return False
@@ -109,6 +111,5 @@ class Worker:
                 return True
         if not unfinished:
             return False
-        if not self._ledger.expire_dead(campaign.id, self._is_dead):
-            self._drain.wait(IDLE.total_seconds())
+        self._drain.wait(IDLE.total_seconds())
         return True

@@ -1,0 +1,110 @@
+"""A search without training: real ledger, real Optuna, real run folders; only the curves are made up."""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+
+from hpo.adapters.clock import SystemClock
+from hpo.config import SearchConfig
+from hpo.domain import Campaign, CampaignSpec, WorkerIdentity
+from hpo.objective import Objective
+from hpo.ports import Ledger, TrialEnd, TrialRequest
+from hpo.run_folder import Attempt, campaign_folder
+from hpo.tiers import plan_tiers
+from hpo.worker import Worker
+from search_spaces import Space, load_space
+from trainer.reports import EpochReport, Verdict
+
+NUM_EPOCHS = 6
+
+
+class SimulatedRunner:
+    """Curves that rise towards a quality given by learning rate and width, with noise from the trial's own seed.
+
+    before_epoch: called with (slot's folder, epoch); whatever it raises ends the run as a killed process would.
+    """
+
+    def __init__(self, before_epoch: Callable[[Path, int], None] = lambda folder, epoch: None) -> None:
+        self._before_epoch = before_epoch
+        self.trained: list[tuple[str, int]] = []
+
+    def run(
+        self, request: TrialRequest, on_epoch: Callable[[EpochReport], Verdict], stop: Callable[[], bool]
+    ) -> TrialEnd:
+        attempt = Attempt(request.folder)
+        scores: list[float] = []
+        past = len(self._past(request.folder))
+        for epoch, score in enumerate(curve(request.config), start=1):
+            if stop():
+                return TrialEnd("stopped")
+            if epoch > past:
+                self._before_epoch(request.folder, epoch)
+                self.trained.append((request.folder.parent.name, epoch))
+            scores.append(score)
+            report = EpochReport(epoch, score, {"valid/rank_ic": score}, {"rank_ic": np.zeros(3, np.float32)}, 0.01)
+            attempt.append_epoch(report)
+            (request.folder / "last.pt").write_text(f"{epoch}")
+            if on_epoch(report) is Verdict.STOP:
+                return TrialEnd("stopped", best_epoch=epoch, num_parameters=1000)
+        (request.folder / "best.pt").write_text("weights")
+        return TrialEnd("finished", sum(scores[-3:]) / 3, len(scores), request.config["model"]["hidden_size"] * 100)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _past(self, folder: Path) -> Sequence[int]:
+        checkpoint = folder / "last.pt"
+        return range(int(checkpoint.read_text())) if checkpoint.exists() else ()
+
+
+def curve(config: Any) -> list[float]:
+    """Scores per epoch: a pure function of the configuration and its seed."""
+    rate, width = config["optim"]["lr"], config["model"]["hidden_size"]
+    quality = 0.06 - 0.01 * abs(math.log10(rate / 3e-3)) - 0.005 * abs(math.log2(width / 64))
+    noise = random.Random(config["train"]["seed"])
+    epochs = range(1, config["train"]["epochs"] + 1)
+    return [quality * (1 - math.exp(-epoch / 2)) + noise.gauss(0, 0.003) for epoch in epochs]
+
+
+def configuration(name: str, num_trials: int, **changes: Any) -> tuple[SearchConfig, Space]:
+    """The quickstart space with short curves."""
+    values = SearchConfig(study=name, trials=num_trials).model_dump()
+    values["trainer"]["train"]["epochs"] = NUM_EPOCHS
+    values["pruner"] = {"name": "median", "options": {"n_startup_trials": 2, "n_warmup_steps": 2}}
+    values.update(changes)
+    return SearchConfig.model_validate(values), load_space("quickstart")
+
+
+def open_campaign(ledger: Ledger, config: SearchConfig, space: Space) -> Campaign:
+    """The campaign with the tiers the search would plan."""
+    plan = plan_tiers(config.trials, [tier.name for tier in space.tiers], config.tiers)
+    return ledger.open_campaign(CampaignSpec(config.study, {}, {"config": "x"}, plan, config.seed))
+
+
+def worker(
+    ledger: Ledger,
+    storage: optuna.storages.BaseStorage,
+    home: Path,
+    config: SearchConfig,
+    space: Space,
+    runner: SimulatedRunner,
+    identity: WorkerIdentity,
+    is_dead: Callable[[WorkerIdentity], bool] = lambda identity: False,
+    drain: threading.Event | None = None,
+) -> Worker:
+    """A worker of the campaign that trains by simulation."""
+    campaign = open_campaign(ledger, config, space)
+    objective = Objective(
+        campaign, config, space, ledger, storage, runner, home, campaign_folder(home, config.study)
+    )
+    return Worker(
+        ledger, objective, campaign, identity, config.worker, SystemClock(), is_dead, drain or threading.Event()
+    )
