@@ -53,13 +53,12 @@ class Feed:
         if model.num_neighbours and "num_neighbours" in MODEL_KNOBS[model.kind]:
             self._graphs = GraphSchedule(panel.dates, panel.returns, panel.sectors, model.num_neighbours)
         self._arrays = (panel.features, panel.mask, panel.targets[variant])
-        self._resident: tuple[Tensor, Tensor, Tensor] | None = None
+        self._resident: list[Tensor] | None = None
         days, stocks, num_features = panel.features.shape
         size = resident_bytes((days, stocks, num_features, len(panel.horizons)))
         # On the CPU the memory map itself is the resident copy, shared by all processes.
         if device.type == "cuda" and size <= RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]:
-            features, mask, target = (torch.from_numpy(np.array(array)).to(device) for array in self._arrays)
-            self._resident = features, mask, target
+            self._resident = [torch.from_numpy(np.array(array)).to(device) for array in self._arrays]
 
     def batch(self, span: Span) -> Batch:
         """One span, gathered where the panel lies."""
@@ -75,7 +74,8 @@ class Feed:
                 self._upload(np.take(array[rows], span.stocks, axis=1))
                 for array, rows in zip(self._arrays, (days, days, scored), strict=True)
             ]
-        return _assemble(span, *gathered, self._graph(span))
+        features, mask, target = gathered
+        return _assemble(span, features, mask, target, self._graph(span))
 
     @property
     def num_stocks(self) -> int:

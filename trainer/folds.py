@@ -151,7 +151,7 @@ class FoldRun:
         samples = torch.zeros((), device=self._precision.device)
         for batch in batches:
             loss, parts = self.loss(batch, progress)
-            (loss / len(batches)).backward()
+            torch.autograd.backward(loss / len(batches))
             sums.add({"loss": loss.detach(), **{f"loss_{name}": value for name, value in parts.items()}})
             samples += batch.labelled.any(-1).sum()
         norm = clip_gradients(self.model.parameters(), self._config.optim)

@@ -67,8 +67,8 @@ class _Run:
             if reporter.report(report) is Verdict.STOP:
                 return self._result(Ending.STOPPED)
         while (ending := self._ending()) is None:
-            report = self._epoch(len(self._reports) + 1, lambda: reporter.poll() is Verdict.STOP)
-            if report is None or reporter.report(report) is Verdict.STOP:
+            news = self._epoch(len(self._reports) + 1, lambda: reporter.poll() is Verdict.STOP)
+            if news is None or reporter.report(news) is Verdict.STOP:
                 return self._result(Ending.STOPPED)
         return self._result(ending)
 

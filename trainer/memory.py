@@ -69,8 +69,8 @@ def step_bytes(config: TrainerConfig, features: int, days: int, stocks: int) -> 
         with _on_cpu(config).autocast():
             scores = model(*batch)
         loss, _ = build_loss(config.loss, horizons)(scores[-scored:], target, labelled)
-        loss.backward()
-    return live.peak
+        torch.autograd.backward(loss)
+    return int(live.peak)
 
 
 def score_bytes(config: TrainerConfig, features: int, days: int, stocks: int) -> int:
@@ -80,7 +80,7 @@ def score_bytes(config: TrainerConfig, features: int, days: int, stocks: int) ->
         batch = _inputs(config, features, days, stocks)
         with _on_cpu(config).autocast():
             model(*batch)
-    return live.peak
+    return int(live.peak)
 
 
 def _on_cpu(config: TrainerConfig) -> Precision:
@@ -96,12 +96,13 @@ def _inputs(config: TrainerConfig, features: int, days: int, stocks: int) -> tup
     return x, mask, Graph(torch.zeros(shape, dtype=torch.int64), torch.zeros(shape))
 
 
-class LiveBytes(TorchDispatchMode):
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types here
     """Counts the bytes of all tensors made inside it that are alive, and their peak, in `now` and `peak`."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.now = self.peak = 0
+        super().__init__()  # type: ignore[no-untyped-call]  # torch has no types here
+        self.now: int = 0
+        self.peak: int = 0
         self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ from trainer.config import OptimConfig, TrainConfig
 from trainer.errors import NonFiniteError
 
 MOMENTUM = 0.9
+
+Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
 
 
 def _library(name: str) -> Callable[..., Optimizer]:
@@ -66,15 +68,15 @@ def clip_gradients(parameters: Iterable[nn.Parameter], config: OptimConfig) -> T
     Returns the norm of the whole gradient before any limit, on the device, not waited for: it is not finite exactly
     when some gradient element is not.
     """
-    weights = [p for p in parameters if p.grad is not None]
-    gradients = [p.grad for p in weights if p.grad is not None]
-    norm = nn.utils.get_total_norm(gradients)
+    learning = [(weight, weight.grad) for weight in parameters if weight.grad is not None]
+    weights = [weight for weight, _ in learning]
+    norm = nn.utils.get_total_norm([gradient for _, gradient in learning])
     if config.clip_adaptive:
         from pytorch_optimizer.optimizer.agc import agc
 
         with torch.no_grad():
-            for weight in weights:
-                weight.grad = agc(weight, weight.grad, agc_clip_val=config.clip_adaptive)
+            for weight, gradient in learning:
+                weight.grad = agc(weight, gradient, agc_clip_val=config.clip_adaptive)
     if config.clip_value:
         nn.utils.clip_grad_value_(weights, config.clip_value)
     if config.clip_norm:
@@ -166,7 +168,7 @@ class WeightAverage:
         if self._average is not None and state is not None:
             self._average.load_state_dict(state)
 
-    def _ema_update(self, averages: list[Tensor], weights: list[Tensor], _: Tensor | int) -> None:
+    def _ema_update(self, averages: Tensors, weights: Tensors, _: Tensor | int) -> None:
         # While few steps are averaged the decay is smaller, so that the random start does not linger. The count is
         # read from the average, where it lies on the CPU, and not from the argument, which may be on the device.
         count = 0 if self._average is None else int(self._average.n_averaged)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from trainer.diagnose import Diagnosis
 from trainer.metrics import TARGET_PREFIXES
 from trainer.reports import EpochReport, FitResult, Verdict
 
@@ -27,7 +29,7 @@ class TerminalReporter:
     """Shows every epoch, and answers STOP once Ctrl-C was pressed; a second Ctrl-C ends the program at once."""
 
     def __init__(self, epochs: int) -> None:
-        self._bar = tqdm(total=epochs, unit="epoch", disable=not sys.stderr.isatty())
+        self._bar: tqdm[NoReturn] = tqdm(total=epochs, unit="epoch", disable=not sys.stderr.isatty())
         self._interrupted = False
 
     def report(self, report: EpochReport) -> Verdict:
@@ -78,6 +80,36 @@ def show_result(result: FitResult, horizons: Sequence[int]) -> None:
         f"score {result.score:+.4f} (mean of the last epochs), {result.ending.value.replace('_', ' ')} after "
         f"{len(result.reports)} epochs, {result.num_parameters:,} parameters"
     )
+
+
+def show_layers(diagnosis: Diagnosis) -> None:
+    """Print one row per layer, in the order of computation."""
+    table = Table(title="layers, after a short warm-up")
+    table.add_column("layer")
+    for column in ("gradient / weights", "output mean", "output std", "dead units"):
+        table.add_column(column, justify="right")
+    for layer in diagnosis.layers:
+        table.add_row(
+            layer.name, f"{layer.gradient:.1e}", f"{layer.mean:+.3f}", f"{layer.std:.3f}", f"{layer.dead:.0%}"
+        )
+    Console().print(table)
+
+
+@contextmanager
+def preparation_progress() -> Iterator[Callable[[str, float], None]]:
+    """A bar for the building of a panel, only in a terminal and only while there is something to wait for."""
+    bar: tqdm[NoReturn] = tqdm(
+        total=1.0, bar_format="{desc} {percentage:3.0f}%|{bar}|", disable=not sys.stderr.isatty(), leave=False
+    )
+
+    def show(stage: str, share: float) -> None:
+        bar.set_description_str(stage, refresh=False)
+        bar.update(share - bar.n)
+
+    try:
+        yield show
+    finally:
+        bar.close()
 
 
 def _cell(report: EpochReport, prefix: str, suffix: str) -> str:
