@@ -18,6 +18,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -134,6 +135,10 @@ class Attempt:
         return self.folder / "metrics.jsonl"
 
     @property
+    def result_file(self) -> Path:
+        return self.folder / "result.json"
+
+    @property
     def best(self) -> Path:
         """The best checkpoint; it may not exist."""
         return self.folder / BEST
@@ -197,14 +202,13 @@ class Attempt:
         }
         before = self.result()
         if before is None or vars(before) != {**said, "finished_at": before.finished_at}:
-            write_json(self.folder / "result.json", {**said, "finished_at": _now().isoformat()})
+            write_json(self.result_file, {**said, "finished_at": _now().isoformat()})
 
     def result(self) -> Result | None:
         """None while the trial is unfinished."""
-        path = self.folder / "result.json"
-        if not path.exists():
+        if not self.result_file.exists():
             return None
-        fields = read_json(path)
+        fields = read_json(self.result_file)
         times = {"finished_at": datetime.fromisoformat(fields["finished_at"])}
         return Result(**{**fields, "outcome": Outcome(fields["outcome"]), **times})
 
@@ -302,7 +306,8 @@ class SlotFolder:
             found = [name for name in CHECKPOINTS if (attempt.folder / name).exists()]
             if attempt.fence < fence and found:
                 for name in found:
-                    copy(attempt.folder / name, target / name)
+                    with suppress(FileNotFoundError):  # its writer lives and has just renamed it
+                        copy(attempt.folder / name, target / name)
                 return
 
 

@@ -1,0 +1,58 @@
+"""The tracker on MLflow: run folders become nested runs campaign > tier > trial, the champion a registered model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hpo.adapters.mlflow_projection import Projection
+from hpo.adapters.mlflow_registry import register
+from hpo.adapters.mlflow_store import Store, locked
+from hpo.domain import Campaign
+
+
+class MLflowTracker:
+    """The Tracker on MLflow.
+
+    Args:
+        uri: a database (`postgresql+psycopg2://` with its search_path on MLflow's schema, `sqlite:///`) or anything
+            else MLFLOW_TRACKING_URI may be.
+        artifact_root: folder or artifact URI below which each campaign's artifacts go, where the store is a database;
+            a tracking server has its own.
+
+    Several trackers in several processes may work on one campaign at once.
+    """
+
+    def __init__(self, uri: str, artifact_root: Path | str | None = None) -> None:
+        self._uri, self._artifact_root = uri, artifact_root
+        self.close()
+
+    def sync(self, campaign: Campaign, runs: Path) -> int:
+        """See `Tracker.sync`. Where nothing changed it only looks at sizes and times of files."""
+        if not runs.exists():
+            return 0
+        with self._store.answering():
+            return self._projection(campaign, runs).sync(campaign)
+
+    def register_champion(self, campaign: Campaign, run_folder: Path, model: Path) -> str | None:
+        """See `Tracker.register_champion`. A checkpoint is registered once; the alias never moves back."""
+        runs = run_folder.parent.parent
+        with self._store.answering():
+            projection = self._projection(campaign, runs)
+            projection.sync(campaign)
+            with locked(runs):
+                return register(self._store, campaign, projection.run_id(run_folder.parent), model)
+
+    def link(self, campaign: Campaign, runs: Path, slot: int) -> str | None:
+        """The part of the MLflow UI's address that shows the slot's run (`#/experiments/1/runs/ab12`), or None."""
+        with self._store.answering():
+            return self._projection(campaign, runs).link(slot)
+
+    def close(self) -> None:
+        """Forget the connection and all that was seen; a later call starts anew."""
+        self._store = Store(self._uri, self._artifact_root)
+        self._projections: dict[Path, Projection] = {}
+
+    def _projection(self, campaign: Campaign, runs: Path) -> Projection:
+        if runs not in self._projections:
+            self._projections[runs] = Projection(self._store, self._store.experiment(campaign.name), runs)
+        return self._projections[runs]

@@ -1,0 +1,253 @@
+"""What every tracker promises, and what the one on MLflow writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hpo.adapters.mlflow_tracker import MLflowTracker
+from hpo.adapters.null_tracker import NullTracker
+from hpo.adapters.processes import this_process
+from hpo.adapters.quiet_mlflow import MlflowClient
+from hpo.domain import Campaign, CampaignSpec, CampaignState, Outcome, TierPlan
+from hpo.errors import StoreUnavailable
+from hpo.ports import Tracker
+from hpo.run_folder import Attempt, SlotFolder, campaign_folder
+from trainer.reports import EpochReport
+
+TIERS = (TierPlan(1, "capacity", 2), TierPlan(2, "refinement", 2))
+
+
+def campaign(**changes: Any) -> Campaign:
+    spec = CampaignSpec("night", {"study": "night", "trainer": {"seed": 3}}, {"space": "ab12"}, TIERS, seed=1)
+    return Campaign(
+        **{"id": 1, "spec": spec, "state": CampaignState.RUNNING, "created_at": datetime.now(UTC), **changes}
+    )
+
+
+def report(epoch: int) -> EpochReport:
+    score = 0.01 * epoch
+    metrics = {"valid/rank_ic": score, "train/loss": 1.0 / epoch}
+    return EpochReport(epoch, score, metrics, {"rank_ic": np.full(5, score, np.float32)}, seconds=0.5)
+
+
+def open_attempt(runs: Path, slot: int, fence: int = 1, tier: TierPlan = TIERS[0], worker: Any = None) -> Attempt:
+    run = {"campaign": "night", "tier": tier.number, "tier_name": tier.name, "slot": slot, "trial_number": slot - 1}
+    run |= {"study_name": tier.study_name("night"), "params": {"optim.lr": 1e-3}, "trainer_seed": 5, "worker": worker}
+    run = {name: value for name, value in run.items() if value is not None}
+    return SlotFolder(runs, slot).open_attempt(fence, run, {"optim": {"lr": 1e-3, "name": "adamw"}, "epochs": 3})
+
+
+def play(runs: Path, sync: Callable[[], object]) -> None:
+    """A small campaign: a complete, a pruned and a failed trial, one that goes on in a second attempt."""
+    first = open_attempt(runs, 1)
+    sync()
+    for epoch in (1, 2, 3):
+        first.append_epoch(report(epoch))
+        sync()
+    first.best.write_bytes(b"weights")
+    first.finish(Outcome.COMPLETE, 0.02, 3, 100)
+    second = open_attempt(runs, 2)
+    second.append_epoch(report(1))
+    second.finish(Outcome.PRUNED, 0.01)
+    sync()
+    third = open_attempt(runs, 3, tier=TIERS[1])
+    third.append_epoch(report(1))
+    sync()
+    again = open_attempt(runs, 3, fence=4, tier=TIERS[1])
+    for epoch in (1, 2):
+        again.append_epoch(report(epoch))
+        sync()
+    again.finish(Outcome.FAILED, reason="non_finite: the loss was not finite")
+    sync()
+
+
+def content(uri: str) -> dict[str, Any]:
+    """All that the store holds of the campaign, by run name, without ids and times of writing."""
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("tiertune/night")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    names = {run.info.run_id: run.info.run_name for run in runs}
+    held = {}
+    for run in runs:
+        history = {
+            key: [
+                (point.step, point.timestamp, point.value) for point in client.get_metric_history(run.info.run_id, key)
+            ]
+            for key in run.data.metrics
+        }
+        tags = dict(run.data.tags)
+        parent = names.get(tags.pop("mlflow.parentRunId", ""))
+        files = sorted(file.path for file in client.list_artifacts(run.info.run_id))
+        held[run.info.run_name] = (run.info.status, parent, tags, run.data.params, history, files)
+    assert len(held) == len(runs), "two runs of one name"
+    return held
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with MLflow's tables, which take seconds to make."""
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def new_store(empty_store: Path, tmp_path: Path) -> Callable[[str], str]:
+    def make(name: str) -> str:
+        return f"sqlite:///{shutil.copy(empty_store, tmp_path / f'{name}.db')}"
+
+    return make
+
+
+@pytest.fixture
+def store(new_store: Callable[[str], str]) -> str:
+    return new_store("first")
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    return campaign_folder(tmp_path, "night")
+
+
+@pytest.fixture
+def mlflow_tracker(store: str, tmp_path: Path) -> Iterator[MLflowTracker]:
+    tracker = MLflowTracker(store, tmp_path / "artifacts")
+    yield tracker
+    tracker.close()
+
+
+@pytest.fixture(params=["mlflow", "null"])
+def tracker(request: pytest.FixtureRequest) -> Tracker:
+    chosen: Tracker = NullTracker() if request.param == "null" else request.getfixturevalue("mlflow_tracker")
+    return chosen
+
+
+def test_sync_before_anything_ran_writes_nothing(tracker: Tracker, runs: Path) -> None:
+    assert tracker.sync(campaign(), runs) == 0
+
+
+def test_a_second_sync_writes_nothing(tracker: Tracker, runs: Path) -> None:
+    play(runs, lambda: tracker.sync(campaign(), runs))
+    assert tracker.sync(campaign(), runs) == 0
+    tracker.close()
+    assert tracker.sync(campaign(), runs) == 0
+
+
+def test_the_run_folder_is_only_read(tracker: Tracker, runs: Path) -> None:
+    attempt = open_attempt(runs, 1)
+    attempt.append_epoch(report(1))
+    before = {path: path.read_bytes() for path in attempt.folder.rglob("*") if path.is_file()}
+    tracker.sync(campaign(), runs)
+    assert {path: path.read_bytes() for path in attempt.folder.rglob("*") if path.is_file()} == before
+
+
+def test_what_is_written(mlflow_tracker: MLflowTracker, store: str, runs: Path) -> None:
+    play(runs, lambda: mlflow_tracker.sync(campaign(), runs))
+    decided = campaign(decisions={1: {"values": {"optim.lr": 1e-3}, "reason": "best of two"}})
+    mlflow_tracker.sync(decided, runs)
+    held = content(store)
+    assert set(held) == {"night", "1-capacity", "2-refinement", "0001 capacity", "0002 capacity", "0003 refinement"}
+    parents = {name: run[1] for name, run in held.items()}
+    assert parents["night"] is None
+    assert parents["1-capacity"] == "night"
+    assert parents["0001 capacity"] == "1-capacity"
+    assert parents["0003 refinement"] == "2-refinement"
+    status = {name: run[0] for name, run in held.items()}
+    assert status["0001 capacity"] == status["0002 capacity"] == status["1-capacity"] == "FINISHED"
+    assert status["0003 refinement"] == "FAILED"
+    assert status["night"] == status["2-refinement"] == "KILLED"  # undecided, and nothing runs
+    _, _, tags, params, history, files = held["0001 capacity"]
+    assert params == {"optim.lr": "0.001", "optim.name": "adamw", "epochs": "3"}
+    assert tags["tiertune.slot"] == "night#0001"
+    assert tags["tiertune.outcome"] == "complete"
+    assert [step for step, _, _ in history["valid/rank_ic"]] == [1, 2, 3]
+    assert history["result/score"][0][2] == 0.02
+    assert files == ["best.pt", "config.json", "daily.npz", "learning_curve.png"]
+    assert held["0002 capacity"][5] == ["config.json", "daily.npz", "learning_curve.png"]
+    assert "non_finite" in held["0003 refinement"][2]["tiertune.reason"]
+    assert "best of two" in held["1-capacity"][2]["mlflow.note.content"]
+
+
+def test_epochs_carry_their_own_time(mlflow_tracker: MLflowTracker, store: str, runs: Path) -> None:
+    attempt = open_attempt(runs, 1)
+    for epoch in (1, 2):
+        attempt.append_epoch(report(epoch))
+    mlflow_tracker.sync(campaign(), runs)
+    times = [time for _, time, _ in content(store)["0001 capacity"][4]["score"]]
+    assert times == [round(record.time.timestamp() * 1000) for record in attempt.epochs()]
+
+
+def test_catching_up_gives_what_following_gives(
+    store: str, new_store: Callable[[str], str], runs: Path, tmp_path: Path
+) -> None:
+    """A store that was down all the time holds, after one sync, what one that was up holds."""
+    follower = MLflowTracker(store, tmp_path / "artifacts")
+    play(runs, lambda: follower.sync(campaign(), runs))
+    for book in [runs / "tracked.json", *runs.glob("*/tracked.json")]:
+        book.unlink()
+    late = new_store("late")
+    MLflowTracker(late, tmp_path / "late").sync(campaign(), runs)
+    assert content(late) == content(store)
+
+
+def test_lost_bookkeeping_is_found_again(mlflow_tracker: MLflowTracker, store: str, runs: Path, tmp_path: Path) -> None:
+    play(runs, lambda: mlflow_tracker.sync(campaign(), runs))
+    before = content(store)
+    for book in [runs / "tracked.json", *runs.glob("*/tracked.json")]:
+        book.unlink()
+    MLflowTracker(store, tmp_path / "artifacts").sync(campaign(), runs)
+    assert content(store) == before
+
+
+def test_a_run_whose_worker_is_dead_is_killed_and_goes_on(
+    mlflow_tracker: MLflowTracker, store: str, runs: Path
+) -> None:
+    ours = this_process()
+    alive = {"host": ours.host, "pid": ours.pid, "started": ours.started}
+    open_attempt(runs, 1, worker=alive).append_epoch(report(1))
+    open_attempt(runs, 2, worker={**alive, "started": ours.started - 1000.0}).append_epoch(report(1))
+    mlflow_tracker.sync(campaign(), runs)
+    status = {name: run[0] for name, run in content(store).items()}
+    assert (status["0001 capacity"], status["0002 capacity"]) == ("RUNNING", "KILLED")
+    open_attempt(runs, 2, fence=9, worker=alive)
+    mlflow_tracker.sync(campaign(), runs)
+    assert content(store)["0002 capacity"][0] == "RUNNING"
+    mlflow_tracker.sync(campaign(state=CampaignState.COMPLETE), runs)
+    assert {run[0] for name, run in content(store).items() if name[0] == "0"} == {"KILLED"}
+
+
+def test_a_run_deleted_by_hand_comes_back_whole_while_it_lives(
+    mlflow_tracker: MLflowTracker, store: str, runs: Path
+) -> None:
+    attempt = open_attempt(runs, 1)
+    attempt.append_epoch(report(1))
+    mlflow_tracker.sync(campaign(), runs)
+    MlflowClient(tracking_uri=store).delete_run(mlflow_tracker.link(campaign(), runs, 1).split("/")[-1])
+    attempt.append_epoch(report(2))
+    mlflow_tracker.sync(campaign(), runs)
+    assert [step for step, _, _ in content(store)["0001 capacity"][4]["score"]] == [1, 2]
+
+
+def test_a_store_that_is_down_is_named_without_its_password(runs: Path) -> None:
+    open_attempt(runs, 1)
+    tracker = MLflowTracker("postgresql+psycopg2://me:sec%40ret@127.0.0.1:9/nothing?connect_timeout=2")
+    with pytest.raises(StoreUnavailable) as caught:
+        tracker.sync(campaign(), runs)
+    assert "127.0.0.1" in str(caught.value)
+    assert "ret" not in str(caught.value).replace("brings", "")
+    assert "sec" not in str(caught.value)
+
+
+def test_two_trackers_at_once_write_everything_once(store: str, runs: Path, tmp_path: Path) -> None:
+    one, two = (MLflowTracker(store, tmp_path / "artifacts") for _ in range(2))
+    turn = iter(range(10_000))
+    play(runs, lambda: (one if next(turn) % 2 else two).sync(campaign(), runs))
+    history = content(store)["0001 capacity"][4]
+    assert [step for step, _, _ in history["score"]] == [1, 2, 3]
