@@ -28,12 +28,12 @@ class Fact:
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table. numeric columns are aligned to the right."""
+    """One column of a table. kind: numbers are aligned to the right; long text keeps a readable width."""
 
     key: str
     label: str
     show: Callable[[Any], str] = words.value
-    numeric: bool = True
+    kind: Literal["number", "text", "long"] = "number"
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,8 @@ def column_chart(
         if math.isfinite(v)
     ]
     canvas.boxes(boxes, "fill accent")
-    every = max(1, math.ceil(len(names) * 34 / (WIDTH - LEFT - RIGHT)))
+    widest = 8 + 7 * max((len(name) for name in names), default=0)
+    every = max(1, math.ceil(widest / slot))
     for position in range(0, len(names), every):
         canvas.text(LEFT + slot * (position + 0.5), HEIGHT - BOTTOM + 15, names[position], "tick", "middle")
     canvas.text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - BOTTOM + 31, x_label, "label", "middle")
@@ -133,11 +134,11 @@ def bar_chart(title: str, description: str, x_label: str, names: Sequence[str], 
     height = TOP + row * len(names) + BOTTOM
     canvas = Canvas(WIDTH, height, title, description)
     across = Scale(*padded(values, 0.0, include=0.0), left, WIDTH - RIGHT - 30)
+    canvas.x_axis(across, height - BOTTOM, x_label, top=TOP, wanted=4)
     for position, (name, value) in enumerate(zip(names, values, strict=True)):
         y = TOP + row * position
         canvas.text(left - 8, y + 14, _cut(name, 24), "tick", "end")
         canvas.boxes([(min(across(0), across(value)), y + 4, abs(across(value) - across(0)), row - 8)], "fill accent")
-    canvas.x_axis(across, height - BOTTOM, x_label, top=TOP, wanted=4)
     return canvas.svg()
 
 

@@ -52,7 +52,7 @@ def padded(values: Sequence[float], pad: float = 0.05, include: float | None = N
     if not found:
         return 0.0, 1.0
     low, high = min(found), max(found)
-    margin = (high - low) * pad or abs(high) * 0.1 or 1.0
+    margin = (high - low) * pad if high > low else abs(high) * 0.1 or 1.0
     return low - margin, high + margin
 
 

@@ -118,7 +118,7 @@ def _parameters(evidence: CampaignEvidence, champion: TrialEvidence) -> Table:
         "parameters",
         "The champion's parameters",
         [
-            Column("setting", "setting", numeric=False),
+            Column("setting", "setting", kind="text"),
             Column("champion", "champion"),
             Column("default", "default"),
             Column("tier", "tier"),

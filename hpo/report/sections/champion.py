@@ -77,7 +77,7 @@ def _by_target(evidence: CampaignEvidence, holdout: HoldoutEvidence, daily: Dail
                 }
             )
     columns = [
-        Column("target", "compared with", numeric=False),
+        Column("target", "compared with", kind="text"),
         Column("horizon", "days"),
         Column("rank_ic", "RankIC", words.score),
         Column("interval", "95 % interval", words.between),
@@ -147,7 +147,7 @@ def _yearly(evidence: CampaignEvidence, findings: Findings, holdout: HoldoutEvid
         for year in np.unique(years)
     ]
     columns = [
-        Column("year", "year", numeric=False),
+        Column("year", "year", kind="text"),
         Column("days", "days"),
         *[Column(metric, metric, words.score) for metric in metrics],
         Column("error", f"standard error of {metrics[0]}", words.score),
@@ -184,7 +184,10 @@ def _long_short(holdout: HoldoutEvidence, scored: PanelScores, horizon: int, sou
         for name, (series, css) in drawn.items()
     ]
     title = f"Long-short curve, {horizon}-day scores"
-    method = f"best and worst {SHARE:.0%} of the day's stocks, equal weights, held {horizon} days in overlapping parts"
+    method = (
+        f"best and worst {words.percent(SHARE)} of the day's stocks, equal weights, held {horizon} days in "
+        "overlapping parts"
+    )
     svg = line_chart(title, method, Axis("", "date"), Axis("% of one side, summed"), curves, zero=True)
     return [
         Fact(

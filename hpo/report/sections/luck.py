@@ -207,7 +207,7 @@ def _leaders(evidence: CampaignEvidence, findings: Findings) -> list[Table]:
                 Column("slot", "slot"),
                 Column("validation", "validation", words.score),
                 Column("holdout", "holdout", words.score),
-                Column("settings", "differs from the default in", words.settings, numeric=False),
+                Column("settings", "differs from the default in", words.settings, kind="long"),
             ],
             rows,
             f"runs/*/daily, runs/*/config.json and {evidence.holdout.source}, mean {findings.metric}",

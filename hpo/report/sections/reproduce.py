@@ -27,21 +27,21 @@ def build(evidence: CampaignEvidence, findings: Findings) -> Section:
         *[_row(name, text, "the prepared panel") for name, text in evidence.data_summary.items()],
     ]
     columns = [
-        Column("what", "what", numeric=False),
-        Column("value", "value", numeric=False),
-        Column("where", "taken from", numeric=False),
+        Column("what", "what", kind="text"),
+        Column("value", "value", kind="text"),
+        Column("where", "taken from", kind="text"),
     ]
     table = Table(
         "reproduction",
         "What it takes",
         columns,
         [row for row in rows if row["value"] not in ("", None)],
-        "as each row says",
+        "the places named in its last column",
     )
     config = Table(
         "configuration",
         "The campaign's configuration",
-        [Column("setting", "setting", numeric=False), Column("value", "value", numeric=False)],
+        [Column("setting", "setting", kind="text"), Column("value", "value", kind="text")],
         [{"setting": name, "value": value} for name, value in _flat(evidence.config).items()],
         "table hpo.campaign, column config",
     )

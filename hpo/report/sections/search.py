@@ -71,11 +71,11 @@ def _tiers(evidence: CampaignEvidence) -> Table:
         "tiers",
         "What each tier decided, and why",
         [
-            Column("tier", "tier", numeric=False),
+            Column("tier", "tier", kind="text"),
             Column("trials", "trials"),
             Column("score", "score", words.score),
-            Column("decided", "decided", words.settings, numeric=False),
-            Column("why", "why", numeric=False),
+            Column("decided", "decided", words.settings, kind="long"),
+            Column("why", "why", kind="long"),
         ],
         [_tier_row(tier) for tier in evidence.tiers],
         "table hpo.tier, column decision",
@@ -111,10 +111,10 @@ def _failures(evidence: CampaignEvidence) -> list[Table]:
         for kind, number in kinds.most_common()
     ]
     columns = [
-        Column("kind", "kind", numeric=False),
+        Column("kind", "kind", kind="text"),
         Column("trials", "trials"),
-        Column("slots", "slots", numeric=False),
-        Column("example", "in its own words", numeric=False),
+        Column("slots", "slots", kind="text"),
+        Column("example", "in its own words", kind="long"),
     ]
     return [Table("failures", "Failures by kind", columns, rows, "table hpo.slot, column reason")]
 
@@ -146,7 +146,7 @@ def _best(evidence: CampaignEvidence, findings: Findings) -> Table:
             Column("epoch", "best epoch"),
             Column("parameters", "parameters", words.count),
             Column("seconds", "time", words.duration),
-            Column("settings", "differs from the default in", words.settings, numeric=False),
+            Column("settings", "differs from the default in", words.settings, kind="long"),
         ],
         rows,
         "runs/*/result.json and runs/*/config.json",

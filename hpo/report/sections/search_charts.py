@@ -64,7 +64,9 @@ def _learning_curves(evidence: CampaignEvidence, findings: Findings) -> Chart:
         groups.append(Curves("champion", "accent thick", [_curve(evidence.champion)]))
     groups = [group for group in groups if group.lines]
     data = {
-        str(t.slot): {"outcome": t.outcome, "score": [e.score for e in t.epochs]} for t in evidence.trials if t.epochs
+        str(t.slot): {"outcome": t.outcome, "score": [e.score for e in t.epochs]}
+        for t in evidence.trials
+        if t.epochs and t.outcome in by_outcome
     }
     svg = line_chart(title, "Validation score by epoch", Axis("epoch"), Axis(f"validation {findings.metric}"), groups)
     drawn = sum(len(group.lines) for group in groups)
