@@ -16,6 +16,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
@@ -193,5 +194,5 @@ def _all_values(distribution: BaseDistribution) -> list[Any]:
         return list(range(distribution.low, distribution.high + 1, distribution.step))
     assert isinstance(distribution, FloatDistribution)
     assert distribution.step is not None
-    number = round((distribution.high - distribution.low) / distribution.step)
-    return [distribution.low + n * distribution.step for n in range(number + 1)]
+    low, high, step = (Decimal(str(value)) for value in (distribution.low, distribution.high, distribution.step))
+    return [float(low + n * step) for n in range(int((high - low) / step) + 1)]

@@ -12,9 +12,9 @@ from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from hpo.binding import INDEX_SUFFIX, distributions, to_params, to_values
 from hpo.config import SearchConfig
 from hpo.domain import REFINEMENT, Campaign, TierPlan, derive_seed
+from hpo.parameters import INDEX_SUFFIX, distributions, to_params, to_values
 from hpo.ports import Ledger
 from hpo.pruners import build_pruner
 from hpo.samplers import build_sampler
@@ -93,9 +93,7 @@ def stages(campaign: Campaign, config: SearchConfig, space: Space) -> dict[int, 
         dimensions = dimensions_of(space, plan.name)
         is_refinement = plan.name == REFINEMENT
         within = distributions(dimensions, held if is_refinement else None, config.tiers.refinement_width)
-        found[plan.number] = Stage(
-            campaign.name, plan, earlier, handed_over, held, dimensions, within, config, space
-        )
+        found[plan.number] = Stage(campaign.name, plan, earlier, handed_over, held, dimensions, within, config, space)
         if plan.number not in campaign.decisions:
             break
         handed_over = campaign.decisions[plan.number]

@@ -18,9 +18,9 @@ from optuna.distributions import BaseDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from hpo.binding import INDEX_SUFFIX, parameter_name, to_params
 from hpo.config import TierPolicy
 from hpo.domain import REFINEMENT, TierPlan
+from hpo.parameters import INDEX_SUFFIX, parameter_name, to_params
 from search_spaces import ChoiceDimension, Dimension, Space, Value
 
 SLOT, VALUES, NUM_PARAMETERS, COPIED_FROM = "slot", "values", "num_parameters", "copied_from"
@@ -31,6 +31,9 @@ TIE = 1e-4
 
 MIN_TRIALS_FOR_IMPORTANCE = 8
 """PED-ANOVA compares the best quarter with the rest; with fewer trials that quarter is one trial."""
+
+RUNG = "completed_rung_"
+"""Under such system attributes Optuna's successive halving and hyperband keep what a trial is compared by."""
 
 RESULTS = (TrialState.COMPLETE, TrialState.PRUNED)
 """States of trials that say something about their configuration."""
@@ -122,6 +125,7 @@ def incumbent_copy(
         params=to_params(dimensions, {d.name: values.get(d.name, d.default) for d in dimensions}),
         distributions=dict(within),
         user_attrs={**trial.user_attrs, COPIED_FROM: _source(trial, study_name)},
+        system_attrs={key: value for key, value in trial.system_attrs.items() if key.startswith(RUNG)},
         intermediate_values=trial.intermediate_values,
     )
 
