@@ -1,15 +1,19 @@
-"""The ledger's statements that several processes contend for."""
+"""The statements the Postgres ledger is made of; each runs within its caller's transaction."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Update, and_, case, exists, func, or_, select, update
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import Session, aliased
 
-from hpo.adapters.ledger_models import SlotRow, TierRow
-from hpo.domain import Claim
+from hpo.adapters import ledger_rules as rules
+from hpo.adapters.ledger_models import CampaignRow, SlotRow, TierRow
+from hpo.adapters.ledger_rows import to_campaign
+from hpo.domain import Campaign, Claim, TierPlan
 
 
 def held(claim: Claim) -> ColumnElement[bool]:
@@ -63,3 +67,56 @@ def claim_slot(campaign_id: int, worker_id: int, lease: timedelta, token: UUID) 
         )
         .returning(SlotRow)
     )
+
+
+def read_campaign(session: Session, row: CampaignRow) -> Campaign:
+    """The campaign with its tiers."""
+    return to_campaign(row, session.scalars(select(TierRow).where(TierRow.campaign_id == row.id)).all())
+
+
+def lock_campaign(session: Session, campaign_id: int) -> CampaignRow:
+    """Budget, decisions and completion change one after the other."""
+    row = session.get(CampaignRow, campaign_id, with_for_update=True)
+    if row is None:
+        raise rules.no_campaign(campaign_id)
+    return row
+
+
+def add_tiers(session: Session, campaign_id: int, tiers: Sequence[TierPlan]) -> None:
+    """The tiers of a new campaign with their slots."""
+    total = 0
+    for tier in tiers:
+        session.add(TierRow(campaign_id=campaign_id, number=tier.number, name=tier.name, num_slots=tier.num_slots))
+        session.flush()
+        add_slots(session, campaign_id, tier.number, total, 0, tier.num_slots)
+        total += tier.num_slots
+
+
+def add_slots(session: Session, campaign_id: int, tier: int, number: int, position: int, count: int) -> None:
+    """Append `count` open slots after the given number (in the campaign) and position (in the tier)."""
+    session.add_all(
+        SlotRow(campaign_id=campaign_id, tier=tier, number=number + step, position=position + step)
+        for step in range(1, count + 1)
+    )
+    session.flush()
+
+
+def change(session: Session, claim: Claim, **values: Any) -> bool:
+    """Update the claimed slot; False, and nothing changed, if it is not ours any more."""
+    statement = update(SlotRow).where(held(claim)).values(**values).returning(SlotRow.number)
+    return session.scalar(statement, execution_options={"synchronize_session": False}) is not None
+
+
+def state_left(session: Session, claim: Claim) -> str | None:
+    """The slot's state if nobody has claimed it since."""
+    return session.scalar(
+        select(SlotRow.state).where(
+            SlotRow.campaign_id == claim.campaign_id, SlotRow.number == claim.slot, SlotRow.fence == claim.fence
+        )
+    )
+
+
+def num_unfinished(session: Session, campaign_id: int, tier: int | None = None) -> int:
+    """How many slots of the tier, or of the campaign, are not done."""
+    count = select(func.count()).where(SlotRow.campaign_id == campaign_id, SlotRow.state != "done")
+    return session.scalars(count if tier is None else count.where(SlotRow.tier == tier)).one()

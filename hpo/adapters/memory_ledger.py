@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -81,6 +82,7 @@ class MemoryLedger:
         self._lock = threading.Lock()
         self._work: dict[int, _Work] = {}
         self._num_workers = 0
+        self._named_locks: dict[str, threading.Lock] = {}
 
     def open_campaign(self, spec: CampaignSpec) -> Campaign:
         rules.check_spec(spec)
@@ -198,9 +200,16 @@ class MemoryLedger:
                 lease_expires_at=None,
             )
 
-    def release(self, claim: Claim) -> None:
+    def release(self, claim: Claim, *, crashed: bool = False) -> None:
         with self._lock:
-            _reopen(self._held(claim))
+            _reopen(self._held(claim), crashed)
+
+    @contextmanager
+    def exclusive(self, name: str) -> Iterator[None]:
+        with self._lock:
+            named = self._named_locks.setdefault(name, threading.Lock())
+        with named:
+            yield
 
     def expire_dead(self, campaign_id: int, is_dead: Callable[[WorkerIdentity], bool]) -> Sequence[int]:
         with self._lock:
@@ -208,8 +217,7 @@ class MemoryLedger:
             for slot in self._of(campaign_id).slots:
                 worker = slot.view.worker
                 if slot.view.state is SlotState.RUNNING and worker is not None and is_dead(worker):
-                    _reopen(slot)
-                    slot.view = replace(slot.view, num_crashes=slot.view.num_crashes + 1)
+                    _reopen(slot, crashed=True)
                     ended.append(slot.view.slot)
             return ended
 
@@ -286,6 +294,7 @@ def _claim(campaign_id: int, slot: _Slot) -> Claim:
     )
 
 
-def _reopen(slot: _Slot) -> None:
+def _reopen(slot: _Slot, crashed: bool) -> None:
     slot.worker_id = None
-    slot.view = replace(slot.view, state=SlotState.OPEN, worker=None, lease_expires_at=None)
+    num_crashes = slot.view.num_crashes + crashed
+    slot.view = replace(slot.view, state=SlotState.OPEN, worker=None, lease_expires_at=None, num_crashes=num_crashes)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -18,8 +18,18 @@ from hpo.adapters import ledger_rules as rules
 from hpo.adapters.clock import SystemClock
 from hpo.adapters.database import engine_for
 from hpo.adapters.ledger_models import CampaignRow, CheckpointRow, SlotRow, TierRow, WorkerRow
-from hpo.adapters.ledger_rows import to_campaign, to_checkpoint, to_claim, to_identity, to_view
-from hpo.adapters.ledger_statements import claim_slot, held
+from hpo.adapters.ledger_rows import to_checkpoint, to_claim, to_identity, to_view
+from hpo.adapters.ledger_statements import (
+    add_slots,
+    add_tiers,
+    change,
+    claim_slot,
+    held,
+    lock_campaign,
+    num_unfinished,
+    read_campaign,
+    state_left,
+)
 from hpo.adapters.retry import PATIENCE, PatientEngine
 from hpo.domain import (
     Campaign,
@@ -31,7 +41,6 @@ from hpo.domain import (
     Progress,
     SlotState,
     SlotView,
-    TierPlan,
     WorkerIdentity,
 )
 from hpo.ports import Clock
@@ -62,40 +71,42 @@ class PostgresLedger:
                 .returning(CampaignRow.id)
             )
             if created is not None:
-                _add_tiers(session, created, spec.tiers)
-            return _campaign(session, session.scalars(select(CampaignRow).where(CampaignRow.name == spec.name)).one())
+                add_tiers(session, created, spec.tiers)
+            return read_campaign(
+                session, session.scalars(select(CampaignRow).where(CampaignRow.name == spec.name)).one()
+            )
 
         return self._database.run(work)
 
     def find_campaign(self, name: str) -> Campaign | None:
         def work(session: Session, repeated: bool) -> Campaign | None:
             row = session.scalar(select(CampaignRow).where(CampaignRow.name == name))
-            return None if row is None else _campaign(session, row)
+            return None if row is None else read_campaign(session, row)
 
         return self._database.run(work)
 
     def campaigns(self) -> Sequence[Campaign]:
         def work(session: Session, repeated: bool) -> list[Campaign]:
             newest_first = select(CampaignRow).order_by(CampaignRow.id.desc())
-            return [_campaign(session, row) for row in session.scalars(newest_first).all()]
+            return [read_campaign(session, row) for row in session.scalars(newest_first).all()]
 
         return self._database.run(work)
 
     def raise_budget(self, campaign_id: int, num_trials: int) -> Campaign:
         def work(session: Session, repeated: bool) -> Campaign:
-            campaign = _lock_campaign(session, campaign_id)
-            plan = _campaign(session, campaign).spec
+            campaign = lock_campaign(session, campaign_id)
+            plan = read_campaign(session, campaign).spec
             if num_trials < plan.budget:
                 raise rules.budget_too_small(plan.name, plan.budget, num_trials)
             if num_trials > plan.budget:
                 last = session.get_one(TierRow, (campaign_id, plan.tiers[-1].number))
                 added = num_trials - plan.budget
-                _add_slots(session, campaign_id, last.number, plan.budget, last.num_slots, added)
+                add_slots(session, campaign_id, last.number, plan.budget, last.num_slots, added)
                 last.num_slots += added
                 last.decision = last.decided_at = None
                 campaign.state = CampaignState.RUNNING
                 session.flush()
-            return _campaign(session, campaign)
+            return read_campaign(session, campaign)
 
         return self._database.run(work)
 
@@ -143,7 +154,7 @@ class PostgresLedger:
             }
 
         def work(session: Session, repeated: bool) -> None:
-            if not _change(session, claim, lease_expires_at=func.now() + lease, **noted):
+            if not change(session, claim, lease_expires_at=func.now() + lease, **noted):
                 raise rules.lease_lost(claim)
 
         self._database.run(work)
@@ -175,10 +186,10 @@ class PostgresLedger:
         end = {"outcome": outcome.value, "score": score, "reason": reason, "finished_at": func.now()}
 
         def work(session: Session, repeated: bool) -> None:
-            if _change(session, claim, state="done", lease_expires_at=None, **end):
+            if change(session, claim, state="done", lease_expires_at=None, **end):
                 return
             # Done under our own fence, on a repeated attempt: the first one got through after all.
-            if not (repeated and _left(session, claim) == SlotState.DONE):
+            if not (repeated and state_left(session, claim) == SlotState.DONE):
                 raise rules.lease_lost(claim)
 
         self._database.run(work)
@@ -187,9 +198,9 @@ class PostgresLedger:
         freed = {"state": "open", "lease_expires_at": None, "worker_id": None}
 
         def work(session: Session, repeated: bool) -> None:
-            if _change(session, claim, **freed, num_crashes=SlotRow.num_crashes + int(crashed)):
+            if change(session, claim, **freed, num_crashes=SlotRow.num_crashes + int(crashed)):
                 return
-            if not (repeated and _left(session, claim) == SlotState.OPEN):
+            if not (repeated and state_left(session, claim) == SlotState.OPEN):
                 raise rules.lease_lost(claim)
 
         self._database.run(work)
@@ -201,13 +212,13 @@ class PostgresLedger:
                 .join(WorkerRow, WorkerRow.id == SlotRow.worker_id)
                 .where(SlotRow.campaign_id == campaign_id, SlotRow.state == "running")
                 .order_by(SlotRow.number)
-            ).tuples()
+            )
             dead = [to_claim(slot) for slot, worker in running if is_dead(to_identity(worker))]
             # Another process may have done the same meanwhile: the fence tells, and each crash counts once.
             return [
                 claim.slot
                 for claim in dead
-                if _change(
+                if change(
                     session,
                     claim,
                     state="open",
@@ -226,7 +237,7 @@ class PostgresLedger:
                 .outerjoin(WorkerRow, WorkerRow.id == SlotRow.worker_id)
                 .where(SlotRow.campaign_id == campaign_id)
                 .order_by(SlotRow.number)
-            ).tuples()
+            )
             return [to_view(slot, worker) for slot, worker in rows]
 
         return self._database.run(work)
@@ -235,11 +246,11 @@ class PostgresLedger:
         plain = rules.plain_json(decision, "decision")
 
         def work(session: Session, repeated: bool) -> Mapping[str, Any]:
-            _lock_campaign(session, campaign_id)
+            lock_campaign(session, campaign_id)
             row = session.get(TierRow, (campaign_id, tier))
             if row is None:
                 raise rules.no_tier(campaign_id, tier)
-            if count := _num_unfinished(session, campaign_id, tier):
+            if count := num_unfinished(session, campaign_id, tier):
                 raise rules.unfinished(f"tier {tier} cannot be decided", count)
             if row.decision is None:
                 now = session.scalars(select(func.now())).one()
@@ -252,11 +263,11 @@ class PostgresLedger:
         plain = rules.plain_json(champion, "champion")
 
         def work(session: Session, repeated: bool) -> Campaign:
-            campaign = _lock_campaign(session, campaign_id)
-            if count := _num_unfinished(session, campaign_id):
+            campaign = lock_campaign(session, campaign_id)
+            if count := num_unfinished(session, campaign_id):
                 raise rules.unfinished(f"the campaign '{campaign.name}' cannot be completed", count)
             campaign.state, campaign.champion = CampaignState.COMPLETE, plain
-            return _campaign(session, campaign)
+            return read_campaign(session, campaign)
 
         return self._database.run(work)
 
@@ -299,74 +310,15 @@ class PostgresLedger:
         token = uuid4()
 
         def work(session: Session, repeated: bool) -> int:
-            campaign = _lock_campaign(session, campaign_id)
+            campaign = lock_campaign(session, campaign_id)
             if token not in campaign.holdout_openings:
                 campaign.holdout_openings = [*campaign.holdout_openings, token]
             return len(campaign.holdout_openings)
 
         return self._database.run(work)
 
-    @contextmanager
-    def exclusive(self, name: str) -> Iterator[None]:
-        # A session's lock: it spans transactions, and a holder that dies takes its connection, and so the lock, along.
-        key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
-        with self._database.connect() as connection:
-            connection.execute(select(func.pg_advisory_lock(key)))
-            connection.commit()
-            try:
-                yield
-            finally:
-                connection.invalidate()  # closed for good instead of given back: nothing can be left locked
+    def exclusive(self, name: str) -> AbstractContextManager[None]:
+        return self._database.exclusive(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True))
 
     def close(self) -> None:
         self._database.dispose()
-
-
-def _campaign(session: Session, row: CampaignRow) -> Campaign:
-    return to_campaign(row, session.scalars(select(TierRow).where(TierRow.campaign_id == row.id)).all())
-
-
-def _lock_campaign(session: Session, campaign_id: int) -> CampaignRow:
-    """Budget, decisions and completion change one after the other."""
-    row = session.get(CampaignRow, campaign_id, with_for_update=True)
-    if row is None:
-        raise rules.no_campaign(campaign_id)
-    return row
-
-
-def _add_tiers(session: Session, campaign_id: int, tiers: Sequence[TierPlan]) -> None:
-    total = 0
-    for tier in tiers:
-        session.add(TierRow(campaign_id=campaign_id, number=tier.number, name=tier.name, num_slots=tier.num_slots))
-        session.flush()
-        _add_slots(session, campaign_id, tier.number, total, 0, tier.num_slots)
-        total += tier.num_slots
-
-
-def _add_slots(session: Session, campaign_id: int, tier: int, number: int, position: int, count: int) -> None:
-    """Append `count` open slots after the given number (in the campaign) and position (in the tier)."""
-    session.add_all(
-        SlotRow(campaign_id=campaign_id, tier=tier, number=number + step, position=position + step)
-        for step in range(1, count + 1)
-    )
-    session.flush()
-
-
-def _change(session: Session, claim: Claim, **values: Any) -> bool:
-    """Update the claimed slot; False, and nothing changed, if it is not ours any more."""
-    statement = update(SlotRow).where(held(claim)).values(**values).returning(SlotRow.number)
-    return session.scalar(statement, execution_options={"synchronize_session": False}) is not None
-
-
-def _left(session: Session, claim: Claim) -> str | None:
-    """The slot's state if nobody has claimed it since."""
-    return session.scalar(
-        select(SlotRow.state).where(
-            SlotRow.campaign_id == claim.campaign_id, SlotRow.number == claim.slot, SlotRow.fence == claim.fence
-        )
-    )
-
-
-def _num_unfinished(session: Session, campaign_id: int, tier: int | None = None) -> int:
-    count = select(func.count()).where(SlotRow.campaign_id == campaign_id, SlotRow.state != "done")
-    return session.scalars(count if tier is None else count.where(SlotRow.tier == tier)).one()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from hpo.adapters.urls import place, redact_text
+from hpo.adapters.urls import place, redact_text, unreachable
 from hpo.errors import StoreUnavailable
 from hpo.ports import Clock
 
@@ -22,6 +23,7 @@ PATIENCE = timedelta(seconds=90)
 """Survives a server's restart of half a minute with room to spare."""
 FIRST_PAUSE = timedelta(milliseconds=50)
 LONGEST_PAUSE = timedelta(seconds=3)
+LOCK_PAUSE = timedelta(milliseconds=100)
 
 TEMPORARY_CODES = {
     "40001": "serialization failure",
@@ -75,6 +77,7 @@ class PatientEngine:
 
     def __init__(self, engine: Engine, clock: Clock, patience: timedelta = PATIENCE) -> None:
         self._engine, self._clock, self._patience = engine, clock, patience
+        self._url = engine.url.render_as_string(hide_password=False)
         self._log = logging.getLogger(__name__)
 
     def run(self, work: Callable[[Session, bool], Result]) -> Result:
@@ -85,6 +88,7 @@ class PatientEngine:
 
         Raises:
             StoreUnavailable: the errors lasted longer than we are prepared to wait.
+            EnvironmentFault: the database refuses us for good (password, name, disk).
         """
 
         def attempt(repeated: bool) -> Result:
@@ -93,9 +97,36 @@ class PatientEngine:
 
         return self._patiently(attempt)
 
-    def connect(self) -> Connection:
-        """A connection of the caller's own, to be closed by it. StoreUnavailable as in `run`."""
-        return self._patiently(lambda repeated: self._engine.connect())
+    @contextmanager
+    def exclusive(self, key: int) -> Iterator[None]:
+        """Hold the advisory lock `key`, which one session has at a time and which ends with it.
+
+        Asked for again and again instead of waited for, so that a signal gets through and no connection is kept.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+
+        def attempt(_: bool) -> Connection | None:
+            connection = self._engine.connect()
+            try:
+                if connection.scalar(select(func.pg_try_advisory_lock(key))):
+                    connection.commit()
+                    return connection
+            except BaseException:
+                connection.invalidate()  # it may hold the lock
+                raise
+            connection.close()
+            return None
+
+        while (connection := self._patiently(attempt)) is None:
+            self._clock.sleep(LOCK_PAUSE)
+        try:
+            yield
+        finally:
+            # Closed for good instead of given back to the pool, where the lock would live on.
+            connection.invalidate()
+            connection.close()
 
     def _patiently(self, attempt: Callable[[bool], Result]) -> Result:
         deadline = self._clock.monotonic() + self._patience.total_seconds()
@@ -105,6 +136,8 @@ class PatientEngine:
                 return attempt(repeated)
             except (DBAPIError, PoolTimeout) as error:
                 if not is_temporary(error):
+                    if isinstance(error, OperationalError):  # password, name, disk: nothing that we could mend
+                        raise unreachable(self._url, error.orig or error) from error
                     raise
                 reason = _reason(error)
                 if self._clock.monotonic() + pause.total_seconds() > deadline:
@@ -115,9 +148,8 @@ class PatientEngine:
             pause, repeated = min(2 * pause, LONGEST_PAUSE), True
 
     def _sentence(self, reason: str) -> str:
-        where = place(self._engine.url.render_as_string(hide_password=False))
         return (
-            f"The {where} did not answer for {self._patience.total_seconds():.0f} seconds ({reason}). "
+            f"The {place(self._url)} did not answer for {self._patience.total_seconds():.0f} seconds ({reason}). "
             "Nothing is lost: resume when it is back."
         )
 
