@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,9 @@ from trainer.data.panel import TARGETS, Panel
 
 META = "meta.json"
 
+SETTLED_NS = 2_000_000_000
+"""Age of a file's last change, in ns, from which size and modification time are taken to identify its content."""
+
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
@@ -25,6 +30,30 @@ def locked(path: Path) -> Iterator[None]:
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def digest(files: Sequence[Path], cache_folder: Path) -> str:
+    """Digest of the files' names and contents.
+
+    A file is read once: its digest is remembered with its size and modification time, unless it was modified so
+    shortly before that a further change might leave no trace in them.
+    """
+    register = cache_folder / "sources.json"
+    cache_folder.mkdir(parents=True, exist_ok=True)
+    with locked(cache_folder / "sources.lock"):
+        known = json.loads(register.read_text()) if register.exists() else {}
+        total = hashlib.sha256()
+        for file in files:
+            stat = file.stat()
+            seen = known.get(str(file.resolve()))
+            if seen is None or seen[:2] != [stat.st_size, stat.st_mtime_ns]:
+                with file.open("rb") as handle:
+                    seen = [stat.st_size, stat.st_mtime_ns, hashlib.file_digest(handle, "sha256").hexdigest()]
+                if time.time_ns() - stat.st_mtime_ns > SETTLED_NS:
+                    known[str(file.resolve())] = seen
+            total.update(f"{file.name} {seen[2]}\n".encode())
+        write_json(register, known)
+    return total.hexdigest()
 
 
 def create(folder: Path, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -19,9 +20,10 @@ from trainer.data.rolling import (
     moving_std,
     shift,
 )
+from trainer.errors import InputError
 
 RECIPE = 1
-"""Version of the features, targets, checks and generator; part of the cache's key. Raise it when any of them changes."""
+"""Version of features, targets, checks and generator; part of the cache's key. Raise it when any of them changes."""
 
 HISTORY_WINDOW = 60
 MIN_HISTORY = 20
@@ -72,75 +74,80 @@ def _downside_share(bars: Bars) -> Wide:
     return losses / _positive(moving_mean(bars.returns**2, 20))
 
 
-FEATURES: Mapping[str, Callable[[Bars], Wide]] = {
-    "return_1d": lambda b: b.returns,
-    "return_5d": lambda b: b.past_return(5),
-    "return_20d": lambda b: b.past_return(20),
-    "return_60d": lambda b: b.past_return(60),
-    "momentum_12_1": lambda b: b.past_return(252, until=21),
-    "overnight_return": lambda b: b.open / shift(b.close, 1) - 1,
-    "intraday_return": lambda b: b.close / b.open - 1,
-    "range_1d": lambda b: b.range / b.close,
-    "range_surprise": lambda b: b.range / moving_mean(b.range, 20),
-    "close_location": lambda b: (2 * b.close - b.high - b.low) / b.range,
-    "shadow_balance": _shadow_balance,
-    "body_share": lambda b: np.abs(b.close - b.open) / b.range,
-    "volatility_20d": lambda b: moving_std(b.returns, 20),
-    "volatility_ratio": lambda b: moving_std(b.returns, 5) / _positive(moving_std(b.returns, 60)),
-    "downside_share": _downside_share,
-    "skewness_60d": lambda b: moving_skew(b.returns, 60),
-    "max_return_20d": lambda b: moving_max(b.returns, 20),
-    "distance_to_high": lambda b: b.close / moving_max(b.close, 252),
-    "distance_to_mean": lambda b: b.close / moving_mean(b.close, 20),
-    "volume_surprise": lambda b: b.volume / _positive(moving_mean(shift(b.volume, 1), 20)),
-    "volume_trend": lambda b: moving_mean(b.volume, 5) / _positive(moving_mean(b.volume, 60)),
-    "turnover_20d": lambda b: moving_mean(b.turnover, 20),
-    "illiquidity_20d": lambda b: moving_mean(np.abs(b.returns) / b.turnover, 20),
-    "return_volume_corr": lambda b: moving_corr(b.returns, np.log(_positive(b.volume)), 20),
-}
-"""Raw features by name. Their order of stocks within a day is all that is kept."""
+@dataclass(frozen=True)
+class Feature:
+    """A formula, the days of history before which it has no value, and whether it gets a sector-relative twin.
 
-SECTOR_TWINS: tuple[str, ...] = (
-    "return_1d",
-    "return_5d",
-    "return_20d",
-    "momentum_12_1",
-    "shadow_balance",
-    "volatility_20d",
-    "volume_surprise",
-    "turnover_20d",
-)
-"""Features that get a twin `..._in_sector`: the rank less the sector's mean rank, ranked again."""
+    The twin, `..._in_sector`, is the rank less the sector's mean rank, ranked again.
+    """
+
+    formula: Callable[[Bars], Wide]
+    history: int = 1
+    twin: bool = False
+
+
+FEATURES: Mapping[str, Feature] = {
+    "return_1d": Feature(lambda b: b.returns, 2, twin=True),
+    "return_5d": Feature(lambda b: b.past_return(5), 6, twin=True),
+    "return_20d": Feature(lambda b: b.past_return(20), 21, twin=True),
+    "return_60d": Feature(lambda b: b.past_return(60), 61),
+    "momentum_12_1": Feature(lambda b: b.past_return(252, until=21), 253, twin=True),
+    "overnight_return": Feature(lambda b: b.open / shift(b.close, 1) - 1, 2),
+    "intraday_return": Feature(lambda b: b.close / b.open - 1),
+    "range_1d": Feature(lambda b: b.range / b.close),
+    "range_surprise": Feature(lambda b: b.range / moving_mean(b.range, 20), 20),
+    "close_location": Feature(lambda b: (2 * b.close - b.high - b.low) / b.range),
+    "shadow_balance": Feature(_shadow_balance, twin=True),
+    "body_share": Feature(lambda b: np.abs(b.close - b.open) / b.range),
+    "volatility_20d": Feature(lambda b: moving_std(b.returns, 20), 20, twin=True),
+    "volatility_ratio": Feature(lambda b: moving_std(b.returns, 5) / _positive(moving_std(b.returns, 60)), 60),
+    "downside_share": Feature(_downside_share, 20),
+    "skewness_60d": Feature(lambda b: moving_skew(b.returns, 60), 60),
+    "max_return_20d": Feature(lambda b: moving_max(b.returns, 20), 20),
+    "distance_to_high": Feature(lambda b: b.close / moving_max(b.close, 252), 252),
+    "distance_to_mean": Feature(lambda b: b.close / moving_mean(b.close, 20), 20),
+    "volume_surprise": Feature(lambda b: b.volume / _positive(moving_mean(shift(b.volume, 1), 20)), 20, twin=True),
+    "volume_trend": Feature(lambda b: moving_mean(b.volume, 5) / _positive(moving_mean(b.volume, 60)), 60),
+    "turnover_20d": Feature(lambda b: moving_mean(b.turnover, 20), 20, twin=True),
+    "illiquidity_20d": Feature(lambda b: moving_mean(np.abs(b.returns) / b.turnover, 20), 20),
+    "return_volume_corr": Feature(lambda b: moving_corr(b.returns, np.log(_positive(b.volume)), 20), 20),
+}
+"""The recipe. The order of the stocks within a day is all that is kept of a formula's values."""
+
+
+def too_long(market: Market) -> tuple[str, ...]:
+    """Features of the recipe whose history is longer than the panel, and which are therefore not made."""
+    return tuple(name for name, feature in FEATURES.items() if market.has_bars and feature.history > len(market.dates))
 
 
 def usable(market: Market, min_price: float) -> NDArray[np.bool_]:
-    """Stock-days that may be fed to a model: bool [D, S]."""
-    if market.has_bars:
+    """Stock-days that may be fed to a model: bool [D, S].
+
+    With bars: a close, and MIN_HISTORY of them within HISTORY_WINDOW days. With ready features alone: a row, and a
+    close where the source has that column.
+    """
+    mask = market.rows.copy()
+    if "close" in market.columns:
         close = market.read("close")
-        traded = np.isfinite(close)
-        history = moving_count(traded, HISTORY_WINDOW) >= MIN_HISTORY
-        return traded & history & (np.nan_to_num(close) >= min_price)
-    present = np.zeros((len(market.dates), len(market.symbols)), dtype=np.int64)
-    for name in market.ready:
-        present += np.isfinite(market.read(name))
-    mask = 2 * present >= len(market.ready)
-    if min_price:
-        mask &= np.nan_to_num(market.read("close")) >= min_price
+        mask &= np.isfinite(close) & (np.nan_to_num(close) >= min_price)
+        if market.has_bars:
+            mask &= moving_count(np.isfinite(close), HISTORY_WINDOW) >= MIN_HISTORY
+    elif min_price:
+        raise InputError(
+            f"data.min_price={min_price:g} needs a column 'close', which {market.name} lacks; set it to 0."
+        )
     return mask
 
 
 def feature_names(market: Market) -> tuple[str, ...]:
     """Names of the features that `make_features` yields, in order."""
-    made: list[str] = []
-    if market.has_bars:
-        made += FEATURES
-        if market.sector_names:
-            made += [f"{name}_in_sector" for name in SECTOR_TWINS]
-    return (*made, *market.ready)
+    made = [name for name in FEATURES if name not in too_long(market)] if market.has_bars else []
+    twins = [f"{name}_in_sector" for name in made if FEATURES[name].twin and market.sector_names]
+    return (*made, *twins, *market.ready)
 
 
 def make_features(market: Market, mask: NDArray[np.bool_]) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Each feature with its values [D, S], ranked per day over the usable stocks."""
+    """Each feature with its values [D, S], ranked per day over the usable stocks; in no particular order."""
     if market.has_bars:
         yield from _from_bars(market, mask)
     for name in market.ready:
@@ -149,15 +156,16 @@ def make_features(market: Market, mask: NDArray[np.bool_]) -> Iterator[tuple[str
 
 def _from_bars(market: Market, mask: NDArray[np.bool_]) -> Iterator[tuple[str, NDArray[np.float32]]]:
     bars = Bars(market)
-    twins: dict[str, NDArray[np.float32]] = {}
+    names = set(feature_names(market))
     sectors = pooled_sectors(market.sectors, SMALLEST_SECTOR)
-    for name, formula in FEATURES.items():
+    for name, feature in FEATURES.items():
+        if name not in names:
+            continue
         with np.errstate(divide="ignore", invalid="ignore"):
-            values = formula(bars)
+            values = feature.formula(bars)
         ranked = rank_normalise(values, mask)
         yield name, ranked
-        if market.sector_names and name in SECTOR_TWINS:
+        twin = f"{name}_in_sector"
+        if twin in names:
             known = mask & np.isfinite(values)
-            twins[name] = rank_normalise(ranked - group_mean(ranked, known, sectors), known)
-    for name in SECTOR_TWINS if twins else ():
-        yield f"{name}_in_sector", twins[name]
+            yield twin, rank_normalise(ranked - group_mean(ranked, known, sectors), known)

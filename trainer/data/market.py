@@ -21,6 +21,7 @@ class Market:
     name: what messages call it (a path or the source string).
     columns: canonical names: OHLCV, `target_{h}d`, or a ready feature.
     read: gives one column as Wide; read on demand, so that hundreds of columns need not be in memory at once.
+    rows: bool [D, S], which stock-days have a row at all.
     row: says where a cell stands in the source, for messages, e.g. "row 17".
     sectors: int16 [S], position in sector_names or -1. A stock keeps the first sector it is seen with.
     oracle: float32 [D, S, H] or None, see Panel.
@@ -32,6 +33,7 @@ class Market:
     columns: tuple[str, ...]
     read: Callable[[str], Wide]
     row: Callable[[int, int], str]
+    rows: NDArray[np.bool_]
     sectors: NDArray[np.int16]
     sector_names: tuple[str, ...]
     oracle: NDArray[np.float32] | None = None

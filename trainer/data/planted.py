@@ -28,9 +28,9 @@ class Planted:
     """
 
     seed: int = 0
-    stocks: int = 110
-    days: int = 650
-    sectors: int = 8
+    stocks: int = 160
+    days: int = 800
+    sectors: int = 10
     signal: float = field(default=0.0, metadata={"fixed": True})
     tail: int = field(default=0, metadata={"fixed": True})
     factor: float = field(default=0.0, metadata={"fixed": True})
@@ -38,14 +38,14 @@ class Planted:
 
 
 DIFFICULTIES = {
-    "clean": Planted(signal=0.25),
-    "realistic": Planted(signal=0.048, tail=4, factor=0.006, absent=(0.001, 0.1, 0.05)),
-    "null": Planted(tail=4, factor=0.006, absent=(0.001, 0.1, 0.05)),
+    "clean": Planted(signal=0.3),
+    "realistic": Planted(signal=0.082, tail=6, factor=0.006, absent=(0.001, 0.1, 0.05)),
+    "null": Planted(tail=6, factor=0.006, absent=(0.001, 0.1, 0.05)),
 }
 
 NOISE = 0.02
 """Median daily standard deviation of a stock's own return."""
-DECAY = 0.75
+DECAY = 0.6
 """What is left of an innovation's daily effect a day later."""
 GAP_SHARE = 0.4
 """Standard deviation of the overnight move, in units of the stock's daily noise."""
@@ -53,7 +53,7 @@ GAP_SHARE = 0.4
 
 def kernel() -> NDArray[np.float64]:
     """Share of an innovation that is earned k = 1..KERNEL_DAYS days later: [KERNEL_DAYS]."""
-    weights: NDArray[np.float64] = DECAY ** np.arange(KERNEL_DAYS)
+    weights: NDArray[np.float64] = DECAY ** np.arange(KERNEL_DAYS, dtype=np.float64)
     return weights
 
 
@@ -89,10 +89,10 @@ def innovations(shape: NDArray[np.float64], sectors: NDArray[np.int16]) -> NDArr
     mates = np.maximum(member.sum(axis=1), 1.0)
     around = shadow @ member.T / np.sqrt(mates)
     parts = (
-        (0.25, shadow),
+        (0.30, shadow),
         (0.10, -gap),
         (0.15, around),
-        (0.35, shadow * volume),
+        (0.30, shadow * volume),
         (0.15, -gap * np.sign(volume)),
     )
     return sum((np.sqrt(share) * part for share, part in parts), start=np.zeros_like(shadow))
@@ -118,6 +118,7 @@ def generate(source: str, horizons: tuple[int, ...]) -> Market:
         symbols=tuple(f"P{number:04d}" for number in range(S)),
         columns=OHLCV,
         read=lambda name: np.where(present, columns[name], np.nan),
+        rows=present,
         row=lambda day, stock: f"day {day}, stock {stock}",
         sectors=sectors,
         sector_names=tuple(f"sector {number + 1}" for number in range(p.sectors)),
@@ -174,7 +175,7 @@ def _noise(rng: np.random.Generator, size: tuple[int, ...], tail: int) -> NDArra
 
 def _factors(rng: np.random.Generator, p: Planted, sectors: NDArray[np.int16]) -> NDArray[np.float64]:
     """Common returns [D, S] of the market (loadings around 1) and of the sectors."""
-    market = _noise(rng, (p.days, 1), p.tail) * rng.uniform(0.7, 1.3, p.stocks)
+    market = _noise(rng, (p.days, 1), p.tail) * rng.uniform(0.8, 1.2, p.stocks)
     sector = 0.5 * _noise(rng, (p.days, p.sectors), p.tail)[:, sectors]
     factors: NDArray[np.float64] = p.factor * (market + sector)
     return factors

@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.config import DataConfig
-from trainer.data import cache, planted
-from trainer.data.features import RECIPE, feature_names, make_features, usable
+from trainer.data import cache, checks, planted
+from trainer.data.checks import check_coverage, check_feature, check_targets, check_values
+from trainer.data.features import RECIPE, feature_names, make_features, too_long, usable
+from trainer.data.loader import files_of, load
 from trainer.data.market import Market
 from trainer.data.panel import Fold, HoldoutData, TrainingData
 from trainer.data.splits import Split, plan_split
-from trainer.data.targets import daily_returns, make_targets, raw_targets
+from trainer.data.targets import daily_returns, make_targets
 
 Progress = Callable[[str, float], None]
 
@@ -49,7 +51,7 @@ def prepare(config: DataConfig, window: int, cache_folder: Path, progress: Progr
     window: look-back in trading days, part of the gaps. progress is called with a stage and a share from 0 to 1.
     Several processes may call at once; one builds. Raises InputError where the source is refused.
     """
-    fingerprint = _fingerprint(config, window)
+    fingerprint = _fingerprint(config, window, cache_folder)
     folder = cache_folder / fingerprint[:16]
     with cache.locked(cache_folder / f"{folder.name}.lock"):
         if not (folder / cache.META).exists():
@@ -75,22 +77,31 @@ def _silent(stage: str, share: float) -> None:
     """Nobody listens."""
 
 
-def _fingerprint(config: DataConfig, window: int) -> str:
-    content = config.source
+def _fingerprint(config: DataConfig, window: int, cache_folder: Path) -> str:
+    if config.source.startswith(planted.PREFIX):
+        content = repr(planted.parse(config.source))
+    else:
+        content = cache.digest(files_of(config.source), cache_folder)
     options = config.model_dump(mode="json", include={"horizons", "min_price", "split"})
     recipe = {"recipe": RECIPE, "content": content, "window": window, **options}
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
 
 def _read(config: DataConfig) -> Market:
-    return planted.generate(config.source, config.horizons)
+    if config.source.startswith(planted.PREFIX):
+        return planted.generate(config.source, config.horizons)
+    return load(config.source)
 
 
 def _build(config: DataConfig, window: int, folder: Path, progress: Progress) -> None:
     progress("reading", 0.0)
     market = _read(config)
     split = plan_split(market.dates, config.split, window, config.horizons)
+    progress("checking", 0.05)
+    check_values(market)
+    check_targets(market)
     mask = usable(market, config.min_price)
+    check_coverage(market, mask, range(split.folds[0].train.start, len(market.dates)))
     temporary = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
@@ -100,11 +111,18 @@ def _build(config: DataConfig, window: int, folder: Path, progress: Progress) ->
         _write_labels(market, mask, config, halves)
         summary = _describe(market, mask, split)
         _write_meta(market, config, split, halves)
-        cache.write_json(temporary / cache.META, {"warnings": market.warnings, "summary": summary})
+        cache.write_json(temporary / cache.META, {"warnings": _warnings(market), "summary": summary})
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     progress("ready", 1.0)
+
+
+def _warnings(market: Market) -> tuple[str, ...]:
+    found = (*market.warnings, *checks.warnings(market))
+    if too_long(market):
+        found += (f"the panel's {len(market.dates)} days are too few for {', '.join(too_long(market))}.",)
+    return found
 
 
 def _halves(folder: Path, split: Split, days: int) -> Mapping[Path, range]:
@@ -123,6 +141,7 @@ def _write_features(market: Market, mask: NDArray[np.bool_], halves: Mapping[Pat
         for half, days in halves.items()
     }
     for number, (name, values) in enumerate(make_features(market, mask)):
+        check_feature(market, name, values)
         progress(f"feature {name}", 0.1 + 0.8 * number / len(names))
         for half, days in halves.items():
             stores[half][:, :, names.index(name)] = values[days.start : days.stop]

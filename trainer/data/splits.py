@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import date
-from itertools import count
+from itertools import count, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +44,7 @@ def plan_split(dates: NDArray[np.datetime64], config: SplitConfig, window: int, 
         raise InputError(f"the panel is too short for the split: {problem}; {_remedy(len(dates), config, gap)}.")
     bounds = np.linspace(valid, holdout - gap, config.num_folds + 1).round().astype(int).tolist()
     folds = []
-    for first, last in zip(bounds, bounds[1:], strict=False):
+    for first, last in pairwise(bounds):
         dropped = first - valid if config.scheme == "rolling" else 0
         folds.append(Fold(train=range(start + dropped, first - gap), valid=range(first, last)))
     return Split(tuple(folds), range(holdout, len(dates)), gap)

@@ -41,7 +41,7 @@ def daily_returns(market: Market) -> NDArray[np.float32]:
 
 
 def raw_targets(market: Market, horizons: Sequence[int]) -> Wide:
-    """Forward returns [D, S, H]: each horizon from its own `target_{h}d` column where there is one, else from closes."""
+    """Forward returns [D, S, H]: each horizon from its `target_{h}d` column where there is one, else from closes."""
     from_close = [h for h in horizons if f"target_{h}d" not in market.columns]
     made = forward_returns(market.read("close"), from_close) if from_close else None
     columns = []
