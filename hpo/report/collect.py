@@ -21,7 +21,7 @@ from hpo.report.evidence import (
     TrialEvidence,
 )
 from hpo.run_folder import Attempt, SlotFolder
-from search_spaces import parse_space
+from search_spaces import FloatDimension, Space, parse_space
 
 DEFAULT_SLOT = 1
 """The first slot of every campaign trains the default configuration."""
@@ -44,14 +44,15 @@ def collect(
     runs: the folder that holds the campaign's slots. holdout: what `hpo.report.holdout.measure` found, None for a
     report without it. A slot whose run folder is not on this machine contributes what the ledger knows of it.
     """
-    search = campaign.spec.config["search"]
+    search, stored = campaign.spec.config["search"], campaign.spec.config["space"]
     trainer = search["trainer"]
+    space = parse_space(stored["yaml"], stored["name"], f"the campaign '{campaign.name}'")
     return CampaignEvidence(
         name=campaign.name,
         objective=search["objective"],
         horizons=tuple(trainer["data"]["horizons"]),
         seed=campaign.spec.seed,
-        tiers=_tiers(campaign),
+        tiers=_tiers(campaign, space),
         trials=[_trial(slot, runs, trainer["train"]) for slot in slots],
         champion_slot=(campaign.champion or {}).get("slot"),
         default_slot=DEFAULT_SLOT,
@@ -65,6 +66,7 @@ def collect(
         command=f"hpo run study={campaign.name} trials={campaign.spec.budget} space={_file_name(search['space'])} "
         f"seed={campaign.spec.seed} trainer.data.source={_file_name(trainer['data']['source'])}",
         links=links or {},
+        log_settings=frozenset(d.name for d in space.dimensions if isinstance(d, FloatDimension) and d.log),
         created_at=campaign.created_at,
     )
 
@@ -78,9 +80,7 @@ def candidates(campaign: Campaign, slots: Sequence[SlotView], num_leaders: int) 
     return list(dict.fromkeys([*first, *(slot.slot for slot in leaders)]))
 
 
-def _tiers(campaign: Campaign) -> list[TierEvidence]:
-    stored = campaign.spec.config["space"]
-    space = parse_space(stored["yaml"], stored["name"], f"the campaign '{campaign.name}'")
+def _tiers(campaign: Campaign, space: Space) -> list[TierEvidence]:
     names = {tier.name: [dimension.name for dimension in tier.dimensions] for tier in space.tiers}
     names[REFINEMENT] = [dimension.name for dimension in space.dimensions]
     return [

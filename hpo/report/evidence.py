@@ -122,7 +122,7 @@ class CampaignEvidence:
     objective: the metric trials are judged by. horizons: label horizons in trading days. champion_slot: None until the
     campaign has ended. default_slot: the trial that ran the default configuration. num_holdout_openings: how often the
     ledger counted the holdout being looked at. environment: versions and device, for reproduction. is_planted: the
-    panel was generated, so that the best possible score is known.
+    panel was generated, so that the best possible score is known. log_settings: dimensions sampled on a logarithmic scale.
     """
 
     name: str
@@ -142,11 +142,8 @@ class CampaignEvidence:
     environment: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
     links: Mapping[str, str] = field(default_factory=dict)
+    log_settings: frozenset[str] = frozenset()
     created_at: datetime | None = None
-
-    @property
-    def is_planted(self) -> bool:
-        return self.data_source.startswith("planted:")
 
     @property
     def champion(self) -> TrialEvidence | None:

@@ -31,7 +31,7 @@ def summary_lines(evidence: CampaignEvidence, findings: Findings | None = None) 
             f"{words.score(found.ceiling)}"
         )
     if found.deflated:
-        luck = f"Luck: deflated score {words.percent(found.deflated.probability, 1)}"
+        luck = f"Luck: deflated score {words.probability(found.deflated.probability)}"
         if found.overfitting:
             luck += f", probability of overfitting {words.percent(found.overfitting.probability)}"
         lines.append(f"{luck}, {words.count(found.num_tried, 'trial')} tried")

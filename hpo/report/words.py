@@ -25,6 +25,13 @@ def percent(share: float | None, digits: int = 0) -> str:
     return ABSENT if share is None or not math.isfinite(share) else f"{score(100 * share, digits)} %"
 
 
+def probability(value: float) -> str:
+    """A probability in percent that never claims certainty."""
+    if value > 0.999:
+        return "> 99.9 %"
+    return "< 0.1 %" if value < 0.001 else percent(value, 1)
+
+
 def between(interval: Interval | None, digits: int = 4) -> str:
     """`0.002 to 0.010`."""
     return ABSENT if interval is None else f"{score(interval.low, digits)} to {score(interval.high, digits)}"

@@ -15,10 +15,11 @@ MOST_ROWS = 24
 
 @dataclass(frozen=True)
 class Setting:
-    """One coordinate: a numeric range (log if it spans more than a factor of 20) or a list of categories."""
+    """One coordinate: a numeric range or a list of categories."""
 
     name: str
     values: tuple[float | str, ...]
+    is_log: bool = False
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -27,15 +28,11 @@ class Setting:
             return ()
         return tuple(dict.fromkeys(str(value) for value in self.values))
 
-    def is_log(self) -> bool:
-        numbers = [value for value in self.values if isinstance(value, (int, float))]
-        return bool(numbers) and min(numbers) > 0 and max(numbers) / min(numbers) > 20
-
     def scale(self, first: float, last: float) -> Scale:
         if self.categories:
             return Scale(0, max(len(self.categories) - 1, 0), first, last)
         numbers = [float(value) for value in self.values]
-        return Scale(min(numbers), max(numbers), first, last, "log" if self.is_log() else "linear")
+        return Scale(min(numbers), max(numbers), first, last, "log" if self.is_log else "linear")
 
     def position(self, value: float | str) -> float:
         """A value as the scale takes it."""

@@ -9,6 +9,9 @@ from hpo.report.charts.scales import Scale
 
 Point = tuple[float, float]
 
+MANY = 250
+"""Dots in one element above which they are drawn smaller."""
+
 
 class Canvas:
     """Collects SVG elements. Coordinates in pixels of a viewBox of width x height; text is 12 pixels high."""
@@ -44,8 +47,9 @@ class Canvas:
         self.path("".join(polyline(curve) for curve in curves), css)
 
     def dots(self, points: Iterable[Point], css: str) -> None:
-        """Many dots as one element: zero-length strokes with round ends."""
-        self.path("".join(f"M{x:.1f} {y:.1f}h0" for x, y in points), f"dots {css}")
+        """Many dots as one element: zero-length strokes with round ends; smaller where there are hundreds."""
+        marks = [f"M{x:.1f} {y:.1f}h0" for x, y in points]
+        self.path("".join(marks), f"dots {css}{' fine' if len(marks) > MANY else ''}")
 
     def crosses(self, points: Iterable[Point], css: str, arm: float = 2.5) -> None:
         """Many x marks as one element."""

@@ -79,7 +79,7 @@ def _deflated_facts(findings: Findings) -> list[Fact]:
             "deflated_probability",
             "deflated score",
             found.probability,
-            words.percent(found.probability, 1),
+            words.probability(found.probability),
             source,
             "probability that the champion's true score is above zero, the number tried allowed for",
         ),

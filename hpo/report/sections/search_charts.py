@@ -14,7 +14,7 @@ from hpo.report.evidence import CampaignEvidence, TrialEvidence
 from hpo.report.findings import Findings
 from hpo.report.importance import importances
 
-MOST_CURVES = 300
+MOST_CURVES = 120
 """Learning curves, and lines across the parallel coordinates, that are drawn of each kind: evenly chosen by score."""
 
 RESULTS = "runs/*/result.json and runs/*/config.json"
@@ -31,7 +31,7 @@ def build(evidence: CampaignEvidence, findings: Findings) -> list[Chart]:
         _history(evidence, findings, scored),
         *_importances(evidence),
         *_parallel(evidence, scored),
-        *_slices(findings, scored),
+        *_slices(evidence, findings, scored),
         *_timeline(evidence),
     ]
 
@@ -55,7 +55,7 @@ def _learning_curves(evidence: CampaignEvidence, findings: Findings) -> Chart:
         for outcome in (Outcome.PRUNED, Outcome.COMPLETE)
     }
     groups = [
-        Curves("complete", "muted", [_curve(t) for t in by_outcome[Outcome.COMPLETE]]),
+        Curves("complete", "muted faint", [_curve(t) for t in by_outcome[Outcome.COMPLETE]]),
         Curves("pruned (×)", "second faint", [_curve(t) for t in by_outcome[Outcome.PRUNED]], ends=True),
     ]
     if evidence.default and evidence.default is not evidence.champion:
@@ -119,7 +119,7 @@ def _importances(evidence: CampaignEvidence) -> list[Chart]:
                 )
             )
     complete = evidence.completed()
-    overall = importances(complete)
+    overall = importances(complete, evidence.log_settings)
     if overall:
         charts.append(
             _importance_chart(
@@ -142,20 +142,20 @@ def _coordinate(value: Any) -> float | str:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
 
 
-def _varying(scored: Sequence[TrialEvidence]) -> list[Setting]:
+def _varying(evidence: CampaignEvidence, scored: Sequence[TrialEvidence]) -> list[Setting]:
     """Settings with at least two values among the trials."""
     names = dict.fromkeys(name for trial in scored for name in trial.settings)
     found = []
     for name in names:
         values = tuple(_coordinate(t.settings[name]) for t in scored if t.settings.get(name) is not None)
         if len(set(values)) > 1:
-            found.append(Setting(name, values))
+            found.append(Setting(name, values, name in evidence.log_settings))
     return found
 
 
 def _parallel(evidence: CampaignEvidence, scored: Sequence[TrialEvidence]) -> list[Chart]:
     complete = [trial for trial in scored if trial.outcome is Outcome.COMPLETE]
-    settings = _varying(complete)
+    settings = _varying(evidence, complete)
     if len(settings) < 2:
         return []
     ranked = sorted(complete, key=lambda trial: -(trial.score or 0.0))
@@ -166,7 +166,7 @@ def _parallel(evidence: CampaignEvidence, scored: Sequence[TrialEvidence]) -> li
     champion = [evidence.champion] if evidence.champion in complete else []
     groups = [
         ("other complete trials", "muted faint", [lines[t.slot] for t in _sample(ranked[num_best:])]),
-        ("best tenth", "second", [lines[t.slot] for t in _sample(ranked[:num_best]) if t not in champion]),
+        ("best tenth", "second faint", [lines[t.slot] for t in _sample(ranked[:num_best]) if t not in champion]),
         ("champion", "accent thick", [lines[t.slot] for t in champion if t]),
     ]
     title = "Parallel coordinates"
@@ -175,10 +175,10 @@ def _parallel(evidence: CampaignEvidence, scored: Sequence[TrialEvidence]) -> li
     return [Chart("parallel", title, svg, data, RESULTS, size="wide")]
 
 
-def _slices(findings: Findings, scored: Sequence[TrialEvidence]) -> list[Chart]:
+def _slices(evidence: CampaignEvidence, findings: Findings, scored: Sequence[TrialEvidence]) -> list[Chart]:
     """Score against each setting. Pruned trials count with their last score."""
     charts = []
-    for setting in _varying(scored):
+    for setting in _varying(evidence, scored):
         present = [trial for trial in scored if trial.settings.get(setting.name) is not None]
         points = {
             outcome: [
@@ -197,7 +197,7 @@ def _slices(findings: Findings, scored: Sequence[TrialEvidence]) -> list[Chart]:
         svg = scatter_chart(
             setting.name,
             f"Score against {setting.name}; crosses were pruned",
-            Axis("", "log" if setting.is_log() and not setting.categories else "linear"),
+            Axis("", "log" if setting.is_log and not setting.categories else "linear"),
             Axis(findings.metric),
             [
                 Dots("", "second faint", points[Outcome.PRUNED], "crosses"),

@@ -167,6 +167,7 @@ def make_campaign(
         config={"study": "made-up", "trainer": {"train": {"epochs": 12}}},
         fingerprints={"data": "0123abcd" * 4},
         command="hpo run study=made-up",
+        log_settings=frozenset({"optim.lr"}),
         created_at=BEGIN,
     )
 
