@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -41,12 +42,27 @@ class SplitConfig(Section):
     scheme: Literal["expanding", "rolling"] = "expanding"
     """Whether later folds keep the early training days."""
 
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.valid_end is None and self.train_end is None and self.train_fraction + self.valid_fraction >= 1:
+            raise ValueError(
+                f"data.split: train_fraction={self.train_fraction:g} and valid_fraction={self.valid_fraction:g} leave "
+                "nothing for the holdout; make them add up to less than 1"
+            )
+        days = [day for day in (self.train_start, self.train_end, self.valid_end) if day is not None]
+        if any(later <= earlier for earlier, later in pairwise(days)):
+            raise ValueError(
+                "data.split: train_start, train_end and valid_end must follow one another; put them in order"
+            )
+        return self
+
 
 class DataConfig(Section):
     """Which panel, which labels."""
 
     source: str = "planted:realistic"
-    """`planted:clean|realistic|null`, or the path of a Parquet/CSV file or folder."""
+    """`planted:clean|realistic|null`, with `?seed=3&stocks=200&days=900&sectors=8` as far as wanted; or the path of a
+    Parquet/CSV file or folder."""
     horizons: tuple[Annotated[int, Field(ge=1, le=250)], ...] = (1, 5, 10, 20)
     """Label horizons in trading days, ascending."""
     target: Literal["raw", "neutral"] = "raw"
@@ -56,6 +72,13 @@ class DataConfig(Section):
     min_price: NonNegative = 0.0
     """Stock-days whose close is below this are masked; 0: none."""
     split: SplitConfig = SplitConfig()
+
+    @field_validator("horizons")
+    @classmethod
+    def _ascending(cls, horizons: tuple[int, ...]) -> tuple[int, ...]:
+        if not horizons or any(later <= earlier for earlier, later in pairwise(horizons)):
+            raise ValueError("data.horizons must be one or more numbers of days in ascending order, none twice")
+        return horizons
 
 
 MODEL_KNOBS: dict[str, frozenset[str]] = {

@@ -132,8 +132,8 @@ def check_targets(market: Market) -> None:
         if abs(correlation) > MAX_PAST_CORRELATION:
             raise InputError(
                 f"{market.name}: column '{name}' has a mean daily rank correlation of {correlation:.2f} with the "
-                f"return into the day, which it should not contain (at most {MAX_PAST_CORRELATION} is credible); it must "
-                "be the return from the day's close on, so shift or remove it."
+                f"return into the day, which it should not contain (at most {MAX_PAST_CORRELATION} is credible); it "
+                "must be the return from the day's close on, so shift or remove it."
             )
 
 

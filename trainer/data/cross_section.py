@@ -18,7 +18,7 @@ def rank_normalise(values: Wide, valid: NDArray[np.bool_]) -> NDArray[np.float32
     """
     known = valid & np.isfinite(values)
     ordered = np.where(known, values, np.inf)
-    order = np.argsort(ordered, axis=1, kind="stable")
+    order = np.argsort(ordered, axis=1)  # not stable, because ties are averaged
     ordered = np.take_along_axis(ordered, order, axis=1)
     count = known.sum(axis=1, keepdims=True)
     mean_rank = np.empty(values.shape, dtype=np.float32)
