@@ -111,15 +111,15 @@ def _version(name: str) -> str:
 
 def input_columns(features: tuple[str, ...]) -> tuple[str, ...]:
     """The columns a model with these features is asked with."""
-    from trainer.data.features import FEATURES, SECTOR_TWINS
+    from trainer.data.features import FEATURES
     from trainer.data.market import OHLCV
 
-    twins = {f"{name}_in_sector" for name in SECTOR_TWINS}
+    twins = {f"{name}_in_sector" for name in FEATURES}
     return (
         "date",
         "symbol",
-        *(OHLCV if FEATURES.keys() <= set(features) else ()),
-        *(("sector",) if twins <= set(features) else ()),
+        *(OHLCV if FEATURES.keys() & set(features) else ()),
+        *(("sector",) if twins & set(features) else ()),
         *(name for name in features if name not in FEATURES and name not in twins),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hpo.adapters.database import prepare_mlflow
 from hpo.adapters.mlflow_tracker import MLflowTracker
 from hpo.adapters.null_tracker import NullTracker
 from hpo.adapters.processes import this_process
 from hpo.adapters.quiet_mlflow import MlflowClient
+from hpo.adapters.urls import url_for
 from hpo.domain import Campaign, CampaignSpec, CampaignState, Outcome, TierPlan
 from hpo.errors import StoreUnavailable
 from hpo.ports import Tracker
@@ -251,3 +254,14 @@ def test_two_trackers_at_once_write_everything_once(store: str, runs: Path, tmp_
     play(runs, lambda: (one if next(turn) % 2 else two).sync(campaign(), runs))
     history = content(store)["0001 capacity"][4]
     assert [step for step, _, _ in history["score"]] == [1, 2, 3]
+
+
+def test_postgres_holds_the_same(database_url: str, store: str, runs: Path, tmp_path: Path) -> None:
+    follower = MLflowTracker(store, tmp_path / "artifacts")
+    play(runs, lambda: follower.sync(campaign(), runs))
+    prepare_mlflow(database_url)
+    uri = url_for(database_url, "mlflow")
+    late = MLflowTracker(uri, tmp_path / "late")
+    assert late.sync(campaign(), runs) > 0
+    assert late.sync(campaign(), runs) == 0
+    assert content(uri) == content(store)

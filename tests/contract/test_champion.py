@@ -1,0 +1,160 @@
+"""The champion in the registry: anybody can load it, and its alias moves only forward."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hpo.adapters.mlflow_registry import input_columns
+from hpo.adapters.mlflow_tracker import MLflowTracker
+from hpo.adapters.null_tracker import NullTracker
+from hpo.adapters.quiet_mlflow import MlflowClient
+from hpo.domain import Campaign, CampaignSpec, CampaignState, Outcome, TierPlan
+from hpo.run_folder import Attempt, SlotFolder, campaign_folder
+from trainer import checkpoint
+from trainer.config import TrainerConfig
+from trainer.data import open_holdout, open_training, prepare
+from trainer.loop import fit
+from trainer.reports import EpochReport, Verdict
+from trainer.scoring import load_scorer
+
+NAME = "tiertune-night"
+PREDICT = """
+import sys
+import mlflow
+import pandas as pd
+model = mlflow.pyfunc.load_model("models:/tiertune-night@champion")
+model.predict(pd.read_parquet(sys.argv[1])).to_parquet(sys.argv[2])
+"""
+
+
+class Listener:
+    def report(self, report: EpochReport) -> Verdict:
+        return Verdict.CONTINUE
+
+    def poll(self) -> Verdict:
+        return Verdict.CONTINUE
+
+
+def campaign(num_trials: int = 2) -> Campaign:
+    spec = CampaignSpec("night", {}, {}, (TierPlan(1, "capacity", num_trials),), seed=1)
+    return Campaign(1, spec, CampaignState.COMPLETE, champion={"slot": 1, "values": {"optim.lr": 1e-3}})
+
+
+def finished(runs: Path, slot: int) -> Attempt:
+    run = {"campaign": "night", "tier": 1, "tier_name": "capacity", "slot": slot, "params": {}}
+    return SlotFolder(runs, slot).open_attempt(1, run, {})
+
+
+@pytest.fixture(scope="module")
+def prices(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Whole prices and volumes of 14 stocks on 400 days, with a hole."""
+    rng = np.random.default_rng(7)
+    dates = pd.bdate_range("2021-01-04", periods=400)
+    close = (1e5 * np.exp(rng.normal(0.0, 0.02, (400, 14)).cumsum(0))).round()
+    frames = []
+    for stock in range(14):
+        bars = pd.DataFrame({"date": dates, "symbol": f"S{stock:02d}", "close": close[:, stock]})
+        bars["open"] = bars["close"].shift(1).bfill()
+        bars["high"] = bars[["open", "close"]].max(axis=1) * 1.01
+        bars["low"] = bars[["open", "close"]].min(axis=1) * 0.99
+        bars["volume"] = rng.integers(1_000, 9_000, 400)
+        frames.append(bars.astype({"close": int}))
+    path = tmp_path_factory.mktemp("prices") / "prices.parquet"
+    pd.concat(frames).sort_values(["date", "symbol"]).drop(index=390).to_parquet(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(prices: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A checkpoint of a small model, and the holdout of its data."""
+    config = TrainerConfig.model_validate(
+        {
+            "data": {"source": str(prices), "horizons": (1, 5)},
+            "model": {"kind": "linear", "window": 5},
+            "train": {"epochs": 1, "device": "cpu", "precision": "fp32", "threads": 1},
+        }
+    )
+    folder = tmp_path_factory.mktemp("trained")
+    data = prepare(config.data, config.model.window, folder / "cache")
+    fit(config, open_training(data.search), Listener(), folder)
+    return folder / "best.pt", data.holdout
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    return campaign_folder(tmp_path, "night")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+def test_without_a_store_there_is_no_champion(runs: Path, trained: tuple[Path, Path]) -> None:
+    assert NullTracker().register_champion(campaign(), finished(runs, 1).folder, trained[0]) is None
+
+
+def test_the_champion_scores_elsewhere_what_the_trainer_scores(
+    store: str, runs: Path, prices: Path, trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    best, holdout = trained
+    attempt = finished(runs, 1)
+    attempt.finish(Outcome.COMPLETE, 0.1)
+    assert MLflowTracker(store, tmp_path / "files").register_champion(campaign(), attempt.folder, best) == (
+        f"models:/{NAME}/1"
+    )
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": store, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    command = [sys.executable, "-c", PREDICT, str(prices), "scores.parquet"]
+    subprocess.run(command, cwd=elsewhere, env=environment, check=True, timeout=120)
+    given = pd.read_parquet(elsewhere / "scores.parquet")
+    assert list(given.columns) == ["date", "symbol", "score_1d", "score_5d"]
+    data = open_holdout(holdout)
+    panel, scores = data.panel, load_scorer(best, "cpu").score(data.panel, data.days)
+    days, stocks = np.nonzero(np.isfinite(scores).all(axis=2))
+    assert days.size > 0
+    ours = pd.DataFrame({"date": panel.dates[data.days][days], "symbol": np.array(panel.symbols)[stocks]})
+    both = ours.assign(one=scores[days, stocks, 0], five=scores[days, stocks, 1]).merge(given, on=["date", "symbol"])
+    assert len(both) == len(ours)
+    np.testing.assert_allclose(both["score_1d"], both["one"], atol=1e-5)
+    np.testing.assert_allclose(both["score_5d"], both["five"], atol=1e-5)
+
+
+def test_the_alias_moves_only_forward(store: str, runs: Path, trained: tuple[Path, Path], tmp_path: Path) -> None:
+    client = MlflowClient(tracking_uri=store, registry_uri=store)
+    tracker = MLflowTracker(store, tmp_path / "files")
+    attempts = {slot: finished(runs, slot) for slot in (1, 2, 3)}
+    models = {}
+    for slot, attempt in attempts.items():
+        attempt.finish(Outcome.COMPLETE, 0.1 * slot)
+        checkpoint.save({**checkpoint.load(trained[0]), "epoch": slot}, attempt.best)
+        models[slot] = attempt.best
+
+    def holder() -> str:
+        return str(client.get_model_version_by_alias(NAME, "champion").version)
+
+    first = tracker.register_champion(campaign(2), attempts[1].folder, models[1])
+    assert (first, holder()) == (f"models:/{NAME}/1", "1")
+    assert tracker.register_champion(campaign(4), attempts[2].folder, models[2]) == f"models:/{NAME}/2"
+    assert holder() == "2"
+    assert tracker.register_champion(campaign(2), attempts[1].folder, models[1]) == first  # a replay
+    assert tracker.register_champion(campaign(2), attempts[3].folder, models[3]) == f"models:/{NAME}/3"  # a late one
+    assert holder() == "2"
+    assert len(client.search_model_versions(f"name = '{NAME}'")) == 3
+    version = client.get_model_version(NAME, "2")
+    assert client.get_run(version.run_id).data.tags["tiertune.slot"] == "night#0002"
+
+
+def test_the_columns_asked_for_are_those_of_the_source() -> None:
+    bars = ("open", "high", "low", "close", "volume")
+    assert input_columns(("return_1d", "volatility_20d")) == ("date", "symbol", *bars)
+    assert input_columns(("return_1d", "return_1d_in_sector", "mine")) == ("date", "symbol", *bars, "sector", "mine")
+    assert input_columns(("mine", "yours")) == ("date", "symbol", "mine", "yours")
