@@ -17,6 +17,7 @@ from trainer.diagnose import Diagnosis
 from trainer.metrics import TARGET_PREFIXES
 from trainer.reports import EpochReport, FitResult, Verdict
 
+PIPE_WIDTH = 120
 TARGET_TITLES = {"raw": "return", "neutral": "style-neutral", "lag1": "a close later", "neutral_lag1": "neutral, later"}
 
 
@@ -75,7 +76,7 @@ def show_result(result: FitResult, horizons: Sequence[int]) -> None:
     for horizon in horizons:
         table.add_row(f"{horizon}d", *(_cell(best, prefix, f"_{horizon}d") for prefix in TARGET_PREFIXES.values()))
     table.add_row("mean", *(_cell(best, prefix, "") for prefix in TARGET_PREFIXES.values()))
-    Console().print(table)
+    _show(table)
     say(
         f"score {result.score:+.4f} (mean of the last epochs), {result.ending.value.replace('_', ' ')} after "
         f"{len(result.reports)} epochs, {result.num_parameters:,} parameters"
@@ -92,7 +93,7 @@ def show_layers(diagnosis: Diagnosis) -> None:
         table.add_row(
             layer.name, f"{layer.gradient:.1e}", f"{layer.mean:+.3f}", f"{layer.std:.3f}", f"{layer.dead:.0%}"
         )
-    Console().print(table)
+    _show(table)
 
 
 @contextmanager
@@ -110,6 +111,11 @@ def preparation_progress() -> Iterator[Callable[[str, float], None]]:
         yield show
     finally:
         bar.close()
+
+
+def _show(table: Table) -> None:
+    # Through a pipe there is no width to fit into.
+    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
 
 
 def _cell(report: EpochReport, prefix: str, suffix: str) -> str:
