@@ -14,7 +14,7 @@ from hpo.adapters.mlflow_store import Experiment, Store, locked
 from hpo.adapters.processes import is_dead
 from hpo.domain import Campaign, CampaignState, WorkerIdentity
 from hpo.durable import read_json, write_json
-from hpo.run_folder import Attempt, SlotFolder, runs
+from hpo.run_folder import Attempt, Result, SlotFolder, runs
 
 BOOK = "tracked.json"
 CAMPAIGN = "campaign"
@@ -123,21 +123,26 @@ class Projection:
             return 0
         num_written = 0
         if book is None or not self._store.is_there(book.run_id):
-            book = TrialBook(self._experiment.key, self._open_trial(slot, attempt, parents.runs[_tier_of(attempt)]))
+            run_id = self._open_trial(slot, attempt, parents.runs[_tier_of(attempt)])
+            book = self._note(slot, TrialBook(self._experiment.key, run_id))
             num_written += 1
         new = attempt.epochs()[book.num_epochs :]
         if new:
             num_written += self._store.log(book.run_id, metrics=records.epoch_metrics(new))
-            book = replace(book, num_epochs=new[-1].epoch)
+            book = self._note(slot, replace(book, num_epochs=new[-1].epoch))
         status = RUNNING if state.is_alive else KILLED
         if result is not None:
             num_written += self._end_trial(book.run_id, attempt, result)
-            book = replace(book, status=records.STATUS[result.outcome], result=result.finished_at.isoformat())
+            status = records.STATUS[result.outcome]
+            self._note(slot, replace(book, status=status, result=result.finished_at.isoformat()))
         elif book.status != status:
             self._store.set_status(book.run_id, status)
-            book = replace(book, status=status)
-        write_json(slot.folder / BOOK, asdict(book))
+            self._note(slot, replace(book, status=status))
         return num_written
+
+    def _note(self, slot: SlotFolder, book: TrialBook) -> TrialBook:
+        write_json(slot.folder / BOOK, asdict(book))
+        return book
 
     def _book(self, slot: SlotFolder) -> TrialBook | None:
         path = slot.folder / BOOK
@@ -159,7 +164,7 @@ class Projection:
         self._store.set_status(run_id, RUNNING)
         return run_id
 
-    def _end_trial(self, run_id: str, attempt: Attempt, result: Any) -> int:
+    def _end_trial(self, run_id: str, attempt: Attempt, result: Result) -> int:
         with tempfile.TemporaryDirectory() as folder:
             records.write_artifacts(attempt, result, Path(folder))
             num_written = self._store.log_folder(run_id, Path(folder))
@@ -185,7 +190,7 @@ class Projection:
             name = campaign.name if key == CAMPAIGN else key
             book.runs[key] = self._store.find_or_create(self._experiment, identity, name, parent, start)
             book.said.pop(key, None)
-        write_json(path, asdict(book))
+            write_json(path, asdict(book))
         return book
 
     def _sync_parents(self, campaign: Campaign, book: ParentBook, said: Mapping[str, dict[str, str]]) -> int:
@@ -197,7 +202,6 @@ class Projection:
             num_written += self._store.log(book.runs[key], params=params, tags=tags)
             self._store.set_status(book.runs[key], tags[records.STATUS_TAG])
             book.said[key] = tags
-        if num_written:
             write_json(self._folder / BOOK, asdict(book))
         return num_written
 
