@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, NullPool, create_engine, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError, SADeprecationWarning
 
 from hpo.adapters import migrations_runner
 from hpo.adapters.embedded_postgres import EmbeddedPostgres
@@ -88,7 +90,7 @@ def open_database(home: Path, url: str | None = None) -> Database:
 def engine_for(url: str, application: str = "tiertune", pool_size: int = 1, max_overflow: int = 0) -> Engine:
     """An engine on UTC that tests a connection before use and notices a silent server."""
     return create_engine(
-        url_for(url, None, application),
+        url_for(url, application=application),
         pool_size=pool_size,
         max_overflow=max_overflow,
         pool_pre_ping=True,
@@ -101,30 +103,39 @@ def prepare(url: str) -> None:
 
     MLflow's tables are left to `prepare_mlflow`, because importing MLflow takes seconds.
     """
-    # Imported here: a database that is refused should not have to wait for Optuna's import.
-    from hpo.adapters.study_storage import study_storage
-
     with setup_lock(url) as connection:
         _check_version(connection, url)
         _create_schemas(connection, url)
         migrations_runner.upgrade(connection)
         connection.commit()
-        try:
-            storage = study_storage(url, create_tables=True)
-        except RuntimeError as error:  # Optuna's word for tables of another version
-            raise EnvironmentFault(f"Optuna refuses its tables in the {place(url)}: {error}") from error
-        storage.engine.dispose()
+        if not _has_optuna_tables(connection):
+            # Imported here: with tables in place, which is nearly always, no command waits for Optuna.
+            from hpo.adapters.study_storage import study_storage
+
+            study_storage(url, create_tables=True).engine.dispose()
 
 
 def prepare_mlflow(url: str) -> None:
-    """Make MLflow's tables or bring them up to date. Repeating is harmless; takes seconds."""
+    """Make MLflow's tables or bring them up to date. Repeating is harmless; takes seconds.
+
+    Raises:
+        EnvironmentFault: a newer MLflow made the tables.
+    """
     # Imported here: MLflow takes seconds, and most commands never need it.
-    from mlflow.store.db.utils import _safe_initialize_tables
+    from mlflow.store.db import utils
 
     with setup_lock(url):
-        engine = create_engine(url_for(url, "mlflow"), poolclass=NullPool)
-        _safe_initialize_tables(engine)
-        engine.dispose()
+        engine = create_engine(url_for(url, "mlflow", "tiertune-setup"), poolclass=NullPool)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", SADeprecationWarning)  # MLflow's models speak an older SQLAlchemy
+                utils._safe_initialize_tables(engine)
+                utils._upgrade_db(engine)  # type: ignore[no-untyped-call]  # what `mlflow db upgrade` calls
+        except CommandError as error:
+            raise EnvironmentFault(
+                f"MLflow does not know its tables in the {place(url)} ({error}); "
+                "a newer MLflow made them: use that one."
+            ) from error
 
 
 @contextmanager
@@ -134,7 +145,7 @@ def setup_lock(url: str) -> Iterator[Connection]:
     Raises:
         EnvironmentFault: the server cannot be reached; the text names it without its password.
     """
-    engine = create_engine(url_for(url, None, "tiertune-setup"), poolclass=NullPool, connect_args=KEEPALIVE)
+    engine = create_engine(url_for(url, application="tiertune-setup"), poolclass=NullPool, connect_args=KEEPALIVE)
     try:
         connection = engine.connect()
     except OperationalError as error:
@@ -144,6 +155,13 @@ def setup_lock(url: str) -> Iterator[Connection]:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": SETUP_LOCK})
         connection.commit()
         yield connection
+
+
+def _has_optuna_tables(connection: Connection) -> bool:
+    """Whether Optuna's set-up went through: naming its revision is the last thing it does."""
+    if connection.scalar(text("SELECT to_regclass('optuna.alembic_version')")) is None:
+        return False
+    return bool(connection.scalar(text("SELECT count(*) FROM optuna.alembic_version")))
 
 
 def _check_version(connection: Connection, url: str) -> None:

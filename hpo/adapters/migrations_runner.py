@@ -41,7 +41,7 @@ def current(connection: Connection) -> str | None:
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
-    """Migrate up, in the connection's transaction.
+    """Migrate up, in the connection's transaction if it has begun one, otherwise in one of its own.
 
     Raises:
         EnvironmentFault: the database was migrated by a newer version of this program.
@@ -56,5 +56,5 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
 
 
 def downgrade(connection: Connection, revision: str) -> None:
-    """Migrate down, in the connection's transaction."""
+    """Migrate down, in the connection's transaction if it has begun one, otherwise in one of its own."""
     command.downgrade(config(connection), revision)

@@ -64,13 +64,16 @@ def canonical(text: str) -> str:
     return parse(text).render_as_string(hide_password=False)
 
 
-def url_for(url: str, schema: str | None = None, application: str | None = None) -> str:
+def url_for(url: str, schema: str = "public", application: str | None = None) -> str:
     """The database's URL for a library that keeps its tables in `schema`, its sessions on UTC.
+
+    The default is for statements that name their schema. Leaving the search path open instead would make a schema
+    that is called like the database's user the nameless one, and Alembic would take its tables for missing.
 
     The user's own server options are kept; of two settings the server takes the last, which is ours.
     """
     parsed = parse(url)
-    ours = ["-ctimezone=UTC"] if schema is None else [f"-csearch_path={schema}", "-ctimezone=UTC"]
+    ours = [f"-csearch_path={schema}", "-ctimezone=UTC"]
     theirs = parsed.query.get("options", ())
     options = [theirs] if isinstance(theirs, str) else list(theirs)
     query: dict[str, str] = {"options": " ".join([*options, *ours])}
