@@ -167,10 +167,7 @@ class LongTable:
         return (f"columns not used: {', '.join(unused + idle)}.",) if unused + idle else ()
 
     def _common_schema(self) -> pa.Schema:
-        schemas = {
-            file: self._csv[file].schema if file in self._csv else pyarrow.parquet.read_schema(file)
-            for file in self._files
-        }
+        schemas = {file: self._csv[file].schema if file in self._csv else _parquet_schema(file) for file in self._files}
         first = schemas[self._files[0]]
         for file, schema in schemas.items():
             if set(schema.names) != set(first.names):
@@ -229,12 +226,20 @@ def _canonical(schema: pa.Schema) -> dict[str, str]:
     return names
 
 
-def _read_csv(file: Path) -> pa.Table:
-    header = pd.read_csv(file, nrows=0).columns
-    keys = {name: pa.string() for name in header if name.lower() in (*ALIASES["symbol"], *ALIASES["date"])}
+def _parquet_schema(file: Path) -> pa.Schema:
     try:
-        return pyarrow.csv.read_csv(file, convert_options=pyarrow.csv.ConvertOptions(column_types=keys))
+        return pyarrow.parquet.read_schema(file)
     except pa.ArrowInvalid as error:
+        raise InputError(f"{file} cannot be read as Parquet: {error}; write it again.") from error
+
+
+def _read_csv(file: Path) -> pa.Table:
+    try:
+        header = pd.read_csv(file, nrows=0).columns
+        keys = {name: pa.string() for name in header if name.lower() in (*ALIASES["symbol"], *ALIASES["date"])}
+        empty_text = pyarrow.csv.ConvertOptions(column_types=keys, strings_can_be_null=True)
+        return pyarrow.csv.read_csv(file, convert_options=empty_text)
+    except (pa.ArrowInvalid, pd.errors.EmptyDataError) as error:
         raise InputError(f"{file} cannot be read as CSV: {error}; give every row the header's columns.") from error
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.data.checks import nearest
 from trainer.data.market import OHLCV, Market
 from trainer.data.panel import Panel
 from trainer.errors import InputError
-from trainer.metrics import daily_rank_ic
+from trainer.metrics import MIN_STOCKS, daily_rank_ic
 
 PREFIX = "planted:"
 KERNEL_DAYS = 20
@@ -62,7 +63,8 @@ def parse(source: str) -> Planted:
     name, _, query = source.removeprefix(PREFIX).partition("?")
     if name not in DIFFICULTIES:
         raise InputError(
-            f"data.source={source}: there is no planted market '{name}'; choose from {', '.join(DIFFICULTIES)}."
+            f"data.source={source}: there is no planted market '{name}'; choose from {', '.join(DIFFICULTIES)}"
+            f"{nearest(name, DIFFICULTIES)}."
         )
     free = [f.name for f in fields(Planted) if not f.metadata.get("fixed")]
     settings: dict[str, int] = {}
@@ -73,7 +75,13 @@ def parse(source: str) -> Planted:
                 f"data.source={source}: '{part}' is not one of {', '.join(f'{k}=<number>' for k in free)}."
             )
         settings[key] = int(value)
-    return replace(DIFFICULTIES[name], **settings)  # type: ignore[arg-type]  # only int fields are free
+    planted = replace(DIFFICULTIES[name], **settings)  # type: ignore[arg-type]  # only int fields are free
+    if planted.stocks < MIN_STOCKS or not 0 < planted.sectors <= planted.stocks or planted.days < 2:
+        raise InputError(
+            f"data.source={source}: a planted market needs at least {MIN_STOCKS} stocks, 2 days, and from 1 to as many "
+            "sectors as stocks."
+        )
+    return planted
 
 
 def innovations(shape: NDArray[np.float64], sectors: NDArray[np.int16]) -> NDArray[np.float64]:

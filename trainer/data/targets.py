@@ -11,6 +11,7 @@ from trainer.data.cross_section import group_mean, pooled_sectors, rank_normalis
 from trainer.data.features import SMALLEST_SECTOR
 from trainer.data.market import Market, Wide
 from trainer.data.rolling import moving_mean, moving_std, shift
+from trainer.errors import InputError
 
 MIN_LABELS = 10
 """A day with fewer labels has no style-neutral target."""
@@ -43,6 +44,11 @@ def daily_returns(market: Market) -> NDArray[np.float32]:
 def raw_targets(market: Market, horizons: Sequence[int]) -> Wide:
     """Forward returns [D, S, H]: each horizon from its `target_{h}d` column where there is one, else from closes."""
     from_close = [h for h in horizons if f"target_{h}d" not in market.columns]
+    if from_close and "close" not in market.columns:
+        raise InputError(
+            f"{market.name}: column 'target_{from_close[0]}d' is missing, and so is 'close', from which it could "
+            "be made; add one of them or change data.horizons."
+        )
     made = forward_returns(market.read("close"), from_close) if from_close else None
     columns = []
     for horizon in horizons:
