@@ -88,8 +88,8 @@ def innovations(shape: NDArray[np.float64], sectors: NDArray[np.int16]) -> NDArr
     """What a day's observable shape says about the coming returns: [D, S], mean 0, variance about 1.
 
     shape: [D, S, 3], independent uniforms of mean 0 and variance 1 behind shadow balance, volume surprise and
-    overnight return. Half of the variance is linear in them (the sector mates' mean included), half is not:
-    a product and a switch.
+    overnight return. Three fifths of the variance are linear in them (the sector mates' mean included), two
+    fifths are not: a parabola and a product.
     """
     shadow, volume, gap = (shape[..., k] for k in range(3))
     member = (sectors[:, None] == sectors).astype(np.float64)
@@ -98,10 +98,10 @@ def innovations(shape: NDArray[np.float64], sectors: NDArray[np.int16]) -> NDArr
     around = shadow @ member.T / np.sqrt(mates)
     parts = (
         (0.30, shadow),
-        (0.10, -gap),
+        (0.15, -gap),
         (0.15, around),
-        (0.30, shadow * volume),
-        (0.15, -gap * np.sign(volume)),
+        (0.20, (gap**2 - 1) / np.sqrt(0.8)),
+        (0.20, shadow * volume),
     )
     return sum((np.sqrt(share) * part for share, part in parts), start=np.zeros_like(shadow))
 
