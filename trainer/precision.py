@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from trainer.config import TrainConfig
 from trainer.errors import InputError
@@ -14,16 +19,46 @@ from trainer.errors import InputError
 MASTER = torch.float32
 
 
+PRODUCTS = frozenset({functional.linear, functional.scaled_dot_product_attention})
+"""The matrix products of our models that run under autocast."""
+
+
+class RoundedProducts(TorchFunctionMode):
+    """bf16 where the processor has no bf16 instructions: operands and results of matrix products are rounded to bf16,
+    the sums between are fp32, as in a GPU's tensor cores. Gradients pass the same roundings. torch's own bf16 kernels
+    take several times as long on such a processor."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Iterable[type], args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if func not in PRODUCTS:
+            return func(*args, **given)
+        operands = [_rounded(value) for value in args]
+        return _rounded(func(*operands, **{name: _rounded(value) for name, value in given.items()}))
+
+
+def _rounded(value: Any) -> Any:
+    is_master = isinstance(value, Tensor) and value.dtype is MASTER
+    return value.to(torch.bfloat16).to(MASTER) if is_master else value
+
+
 @dataclass(frozen=True)
 class Precision:
-    """The dtype of matrix products in the model, and why it was chosen (a sentence for the log)."""
+    """The dtype of matrix products in the model, and why it was chosen (a sentence for the log).
+
+    is_emulated: the device cannot multiply in that dtype; operands and results are rounded to it instead.
+    """
 
     device: torch.device
     compute: torch.dtype
     reason: str
+    is_emulated: bool = False
 
-    def autocast(self) -> AbstractContextManager[None]:
+    def autocast(self) -> AbstractContextManager[Any]:
         """Around the model's forward only; backward follows it by itself, losses and metrics stay outside."""
+        if self.is_emulated:
+            return RoundedProducts()
         return torch.autocast(self.device.type, dtype=self.compute, enabled=self.compute is not MASTER)
 
 
@@ -52,6 +87,9 @@ def choose_precision(config: TrainConfig) -> Precision:
     device = choose_device(config.device)
     if config.precision == "fp32":
         return Precision(device, MASTER, "fp32, as asked for")
+    if device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        why = "this CPU has no bf16 instructions, so products are rounded to bf16 around fp32 arithmetic"
+        return Precision(device, torch.bfloat16, f"bf16 over fp32 master weights: {why}", is_emulated=True)
     if device.type != "cuda":
         why = "the precision that is searched under, on most CPUs not faster than fp32"
     elif torch.cuda.is_bf16_supported(including_emulation=False):
