@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from trainer.config import ModelConfig
 from trainer.graph import Graph
@@ -27,15 +26,16 @@ class AtftGatFan(Ranker):
         hidden, dropout = config.hidden_size, config.dropout
         spectrum_days = config.window // 2 if config.frequency_normalisation else 1
         self.frequency = FrequencyNormalisation(spectrum_days) if config.frequency_normalisation else None
-        self.dominant_path = DominantPath(num_features, hidden, num_horizons) if self.frequency else None
+        self.dominant_path = DominantPath(num_features, hidden, num_horizons, dropout) if self.frequency else None
         select = VariableSelection if config.variable_selection else nn.Linear
         self.embedding = select(num_features, hidden)
         self.absent = nn.Parameter(torch.zeros(hidden))
         self.temporal = nn.Sequential()
         for band in share_reach(config.window - spectrum_days, config.num_layers):
+            # A day's features meet before days are mixed: what matters may be a product of two features of one day.
+            self.temporal.append(GatedResidual(hidden, dropout))
             if band > 1:
                 self.temporal.append(BandedAttention(hidden, config.num_heads, band, dropout))
-            self.temporal.append(GatedResidual(hidden, dropout))
         self.stocks = GraphAttention(hidden, config.num_heads, dropout) if config.num_neighbours else None
         self.heads = HorizonHeads(hidden, num_horizons)
 
@@ -59,13 +59,14 @@ class AtftGatFan(Ranker):
 class DominantPath(nn.Module):
     """Scores from the dominant frequencies and today's features: the second path of the frequency normalisation."""
 
-    def __init__(self, num_features: int, hidden: int, num_horizons: int) -> None:
+    def __init__(self, num_features: int, hidden: int, num_horizons: int, dropout: float) -> None:
         super().__init__()
         self.embedding = nn.Linear(2 * num_features, hidden)
+        self.block = GatedResidual(hidden, dropout)
         self.heads = HorizonHeads(hidden, num_horizons)
 
     def forward(self, dominant: torch.Tensor, today: torch.Tensor) -> torch.Tensor:
-        scores: torch.Tensor = self.heads(functional.silu(self.embedding(torch.cat([dominant, today], dim=-1))))
+        scores: torch.Tensor = self.heads(self.block(self.embedding(torch.cat([dominant, today], dim=-1))))
         return scores
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -24,7 +26,9 @@ class BandedAttention(nn.Module):
         self.query = nn.Linear(hidden, hidden)
         self.key = nn.Linear(hidden, hidden)
         self.value = nn.Linear(hidden, hidden)
-        self.lag_bias = nn.Parameter(torch.zeros(heads, band))
+        # Heads start at different time scales, the first at a day, the last at the whole band.
+        slopes = torch.logspace(0, -math.log10(band), heads)
+        self.lag_bias = nn.Parameter(-slopes.unsqueeze(1) * torch.arange(band))
         self.out = nn.Linear(hidden, hidden)
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:

@@ -12,42 +12,51 @@ from trainer.models.layers import GatedResidual, HorizonHeads
 from trainer.models.ranker import Ranker
 
 
-class WindowLinear(nn.Module):
-    """One linear map of all features of the last `window` days: [T, S, F] -> [T - window + 1, S, out]."""
+class LagWeights(nn.Module):
+    """Sums the last `window` days of each unit with learned weights: [T, S, units] -> [T - window + 1, S, units].
 
-    def __init__(self, num_features: int, num_outputs: int, window: int) -> None:
+    It starts from today alone. One weight per unit and day, where a full matrix would need one per feature too: with
+    20 days of strongly related features that many weights fit noise.
+    """
+
+    def __init__(self, units: int, window: int) -> None:
         super().__init__()
-        self.convolution = nn.Conv1d(num_features, num_outputs, window)
+        today = torch.zeros(units, 1, window)
+        today[..., -1] = 1.0
+        self.weight = nn.Parameter(today)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        mapped: torch.Tensor = self.convolution(x.permute(1, 2, 0))
-        return mapped.permute(2, 0, 1)
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        summed = functional.conv1d(h.permute(1, 2, 0), self.weight, groups=h.shape[2])
+        return summed.permute(2, 0, 1)
 
 
 class Linear(Ranker):
-    """Linear in every feature of every day of the window."""
+    """Linear in the features of every day of the window; a weight is one of the feature times one of the day."""
 
     def __init__(self, config: ModelConfig, num_features: int, num_horizons: int) -> None:
         super().__init__(config.window)
-        self.map = WindowLinear(num_features, num_horizons, config.window)
+        self.features = nn.Linear(num_features, num_horizons)
+        self.days = LagWeights(num_horizons, config.window)
 
     def score(self, x: torch.Tensor, mask: torch.Tensor, graph: Graph | None) -> torch.Tensor:
-        scores: torch.Tensor = self.map(x)
+        scores: torch.Tensor = self.days(self.features(x))
         return scores
 
 
 class MLP(Ranker):
-    """A linear map of the window into gated residual blocks."""
+    """A hidden layer on each day's features, its units summed over the window, then gated residual blocks."""
 
     def __init__(self, config: ModelConfig, num_features: int, num_horizons: int) -> None:
         super().__init__(config.window)
         hidden = config.hidden_size
-        self.embedding = WindowLinear(num_features, hidden, config.window)
+        self.embedding = nn.Linear(num_features, hidden)
+        self.days = LagWeights(hidden, config.window)
         self.blocks = nn.Sequential(*(GatedResidual(hidden, config.dropout) for _ in range(config.num_layers)))
         self.heads = HorizonHeads(hidden, num_horizons)
 
     def score(self, x: torch.Tensor, mask: torch.Tensor, graph: Graph | None) -> torch.Tensor:
-        scores: torch.Tensor = self.heads(self.blocks(self.embedding(x)))
+        summed = self.days(functional.silu(self.embedding(x)))
+        scores: torch.Tensor = self.heads(self.blocks(summed))
         return scores
 
 

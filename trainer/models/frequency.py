@@ -37,8 +37,8 @@ class FrequencyNormalisation(nn.Module):
         kernel = torch.cat([angle.cos() * scale, angle.sin() * scale])
         self.register_buffer("analysis", kernel.float(), persistent=False)
         self.register_buffer("synthesis", scale.float(), persistent=False)
-        self.threshold = nn.Parameter(torch.full((self.frequencies, 1), 1.5 / self.frequencies))
-        self.log_sharpness = nn.Parameter(torch.tensor(math.log(10.0)))
+        self.threshold = nn.Parameter(torch.full((self.frequencies, 1), 0.5))
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(20.0)))
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """x: [T, S, F] -> (rest, dominant), each float32 [T - days + 1, S, F], with rest + dominant = x."""

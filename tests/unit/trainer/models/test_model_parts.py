@@ -1,0 +1,210 @@
+"""The rankers' parts against plain references, their sizes, and the settings they read."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from trainer.config import MODEL_KNOBS, ModelConfig
+from trainer.graph import Graph
+from trainer.models import MODELS, build_model
+from trainer.models.atft_gat_fan import share_reach
+from trainer.models.attention import BandedAttention
+from trainer.models.baselines import LagWeights
+from trainer.models.frequency import FrequencyNormalisation
+from trainer.models.graph_attention import GraphAttention
+from trainer.models.layers import HorizonHeads, VariableSelection
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("days", [5, 6, 12, 13, 14, 30])
+@pytest.mark.parametrize("band", [2, 5])
+def test_blocks_equal_one_masked_attention_over_all_days(days: int, band: int) -> None:
+    stocks, hidden, heads = 3, 8, 2
+    layer = BandedAttention(hidden, heads, band, dropout=0.0).eval()
+    torch.nn.init.normal_(layer.lag_bias)
+    h = torch.randn(days, stocks, hidden)
+    split = [
+        part(layer.norm(h)).view(days, stocks, heads, -1).permute(1, 2, 0, 3)
+        for part in (layer.query, layer.key, layer.value)
+    ]
+    query, key, value = split
+    logits = query @ key.transpose(-1, -2) / math.sqrt(hidden / heads)
+    lag = torch.arange(days).view(-1, 1) - torch.arange(days)
+    inside = (lag >= 0) & (lag < band)
+    logits = (logits + layer.lag_bias[:, lag.clamp(0, band - 1)]).masked_fill(~inside, -torch.inf)
+    mixed = (logits.softmax(-1) @ value).permute(2, 0, 1, 3).reshape(days, stocks, hidden)
+    expected = (h + layer.out(mixed))[band - 1 :]
+    torch.testing.assert_close(layer(h), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("reach", "layers"), [(19, 2), (10, 3), (2, 5), (1, 1)])
+def test_layers_share_the_look_back_without_rest(reach: int, layers: int) -> None:
+    bands = share_reach(reach, layers)
+    assert len(bands) == layers
+    assert sum(band - 1 for band in bands) == reach
+    assert max(bands) - min(bands) <= 1
+
+
+@pytest.mark.parametrize("days", [2, 7, 10])
+def test_the_sliding_spectrum_is_the_discrete_fourier_transform(days: int) -> None:
+    layer = FrequencyNormalisation(days)
+    x = torch.randn(days, 1, 1)
+    real, imaginary = (layer.analysis @ x[:, :, 0]).split(layer.frequencies)
+    expected = np.abs(np.fft.rfft(x[:, 0, 0].numpy())) ** 2 * layer.synthesis.numpy()[:, 0] ** 2
+    np.testing.assert_allclose((real**2 + imaginary**2)[:, 0], expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("days", [2, 7, 10])
+def test_both_parts_of_a_series_add_up_and_open_gates_take_all(days: int) -> None:
+    layer = FrequencyNormalisation(days)
+    x = torch.randn(25, 4, 3)
+    rest, dominant = layer(x)
+    torch.testing.assert_close(rest + dominant, x[days - 1 :])
+    layer.threshold.data.fill_(-100.0)
+    torch.testing.assert_close(layer(x)[1], x[days - 1 :], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("cycles", [0, 1, 3])
+def test_one_frequency_leaves_the_main_path_and_noise_stays(cycles: int) -> None:
+    layer = FrequencyNormalisation(10)
+    time = torch.arange(200.0)
+    wave = torch.cos(2 * math.pi * cycles * time / 10 + 0.4).view(-1, 1, 1)
+    rest, _ = layer(wave)
+    assert rest.abs().max() < 0.05
+    noise = torch.randn(2000, 1, 1)
+    rest, _ = layer(noise)
+    assert rest.var() > 0.7 * noise.var()
+
+
+def test_selection_weights_have_mean_one_and_see_all_features() -> None:
+    layer = VariableSelection(6, 8)
+    x = torch.randn(5, 4, 6)
+    weights = layer.weights(x)
+    torch.testing.assert_close(weights.mean(dim=-1), torch.ones(5, 4))
+    other = x.clone()
+    other[..., 0] += 1
+    assert (layer.weights(other) != weights).all()
+
+
+def test_lag_weights_start_from_today() -> None:
+    h = torch.randn(9, 2, 3)
+    torch.testing.assert_close(LagWeights(3, 4)(h), h[3:])
+
+
+def test_lag_weights_sum_the_window() -> None:
+    layer = LagWeights(3, 4)
+    torch.nn.init.normal_(layer.weight)
+    h = torch.randn(9, 2, 3)
+    expected = torch.stack([(h[t - 3 : t + 1] * layer.weight[:, 0].T.unsqueeze(1)).sum(dim=0) for t in range(3, 9)])
+    torch.testing.assert_close(layer(h), expected)
+
+
+def test_scores_start_near_zero_with_a_head_per_horizon() -> None:
+    heads = HorizonHeads(16, 4)
+    h = torch.randn(1000, 16)
+    assert heads(h).std() < 0.2
+    (gradient,) = torch.autograd.grad(heads(h)[:, 2].sum(), heads.read)
+    assert (gradient[2] != 0).all()
+    assert (gradient[[0, 1, 3]] == 0).all()
+
+
+def test_graph_attention_equals_a_loop_over_edges() -> None:
+    days, stocks, neighbours, hidden, heads = 2, 5, 3, 8, 2
+    layer = GraphAttention(hidden, heads, dropout=0.0).eval()
+    h = torch.randn(days, stocks, hidden)
+    graph = Graph(torch.randint(-1, stocks, (days, stocks, neighbours)), torch.rand(days, stocks, neighbours))
+    mask = torch.rand(days, stocks) < 0.7
+    normed, found = layer.norm(h), layer(h, graph, mask)
+    messages = layer.message(normed).view(days, stocks, heads, -1)
+    for day in range(days):
+        for stock in range(stocks):
+            edges = [
+                (int(j), w)
+                for j, w in zip(graph.neighbours[day, stock], graph.weights[day, stock], strict=True)
+                if j >= 0 and mask[day, j]
+            ]
+            if not edges:
+                assert torch.equal(found[day, stock], h[day, stock])
+                continue
+            logits = torch.stack(
+                [
+                    torch.nn.functional.leaky_relu(
+                        layer.receiving(normed[day, stock]) + layer.sending(normed[day, j]), 0.2
+                    )
+                    + w * layer.edge
+                    for j, w in edges
+                ]
+            ).softmax(dim=0)
+            mixed = sum(share.unsqueeze(-1) * messages[day, j] for share, (j, _) in zip(logits, edges, strict=True))
+            gate = torch.sigmoid(layer.gate(normed[day, stock]))
+            expected = h[day, stock] + gate * layer.out(mixed.flatten())
+            torch.testing.assert_close(found[day, stock], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_four_hundred_features_at_width_256_stay_small() -> None:
+    for neighbours in (0, 8):
+        model = build_model(ModelConfig(hidden_size=256, num_neighbours=neighbours), 400, 4)
+        assert 3e6 < sum(parameter.numel() for parameter in model.parameters()) < 8e6
+
+
+ALTERED = {
+    "window": 9,
+    "hidden_size": 32,
+    "num_heads": 2,
+    "num_layers": 3,
+    "dropout": 0.1,
+    "variable_selection": False,
+    "frequency_normalisation": False,
+    "num_neighbours": 2,
+}
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("knob", ALTERED)
+def test_a_setting_changes_a_model_exactly_where_the_table_says_so(kind: str, knob: str) -> None:
+    base = {"kind": kind, "window": 8, "hidden_size": 16, "dropout": 0.3}
+    x, mask = torch.randn(12, 5, 4), torch.ones(12, 5, dtype=torch.bool)
+    graph = Graph(torch.randint(0, 5, (12, 5, 2)), torch.rand(12, 5, 2))
+
+    def scores(settings: dict[str, object]) -> torch.Tensor:
+        torch.manual_seed(1)
+        model = build_model(ModelConfig(**settings), 4, 2).train()
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+        torch.manual_seed(2)
+        return model(x, mask, graph).detach()
+
+    changed = not torch.equal(scores(base), scores({**base, knob: ALTERED[knob]}))
+    assert changed == (knob in MODEL_KNOBS[kind])
+
+
+def test_the_table_of_settings_names_settings() -> None:
+    assert set(MODEL_KNOBS) == set(MODELS)
+    assert set().union(*MODEL_KNOBS.values()) == set(ModelConfig.model_fields) - {"kind"} == set(ALTERED)
+
+
+def test_a_model_with_neighbours_asks_for_a_graph() -> None:
+    model = build_model(ModelConfig(num_neighbours=3), 4, 2)
+    with pytest.raises(ValueError, match="must be given a graph"):
+        model(torch.randn(20, 3, 4), torch.ones(20, 3, dtype=torch.bool))
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [
+        ({"num_heads": 3}, "model.num_heads=3 does not divide model.hidden_size=32"),
+        ({"window": 3}, "model.window=3 is too short for atft_gat_fan"),
+    ],
+)
+def test_settings_that_make_no_model_are_refused(settings: dict[str, int], rule: str) -> None:
+    with pytest.raises(ValueError, match=rule):
+        ModelConfig(**settings)
+    ModelConfig(**settings, kind="mlp")
