@@ -121,6 +121,12 @@ class LedgerMachine(RuleBasedStateMachine):
         self.clock.advance(MOMENT)
         time.sleep(MOMENT.total_seconds())
 
+    @rule(claim=claims, worker=workers, target=claims)
+    def take_over(self, claim: Both, worker: Both) -> Any:
+        """What a silent worker's slot goes through; left to chance it would be rare."""
+        self.let_expire(claim)
+        return self.claim(worker)
+
     @rule(claim=claims, trial=st.integers(0, 3))
     def bind(self, claim: Both, trial: int) -> None:
         self.same(lambda ledger, side: ledger.bind_trial(getattr(claim, side), trial, f"/runs/{trial}"))
