@@ -121,8 +121,8 @@ class CampaignEvidence:
 
     objective: the metric trials are judged by. horizons: label horizons in trading days. champion_slot: None until the
     campaign has ended. default_slot: the trial that ran the default configuration. num_holdout_openings: how often the
-    ledger counted the holdout being looked at. environment: versions and device, for reproduction. is_planted: the
-    panel was generated, so that the best possible score is known. log_settings: dimensions sampled on a logarithmic scale.
+    ledger counted the holdout being looked at. environment: versions, for reproduction. log_settings: dimensions that
+    are sampled on a logarithmic scale.
     """
 
     name: str

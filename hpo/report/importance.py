@@ -18,9 +18,8 @@ FEWEST_TRIALS = 8
 def importances(trials: Sequence[TrialEvidence], log_settings: Collection[str] = ()) -> dict[str, float]:
     """Setting -> share of what separates the best quarter from the rest, largest first, summing to 1.
 
-    PED-ANOVA (Watanabe, Bansal & Hutter, IJCAI 2023). trials: complete ones, with scores. log_settings: those compared on a
-    logarithmic scale. Settings that never vary or
-    that some trial lacks are left out. {} with fewer than 8 trials.
+    PED-ANOVA (Watanabe, Bansal & Hutter, IJCAI 2023). trials: complete ones, with scores. log_settings: those compared
+    on a logarithmic scale. Settings that never vary or that some trial lacks are left out. {} with fewer than 8 trials.
     """
     if len(trials) < FEWEST_TRIALS:
         return {}
