@@ -19,6 +19,7 @@ from hpo.report.evidence import (
     HoldoutEvidence,
     TierEvidence,
     TrialEvidence,
+    with_means,
 )
 from hpo.run_folder import Attempt, SlotFolder
 from search_spaces import FloatDimension, Space, parse_space
@@ -129,11 +130,14 @@ def _trial(view: SlotView, runs: Path, train: Mapping[str, Any]) -> TrialEvidenc
 
 
 def mean_daily(attempt: Attempt, epochs: Sequence[int]) -> DailySeries:
-    """The daily series averaged over epochs, so that its mean is the trial's score; {} without epochs."""
+    """The daily series averaged over epochs, so that its mean is the trial's score, and their means over horizons.
+
+    Where the last days lack the longer labels, the mean over horizons has fewer days than the score. {} without epochs.
+    """
     series = [attempt.daily(epoch) for epoch in epochs]
     if not series:
         return {}
-    return {name: _mean([epoch[name] for epoch in series]) for name in series[0]}
+    return with_means({name: _mean([epoch[name] for epoch in series]) for name in series[0]})
 
 
 def _mean(series: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

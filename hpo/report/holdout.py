@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.report.evidence import DailySeries, HoldoutEvidence, PanelScores
+from hpo.report.evidence import DailySeries, HoldoutEvidence, PanelScores, with_means
 from hpo.run_folder import SlotFolder
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def measure(runs: Path, slots: Iterable[int], champion_slot: int | None, holdout
 def _series(scores: NDArray[np.float32], data: HoldoutData) -> DailySeries:
     from trainer.evaluate import daily_metrics
 
-    return daily_metrics(scores, data.panel, data.days)
+    return with_means(daily_metrics(scores, data.panel, data.days))
 
 
 def _panel_scores(scores: NDArray[np.float32], data: HoldoutData) -> PanelScores:

@@ -74,7 +74,11 @@ def train(runs: Path, slot: int, level: float, num_epochs: int, outcome: Outcome
     for fence in (1, 2):
         attempt = folder.open_attempt(fence, run=run, config={})
     for epoch in range(1, num_epochs + 1):
-        daily = {"rank_ic": (level + 0.05 * rng.standard_normal(NUM_DAYS)).astype(np.float32)}
+        daily = {
+            f"rank_ic_{horizon}d": (level + 0.05 * rng.standard_normal(NUM_DAYS)).astype(np.float32)
+            for horizon in (1, 5, 10, 20)
+        }
+        daily["rank_ic_20d"][-10:] = np.nan
         attempt.append_epoch(EpochReport(epoch, level, {"valid/rank_ic": level}, daily, 3.0))
     attempt.finish(outcome, level, num_epochs, 1234)
 
@@ -120,10 +124,15 @@ def test_a_campaign_is_read_whole(campaign: Campaign, runs: Path) -> None:
 def test_daily_series_are_the_mean_of_the_scores_epochs(campaign: Campaign, runs: Path) -> None:
     attempt = SlotFolder(runs, 2).current()
     assert attempt is not None
-    last_three = np.mean([attempt.daily(epoch)["rank_ic"] for epoch in (10, 11, 12)], axis=0)
+    last_three = {
+        name: np.mean([attempt.daily(epoch)[name] for epoch in (10, 11, 12)], axis=0) for name in attempt.daily(1)
+    }
     champion = collect(campaign, SLOTS, runs).champion
     assert champion is not None
-    np.testing.assert_allclose(champion.daily["rank_ic"], last_three, rtol=1e-6)
+    np.testing.assert_allclose(champion.daily["rank_ic_5d"], last_three["rank_ic_5d"], rtol=1e-6)
+    over_horizons = np.mean(list(last_three.values()), axis=0)
+    np.testing.assert_allclose(champion.daily["rank_ic"], over_horizons, rtol=1e-5)
+    assert np.isnan(champion.daily["rank_ic"][-10:]).all()
 
 
 def test_a_run_folder_elsewhere_leaves_what_the_ledger_knows(campaign: Campaign, runs: Path) -> None:
@@ -146,7 +155,7 @@ def test_the_evidence_suffices_for_a_verdict(campaign: Campaign, runs: Path) -> 
     assert found.num_tried == 3
     assert found.overfitting is None
     assert found.validation is not None
-    assert found.validation.num_days == NUM_DAYS
+    assert found.validation.num_days == NUM_DAYS - 10
     assert summary_lines(evidence, found)[0].startswith("Verdict: ")
 
 
