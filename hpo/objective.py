@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo.binding import bind
 from hpo.config import SearchConfig
-from hpo.domain import Campaign, Claim, Outcome, Progress, derive_seed
+from hpo.domain import Campaign, Claim, Outcome, Progress, WorkerIdentity, derive_seed
+from hpo.errors import EnvironmentFault
 from hpo.ports import Ledger, TrialEnd, TrialRequest, TrialRunner
 from hpo.run_folder import SlotFolder
 from hpo.stage import Stage, open_study, stages
@@ -49,7 +51,9 @@ class Objective:
         runner: TrialRunner,
         data: Path,
         runs: Path,
+        identity: WorkerIdentity,
     ) -> None:
+        self._identity = identity
         self._campaign, self._config, self._space = campaign, config, space
         self._ledger, self._storage, self._runner = ledger, storage, runner
         self._data, self._runs = data, runs
@@ -59,6 +63,7 @@ class Objective:
 
         Raises:
             LeaseLost: the slot is somebody else's; nothing more was written.
+        EnvironmentFault: the disk is full or not writable; the slot was released.
         """
         stage = self._stage(claim.tier)
         study = self._study(stage, claim)
@@ -124,7 +129,7 @@ class Objective:
                 "study_name": trial.study.study_name,
                 "params": values,
                 "trainer_seed": seed,
-                "fence": claim.fence,
+                "worker": asdict(self._identity),
             },
             config=config.model_dump(mode="json"),
         )
@@ -155,6 +160,9 @@ class Objective:
         elif end.kind == "died":
             logger.warning("slot %d: %s", claim.slot, end.message)
             self._ledger.release(claim, crashed=True)
+        elif end.kind == "environment":
+            self._ledger.release(claim)
+            raise EnvironmentFault(f"Trial {claim.slot} {end.message}")
         elif timed_out:
             limit = self._config.worker.trial_timeout
             late = TrialEnd("failed", reason="timeout", message=f"trained longer than {limit}")

@@ -148,7 +148,8 @@ class TrialEnd:
     """How a training run ended, as told by its runner.
 
     kind: `finished` (fit returned), `stopped` (a STOP verdict or an interruption), `failed` (a typed failure or a
-    Python error), `died` (the process ended without a word: killed, crashed). reason: for the last two, a stable word.
+    Python error), `died` (the process ended without a word: killed, crashed), `environment` (the disk is full or not
+    writable: no fault of the trial). reason: for `failed` and `died`, a stable word.
     """
 
     kind: str

@@ -57,7 +57,7 @@ def run(app: App, config: SearchConfig, space: Space, face: Face, timeout: timed
     if campaign.state is CampaignState.COMPLETE:
         face.say(_already_complete(campaign))
         return
-    with Projector(lambda: app.tracker.sync(campaign, app.runs(campaign.name)), SYNC_EVERY) as projector:
+    with Projector(lambda: project(app, campaign.name), SYNC_EVERY) as projector:
         _supervise(app, campaign, config, face, timeout)
         _finish(app, campaign, config, space, prepared, face)
     _last_sync(projector, campaign, face)
@@ -83,7 +83,7 @@ def work(app: App, campaign: Campaign, settings: WorkerConfig, supervised: bool)
         if supervised:
             worker.run()
             return
-        with Projector(lambda: app.tracker.sync(campaign, app.runs(campaign.name)), SYNC_EVERY):
+        with Projector(lambda: project(app, campaign.name), SYNC_EVERY):
             worker.run()
     if drain.is_set():
         raise Interrupted(f"Stopped. Whatever was running is saved; go on with `hpo worker study={campaign.name}`.")
@@ -102,9 +102,14 @@ def find_campaign(app: App, name: str) -> Campaign:
     )
 
 
+def project(app: App, name: str) -> int:
+    """One pass of the tracker over the campaign as it is now; the number of items written."""
+    return app.tracker.sync(find_campaign(app, name), app.runs(name))
+
+
 def sync(app: App, campaign: Campaign, face: Face) -> int:
     """Bring MLflow up to date with the run folders and the champion; the number of items written."""
-    number = app.tracker.sync(campaign, app.runs(campaign.name))
+    number = project(app, campaign.name)
     _register(app, campaign, face)
     return number
 
@@ -190,7 +195,7 @@ def _register(app: App, campaign: Campaign, face: Face) -> None:
         return
     folder = Path(champion["run_folder"])
     try:
-        app.tracker.sync(campaign, app.runs(campaign.name))
+        project(app, campaign.name)
         uri = app.tracker.register_champion(campaign, folder, folder / BEST)
     except EnvironmentFault as error:
         face.say(f"The champion is not registered in MLflow yet ({error}); `hpo sync study={campaign.name}` does it.")

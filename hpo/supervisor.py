@@ -13,6 +13,8 @@ from hpo.errors import EnvironmentFault, Interrupted
 from hpo.ports import Clock, Ledger
 
 TICK = timedelta(seconds=0.5)
+ENVIRONMENT = 3
+"""Exit code of a worker whose database or disk is not usable: starting another would not help."""
 MAX_FRUITLESS_DEATHS = 3
 """Workers that may die in a row without a slot being finished in between, per worker."""
 
@@ -104,6 +106,8 @@ class Supervisor:
             if code is None or code == 0:
                 continue
             self._deaths += 1
+            if code == ENVIRONMENT:
+                raise EnvironmentFault(f"A worker had to give up:\n{worker.last_words()}")
             if self._deaths > MAX_FRUITLESS_DEATHS * self._num_workers:
                 raise EnvironmentFault(
                     f"Workers keep ending (exit code {code}) without finishing a trial; the last one said:\n"

@@ -185,14 +185,15 @@ def build_worker(
     """A worker of this process on the campaign."""
     from hpo.adapters.runners import ProcessRunner
 
+    identity = processes.this_process()
     objective = Objective(
-        campaign, config, space, app.ledger, app.storage, ProcessRunner(), data, app.runs(campaign.name)
+        campaign, config, space, app.ledger, app.storage, ProcessRunner(), data, app.runs(campaign.name), identity
     )
     return Worker(
         app.ledger,
         objective,
         campaign,
-        processes.this_process(),
+        identity,
         config.worker,
         SystemClock(),
         processes.is_dead,

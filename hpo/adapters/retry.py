@@ -72,13 +72,52 @@ def is_temporary(error: DBAPIError | PoolTimeout) -> bool:
     return isinstance(error, OperationalError) and any(word in str(error.orig).lower() for word in TEMPORARY_WORDS)
 
 
-class PatientEngine:
-    """Runs transactions on an engine and repeats them while errors are temporary."""
+class Patience:
+    """Repeats an attempt while the database's errors are temporary, for as long as `patience`."""
 
     def __init__(self, engine: Engine, clock: Clock, patience: timedelta = PATIENCE) -> None:
-        self._engine, self._clock, self._patience = engine, clock, patience
+        self._clock, self._patience = clock, patience
         self._url = engine.url.render_as_string(hide_password=False)
         self._log = logging.getLogger(__name__)
+
+    def run(self, attempt: Callable[[bool], Result]) -> Result:
+        """The result of `attempt(repeated)`.
+
+        Raises:
+            StoreUnavailable: the errors lasted longer than we are prepared to wait.
+            EnvironmentFault: the database refuses us for good (password, name, disk).
+        """
+        deadline = self._clock.monotonic() + self._patience.total_seconds()
+        pause, repeated = FIRST_PAUSE, False
+        while True:
+            try:
+                return attempt(repeated)
+            except (DBAPIError, PoolTimeout) as error:
+                if not is_temporary(error):
+                    if isinstance(error, OperationalError):  # password, name, disk: nothing that we could mend
+                        raise unreachable(self._url, error.orig or error) from error
+                    raise
+                reason = _reason(error)
+                if self._clock.monotonic() + pause.total_seconds() > deadline:
+                    raise StoreUnavailable(self._sentence(reason)) from error
+                if not repeated:
+                    self._log.warning("waiting for the database: %s", reason)
+            self._clock.sleep(pause)
+            pause, repeated = min(2 * pause, LONGEST_PAUSE), True
+
+    def _sentence(self, reason: str) -> str:
+        return (
+            f"The {place(self._url)} did not answer for {self._patience.total_seconds():.0f} seconds ({reason}). "
+            "Nothing is lost: resume when it is back."
+        )
+
+
+class PatientEngine:
+    """Runs transactions on an engine, patiently."""
+
+    def __init__(self, engine: Engine, clock: Clock, patience: timedelta = PATIENCE) -> None:
+        self._engine, self._clock = engine, clock
+        self._patiently = Patience(engine, clock, patience).run
 
     def run(self, work: Callable[[Session, bool], Result]) -> Result:
         """The result of `work(session, repeated)` in one transaction.
@@ -127,31 +166,6 @@ class PatientEngine:
             # Closed for good instead of given back to the pool, where the lock would live on.
             connection.invalidate()
             connection.close()
-
-    def _patiently(self, attempt: Callable[[bool], Result]) -> Result:
-        deadline = self._clock.monotonic() + self._patience.total_seconds()
-        pause, repeated = FIRST_PAUSE, False
-        while True:
-            try:
-                return attempt(repeated)
-            except (DBAPIError, PoolTimeout) as error:
-                if not is_temporary(error):
-                    if isinstance(error, OperationalError):  # password, name, disk: nothing that we could mend
-                        raise unreachable(self._url, error.orig or error) from error
-                    raise
-                reason = _reason(error)
-                if self._clock.monotonic() + pause.total_seconds() > deadline:
-                    raise StoreUnavailable(self._sentence(reason)) from error
-                if not repeated:
-                    self._log.warning("waiting for the database: %s", reason)
-            self._clock.sleep(pause)
-            pause, repeated = min(2 * pause, LONGEST_PAUSE), True
-
-    def _sentence(self, reason: str) -> str:
-        return (
-            f"The {place(self._url)} did not answer for {self._patience.total_seconds():.0f} seconds ({reason}). "
-            "Nothing is lost: resume when it is back."
-        )
 
     def dispose(self) -> None:
         """Close all connections."""

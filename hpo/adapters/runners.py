@@ -6,6 +6,7 @@ over one pipe, and ends itself when the other end closes, so that no worker's de
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import multiprocessing
 import os
@@ -19,6 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from hpo.errors import EnvironmentFault
 from hpo.ports import TrialEnd, TrialRequest
 from hpo.run_folder import Attempt
 from trainer.reports import Ending, EpochReport, FitResult, Verdict
@@ -27,6 +29,7 @@ POLL_SECONDS = 0.1
 STOP_GRACE_SECONDS = 20.0
 """How long a trial may take to notice STOP before it is killed; its last epoch is on disk either way."""
 PRELOAD = ["torch", "trainer.loop", "trainer.data", "hpo.adapters.runners"]
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _ORPHANED = 70
 
 
@@ -129,9 +132,7 @@ class InProcessRunner:
 
 
 class _DirectReporter:
-    def __init__(
-        self, attempt: Attempt, on_epoch: Callable[[EpochReport], Verdict], stop: Callable[[], bool]
-    ) -> None:
+    def __init__(self, attempt: Attempt, on_epoch: Callable[[EpochReport], Verdict], stop: Callable[[], bool]) -> None:
         self._attempt, self._on_epoch, self._stop = attempt, on_epoch, stop
 
     def report(self, report: EpochReport) -> Verdict:
@@ -191,6 +192,12 @@ def _fit(request: TrialRequest, reporter: Any) -> TrialEnd:
         )
     except TrainingFailure as failure:
         return TrialEnd("failed", reason=failure.reason, message=str(failure))
+    except EnvironmentFault as fault:
+        return TrialEnd("environment", message=str(fault))
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        return TrialEnd("environment", message=f"cannot write to {request.folder}: {error.strerror}; free some space")
     except MemoryError:
         return TrialEnd("failed", reason="out_of_memory", message="the host ran out of memory")
     except Exception as error:  # the boundary of the trial: whatever it is, it is this trial's failure alone

@@ -26,15 +26,16 @@ WATCH_SECONDS = 1.0
 
 def setup(options: argparse.Namespace) -> None:
     """Say in five lines what was found and made."""
-    from trainer.precision import choose_device, choose_precision
+    from trainer.config import TrainConfig
+    from trainer.precision import choose_precision
 
     with open_app() as app:
         tracking = app.prepare_tracking()
         print(f"Database  {app.database.describe()}")
         print("Schemas   optuna, mlflow and hpo are up to date")
         print(f"Tracking  {tracking}")
-        device = choose_device("auto")
-        print(f"Device    {device} ({choose_precision('bf16', device).reason})")
+        precision = choose_precision(TrainConfig())
+        print(f"Device    {precision.device}, {precision.reason}")
         print(f"State     {app.home}")
 
 

@@ -103,7 +103,7 @@ def worker(
     """A worker of the campaign that trains by simulation."""
     campaign = open_campaign(ledger, config, space)
     objective = Objective(
-        campaign, config, space, ledger, storage, runner, home, campaign_folder(home, config.study)
+        campaign, config, space, ledger, storage, runner, home, campaign_folder(home, config.study), identity
     )
     return Worker(
         ledger, objective, campaign, identity, config.worker, SystemClock(), is_dead, drain or threading.Event()
