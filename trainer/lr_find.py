@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
+
+import torch
 
 from trainer.config import TrainerConfig
 from trainer.data.panel import TrainingData
 from trainer.errors import NonFiniteError
+from trainer.feed import Batch
 from trainer.folds import FoldRun
 from trainer.pictures import new_figure, save_figure
 from trainer.precision import choose_precision
@@ -18,13 +22,18 @@ from trainer.precision import choose_precision
 LOWEST, HIGHEST = 1e-6, 1.0
 STEPS = 120
 SMOOTHING = 0.9
-# The test ends when the smoothed loss is this far above its lowest value, as a share of what was gained.
-DIVERGED = 1.5
+# The test ends when the smoothed loss is this far above the untrained model's, which is about 1.
+DIVERGED = 0.1
+# A fall by less than this share of the loss is noise.
+SMALLEST_FALL = 0.003
 
 
 @dataclass(frozen=True)
 class RateTest:
-    """What happened: rates tried, smoothed losses at them, and the suggestion (None: the loss never fell)."""
+    """What happened: rates tried, the smoothed change of the loss at them, the suggestion (None: it never fell).
+
+    losses: each batch's loss less the untrained model's loss of the same batch, which takes out most of the noise.
+    """
 
     rates: tuple[float, ...]
     losses: tuple[float, ...]
@@ -46,24 +55,27 @@ def find_rate(config: TrainerConfig, data: TrainingData, steps: int = STEPS) -> 
     """
     run = FoldRun(config, data.panel, data.folds[0], 0, choose_precision(config.train))
     run.model.train()
+    with torch.no_grad():
+        untrained = [float(run.loss(batch[0], progress=0.0)[0]) for batch in _first(run, steps)]
     rates: list[float] = []
     losses: list[float] = []
     average = 0.0
-    batches = itertools.chain.from_iterable(run.batches(epoch) for epoch in itertools.count(1))
-    for number, batch in enumerate(itertools.islice(batches, steps)):
+    for number, batch in enumerate(_first(run, steps)):
         rate = LOWEST * (HIGHEST / LOWEST) ** (number / (steps - 1))
         for group in run.optimizer.param_groups:
             group["lr"] = rate
-        try:
-            loss = float(run.step(batch, progress=0.0)["loss"])
-        except NonFiniteError:
-            break
-        average = SMOOTHING * average + (1 - SMOOTHING) * loss
+        with torch.no_grad():
+            change = float(run.loss(batch[0], progress=0.0)[0]) - untrained[number]
+        average = SMOOTHING * average + (1 - SMOOTHING) * change
         rates.append(rate)
         losses.append(average / (1 - SMOOTHING ** (number + 1)))
-        if _diverged(losses):
+        if not math.isfinite(change) or _diverged(losses):
             break
-    return RateTest(tuple(rates), tuple(losses), _suggest(rates, losses))
+        try:
+            run.step(batch, progress=0.0)
+        except NonFiniteError:
+            break
+    return RateTest(tuple(rates), tuple(losses), _suggest(rates, losses, fmean(untrained)))
 
 
 def draw_rate_test(test: RateTest, path: Path) -> None:
@@ -75,20 +87,24 @@ def draw_rate_test(test: RateTest, path: Path) -> None:
         axis.axvline(test.suggestion, color="tab:red", linestyle="--", label=f"suggested: {test.suggestion:.1e}")
         axis.legend()
     axis.set_xlabel("learning rate")
-    axis.set_ylabel("training loss, smoothed")
+    axis.axhline(0, color="grey", linewidth=0.8)
+    axis.set_ylabel("loss less that of the untrained model, smoothed")
     axis.set_title("Learning-rate range test")
     save_figure(figure, path)
 
 
+def _first(run: FoldRun, steps: int) -> Iterator[tuple[Batch, ...]]:
+    """The batches of the first `steps` steps, the same at every call."""
+    return itertools.islice(itertools.chain.from_iterable(map(run.batches, itertools.count(1))), steps)
+
+
 def _diverged(losses: Sequence[float]) -> bool:
-    lowest = min(losses)
-    gained = losses[0] - lowest
-    return len(losses) > 10 and losses[-1] - lowest > DIVERGED * max(gained, 0.05 * abs(lowest))
+    """Whether the loss has risen well above its lowest value, and above the untrained model's."""
+    return losses[-1] > DIVERGED and losses[-1] > 2 * abs(min(losses))
 
 
-def _suggest(rates: Sequence[float], losses: Sequence[float]) -> float | None:
-    if not losses or not math.isfinite(min(losses)):
+def _suggest(rates: Sequence[float], losses: Sequence[float], untrained: float) -> float | None:
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    if not finite or min(finite) > -SMALLEST_FALL * abs(untrained):
         return None
-    best = losses.index(min(losses))
-    # Noise makes any curve dip a little; what counts is a fall of more than a hundredth.
-    return rates[best] / 10 if losses[best] < 0.99 * losses[0] else None
+    return rates[losses.index(min(finite))] / 10

@@ -35,7 +35,7 @@ def estimate(config: TrainerConfig, panel_shape: tuple[int, int, int]) -> int:
     of a training step (forward, loss, backward of the largest span) and a chunk of validation. Tensors are followed
     through both on fake tensors, without computing anything, so the count is exact for the operators that the CPU
     would choose; agreement with real CPU tensors is tested. It is NOT calibrated on CUDA, whose attention kernels keep
-    less and whose libraries keep workspaces; only their documented sizes are added.
+    less (above all in bf16) and whose libraries keep workspaces; only their documented sizes are added.
     """
     days, stocks, features = panel_shape
     horizons = len(config.data.horizons)

@@ -19,7 +19,7 @@ from trainer.optim import (
     needs_second_pass,
 )
 
-RATES = {"lars": 0.1, "sgd": 0.01, "ranger": 0.3}
+RATES = {"lars": 0.1, "sgd": 0.01, "ranger": 0.03}
 
 
 def small_model() -> nn.Module:
@@ -45,7 +45,7 @@ def test_every_optimizer_lowers_a_loss(name: str) -> None:
         return float(loss.detach())
 
     start = closure()
-    for _ in range(100):
+    for _ in range(200):
         closure()
         if needs_second_pass(optimizer):
             optimizer.step(closure)
