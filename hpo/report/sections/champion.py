@@ -92,7 +92,7 @@ def _by_target(evidence: CampaignEvidence, holdout: HoldoutEvidence, daily: Dail
 def _cumulative(evidence: CampaignEvidence, holdout: HoldoutEvidence, daily: DailySeries, prefix: str) -> Chart:
     horizons = _present(evidence, daily, prefix)
     days = _days(holdout.dates)
-    series = {h: np.nancumsum(daily[f"{prefix}rank_ic_{h}d"].astype(np.float64)) for h in horizons}
+    series = {h: _summed(daily[f"{prefix}rank_ic_{h}d"]) for h in horizons}
     curves = [
         Curves(
             f"{h} day{'s' if h > 1 else ''}", LOOKS[n % len(LOOKS)], [list(zip(days, series[h].tolist(), strict=True))]
@@ -112,6 +112,11 @@ def _cumulative(evidence: CampaignEvidence, holdout: HoldoutEvidence, daily: Dai
     return Chart(f"cumulative_{prefix or 'raw_'}rank_ic", title, svg, data, f"{holdout.source}, {prefix}rank_ic_*d")
 
 
+def _summed(series: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Running sum; NaN on days without a value, so that a line ends where the labels do."""
+    return np.where(np.isfinite(series), np.nancumsum(series, dtype=np.float64), np.nan)
+
+
 def _daily(findings: Findings, holdout: HoldoutEvidence, daily: DailySeries) -> list[Chart]:
     """The objective day by day, with its rolling mean."""
     if findings.metric not in daily or len(holdout.dates) < ROLLING_DAYS:
@@ -122,6 +127,7 @@ def _daily(findings: Findings, holdout: HoldoutEvidence, daily: DailySeries) -> 
     rolling = np.full(len(values), np.nan)
     width = np.maximum(counts[ROLLING_DAYS:] - counts[:-ROLLING_DAYS], 1)
     rolling[ROLLING_DAYS:] = (sums[ROLLING_DAYS:] - sums[:-ROLLING_DAYS]) / width
+    rolling[~np.isfinite(values)] = np.nan
     days = _days(holdout.dates)
     title = f"Daily {findings.metric}"
     curves = [

@@ -22,6 +22,7 @@ class Overfitting:
     probability: share of the halvings in which the trial that was best on one half was in the lower half on the other
     (PBO). logits: [C], log-odds of its relative rank there. slope: of the winner's score on the other half against its
     score on the half that chose it. loss_probability: share of halvings where the winner's other half is below zero.
+    num_days: days used; num_blocks: S.
     """
 
     probability: float
@@ -37,17 +38,19 @@ def backtest_overfitting(series: NDArray[np.floating], horizon: int = 1) -> Over
     """CSCV of Bailey, Borwein, Lopez de Prado & Zhu (2015), algorithm 2.3, with the mean daily score as performance.
 
     series: [D, N], one column per trial, the same days; days on which any is NaN are left out. The days are cut into S
-    contiguous blocks, S = 16 or the largest even number that keeps a block at least two horizons long, so that labels
-    reaching across a cut matter little. None with fewer than 4 trials or too few days for 4 blocks.
+    contiguous blocks, S = 16 or the largest even number that keeps a block at least one and a half horizons long. The
+    first horizon - 1 days of each block, whose labels reach into the block before, are dropped: the two halves would
+    otherwise share information, and overfitting look rarer than it is. None with fewer than 4 trials or too few days
+    for 4 blocks.
     """
     values = np.asarray(series, dtype=np.float64)
     values = values[np.isfinite(values).all(axis=1)]
     num_days, num_trials = values.shape
-    num_blocks = min(MOST_BLOCKS, num_days // max(2 * horizon, 5) // 2 * 2)
+    num_blocks = min(MOST_BLOCKS, num_days // max((3 * horizon + 1) // 2, 5) // 2 * 2)
     if num_trials < FEWEST_TRIALS or num_blocks < 4:
         return None
-    used = values[num_days % num_blocks :]
-    blocks = used.reshape(num_blocks, -1, num_trials).mean(axis=1)
+    used = values[num_days % num_blocks :].reshape(num_blocks, -1, num_trials)[:, horizon - 1 :]
+    blocks = used.mean(axis=1)
     halves = _halves(num_blocks)
     inside = halves @ blocks / (num_blocks / 2)
     outside = 2 * blocks.mean(axis=0) - inside
@@ -66,7 +69,7 @@ def backtest_overfitting(series: NDArray[np.floating], horizon: int = 1) -> Over
         slope=slope,
         loss_probability=float((won_outside < 0).mean()),
         num_trials=num_trials,
-        num_days=len(used),
+        num_days=used.shape[0] * used.shape[1],
         num_blocks=num_blocks,
     )
 

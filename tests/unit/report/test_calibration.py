@@ -80,6 +80,15 @@ def test_without_signal(trials_factory: Callable[..., NDArray[np.float64]], corr
         assert tally.naive_coverage < 0.75  # why the adjusted interval is needed
 
 
+def test_long_labels_on_one_year(trials_factory: Callable[..., NDArray[np.float64]]) -> None:
+    """Twelve spans of 20 days are all there is: intervals are a little too narrow, and the documentation says so."""
+    tally = simulate(trials_factory, 0.0, 0.8, 20, seed=14)
+    assert 0.4 <= tally.overfitting <= 0.6
+    assert tally.false_alarms <= 0.07
+    assert tally.holdout_coverage >= 0.87
+    assert tally.adjusted_coverage >= 0.85
+
+
 @pytest.mark.parametrize("horizon", [1, 5])
 def test_with_one_truly_better_configuration(trials_factory: Callable[..., NDArray[np.float64]], horizon: int) -> None:
     gain = 0.03 * np.sqrt(horizon)

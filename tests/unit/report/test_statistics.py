@@ -99,9 +99,10 @@ def test_cscv_against_a_plain_implementation(trials_factory: Trials) -> None:
 def test_cscv_blocks_are_longer_than_the_labels(trials_factory: Trials) -> None:
     series = trials_factory(np.random.default_rng(4), 250, np.zeros(8), 0.5)
     found = [backtest_overfitting(series, horizon) for horizon in (1, 10, 20)]
-    assert [f.num_blocks if f else None for f in found] == [16, 12, 6]
+    assert [f.num_blocks if f else None for f in found] == [16, 16, 8]
+    assert [f.num_days if f else None for f in found] == [240, 16 * (15 - 9), 8 * (31 - 19)]
     assert backtest_overfitting(series[:, :3]) is None
-    assert backtest_overfitting(series[:60], 20) is None
+    assert backtest_overfitting(series[:110], 20) is None
 
 
 def test_identical_trials_are_average_everywhere() -> None:
