@@ -13,10 +13,15 @@ from types import FrameType
 from typing import Any, Protocol
 
 from hpo.adapters.clock import SystemClock
-from hpo.champion import crown, summary
+from hpo.champion import choose
 from hpo.config import SearchConfig, WorkerConfig
 from hpo.domain import Campaign, CampaignState, Outcome, SlotState, SlotView
 from hpo.errors import EnvironmentFault, Interrupted, UsageError, nearest
+from hpo.report.collect import candidates, collect
+from hpo.report.findings import analyse
+from hpo.report.holdout import measure
+from hpo.report.page import Written, write_report
+from hpo.report.summary import summary_lines
 from hpo.run_folder import BEST, SlotFolder
 from hpo.supervisor import Projector, StopRequest, Supervisor
 from hpo.wiring import App, build_worker, frozen_config, open_campaign, prepare_data, start_worker
@@ -24,6 +29,8 @@ from search_spaces import Space
 from trainer.data import Prepared
 
 SYNC_EVERY = timedelta(seconds=2)
+NUM_LEADERS = 10
+"""Trials scored on the holdout beside champion and default, to show how validation scores shrink there."""
 
 
 class Face(Protocol):
@@ -125,11 +132,12 @@ def best_settings(app: App, campaign: Campaign) -> Mapping[str, Any]:
 
 def standing(app: App, campaign: Campaign) -> list[str]:
     """The champion, or the best trial so far, for a person."""
-    if campaign.champion is not None:
-        return summary(campaign)
     slot = _best_slot(app, campaign)
     score = next(view.score for view in app.ledger.slots(campaign.id) if view.slot == slot)
-    return [f"Best of '{campaign.name}' so far: trial {slot}, score {score:+.4f}. The campaign is not complete."]
+    who = "Champion" if campaign.champion is not None else "Best so far (the campaign is not complete)"
+    values = SlotFolder(app.runs(campaign.name), slot).current()
+    settings = [f"  {name} = {value}" for name, value in (values.run()["params"] if values else {}).items()]
+    return [f"{who} of '{campaign.name}': trial {slot}, validation score {score:+.4f}", *settings]
 
 
 def _best_slot(app: App, campaign: Campaign) -> int:
@@ -176,16 +184,32 @@ def _supervise(app: App, campaign: Campaign, config: SearchConfig, face: Face, t
 
 
 def _finish(app: App, campaign: Campaign, config: SearchConfig, space: Space, prepared: Prepared, face: Face) -> None:
-    """Decide what is undecided, crown the champion once, whoever comes first, and say who it is."""
+    """Decide what is undecided, choose the champion once, whoever comes first, and say what it is worth."""
     with app.ledger.exclusive(f"champion of {campaign.name}"):
         current = find_campaign(app, campaign.name)
         if current.state is not CampaignState.COMPLETE:
             decided = app.decide_rest(current, config, space)
-            champion = crown(decided, app.ledger, app.runs(campaign.name), prepared.holdout)
-            current = app.ledger.complete_campaign(campaign.id, champion)
-    _register(app, current, face)
-    for line in summary(current):
+            current = app.ledger.complete_campaign(campaign.id, choose(decided, app.runs(campaign.name)))
+    written = report(app, current, prepared, face)
+    _register(app, find_campaign(app, campaign.name), face)
+    face.say(f"Report: {written.html}")
+
+
+def report(app: App, campaign: Campaign, prepared: Prepared, face: Face, output: Path | None = None) -> Written:
+    """Write the campaign's report and say its summary. A complete campaign's holdout is opened, and counted."""
+    runs, slots = app.runs(campaign.name), app.ledger.slots(campaign.id)
+    holdout = None
+    if campaign.champion is not None and campaign.champion["slot"] is not None:
+        app.ledger.count_holdout_opening(campaign.id)
+        chosen = candidates(campaign, slots, NUM_LEADERS)
+        holdout = measure(runs, chosen, campaign.champion["slot"], prepared.holdout)
+        campaign = find_campaign(app, campaign.name)
+    evidence = collect(campaign, slots, runs, holdout, data_summary=prepared.summary)
+    findings = analyse(evidence)
+    written = write_report(evidence, output or app.home / "reports" / campaign.name, findings)
+    for line in summary_lines(evidence, findings):
         face.say(line)
+    return written
 
 
 def _register(app: App, campaign: Campaign, face: Face) -> None:

@@ -18,7 +18,7 @@ from hpo.cli.status import status_lines, status_record
 from hpo.config import SearchConfig
 from hpo.domain import Campaign, CampaignState
 from hpo.errors import UsageError
-from hpo.wiring import App, frozen_config, log_to, open_app
+from hpo.wiring import App, frozen_config, log_to, open_app, prepare_data
 from search_spaces import Space
 
 WATCH_SECONDS = 1.0
@@ -89,6 +89,16 @@ def best(options: argparse.Namespace) -> None:
             print("\n".join(config_loader.as_overrides(settings)))
 
 
+def report(options: argparse.Namespace) -> None:
+    """Write the report and say its summary."""
+    with open_app() as app:
+        campaign = session.find_campaign(app, _study(options.overrides))
+        config, _ = frozen_config(campaign)
+        output = Path(options.output) if options.output else None
+        written = session.report(app, campaign, prepare_data(app, config), Terminal(), output)
+        print(f"Report: {written.html}\nFigures: {written.json}")
+
+
 def worker(options: argparse.Namespace) -> None:
     """Work on a campaign from this process."""
     log_to(None)
@@ -139,6 +149,7 @@ COMMANDS: Mapping[str, Command] = {
     "resume": resume,
     "status": status,
     "best": best,
+    "report": report,
     "worker": worker,
     "sync": sync,
     "config": config,
