@@ -236,8 +236,9 @@ class TrainConfig(Section):
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 12
     batch_size: Annotated[int, Field(ge=1)] = 2048
     """Labelled stock-days per optimizer step (a span of days for a set of stocks)."""
-    stocks_per_batch: Annotated[int, Field(ge=0)] = 128
-    """Stocks of a span; its days follow from batch_size. 0: all stocks."""
+    stocks_per_batch: Annotated[int, Field(ge=0)] = 64
+    """Stocks of a span; its days follow from batch_size. Fewer stocks make longer spans, of which the look-back is a
+    smaller part, but noisier daily ranks. 0: all stocks."""
     accumulate: Annotated[int, Field(ge=1)] = 1
     """Parts a batch is passed through the model in, one after another; the gradient is their mean."""
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from trainer import checkpoint
@@ -78,7 +79,10 @@ def load_scorer(path: Path, device: str = "auto") -> Scorer:
     state = checkpoint.load(path)
     if "weights" not in state:
         raise CheckpointError(f"{path} is not a {checkpoint.BEST}: it holds no scored weights.")
-    config = TrainerConfig.model_validate(state["config"])
+    try:
+        config = TrainerConfig.model_validate(state["config"])
+    except ValidationError as error:
+        raise CheckpointError(f"{path} was written by another version of this program: {error}") from error
     precision = choose_precision(config.train.model_copy(update={"device": device}))
     features, horizons = tuple(state["feature_names"]), tuple(state["horizons"])
     models = []
