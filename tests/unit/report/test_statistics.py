@@ -61,6 +61,11 @@ def test_effective_trials_counts_clusters() -> None:
     assert effective_trials(own(clusters), 2_000) == pytest.approx(5, abs=0.5)
 
 
+def test_effective_trials_does_not_take_chance_for_likeness() -> None:
+    many = np.random.default_rng(0).standard_normal((250, 100))
+    assert effective_trials(many - many.mean(axis=1, keepdims=True), 250) == pytest.approx(100, abs=2)
+
+
 def test_more_trials_deflate_more(trials_factory: Trials) -> None:
     series = trials_factory(np.random.default_rng(1), 250, np.zeros(200), 0.5)
     series[:, 0] += 0.015 - series[:, 0].mean()
