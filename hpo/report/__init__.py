@@ -1,4 +1,11 @@
-"""Reports: what a campaign found, how much of it is luck, and the page that says so."""
+"""Reports: what a campaign found, how much of it is luck, and the page that says so.
+
+slots = ledger.slots(campaign.id)
+holdout = measure(runs, candidates(campaign, slots, NUM_LEADERS), campaign.champion["slot"], prepared.holdout)
+evidence = collect(campaign, slots, runs, holdout)
+findings = analyse(evidence)
+written, lines = write_report(evidence, folder, findings), summary_lines(evidence, findings)
+"""
 
 from hpo.report.collect import candidates, collect
 from hpo.report.evidence import (
@@ -9,11 +16,13 @@ from hpo.report.evidence import (
     TierEvidence,
     TrialEvidence,
 )
-from hpo.report.findings import Findings, analyse
-from hpo.report.page import build_report, render, write_report
+from hpo.report.findings import NUM_LEADERS, Findings, analyse
+from hpo.report.holdout import measure
+from hpo.report.page import Written, build_report, render, write_report
 from hpo.report.summary import summary_lines
 
 __all__ = [
+    "NUM_LEADERS",
     "CampaignEvidence",
     "EpochEvidence",
     "Findings",
@@ -21,10 +30,12 @@ __all__ = [
     "PanelScores",
     "TierEvidence",
     "TrialEvidence",
+    "Written",
     "analyse",
     "build_report",
     "candidates",
     "collect",
+    "measure",
     "render",
     "summary_lines",
     "write_report",
