@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,8 @@ def score_bytes(config: TrainerConfig, features: int, days: int, stocks: int) ->
 
 
 def _on_cpu(config: TrainerConfig) -> Precision:
-    return choose_precision(config.train.model_copy(update={"device": "cpu"}))
+    # What a GPU would keep in bf16 is counted as bf16, also where this CPU would only round to it.
+    return replace(choose_precision(config.train.model_copy(update={"device": "cpu"})), is_emulated=False)
 
 
 def _inputs(config: TrainerConfig, features: int, days: int, stocks: int) -> tuple[Tensor, Tensor, Graph | None]:
