@@ -17,7 +17,7 @@ from trainer.errors import CheckpointError
 logger = logging.getLogger(__name__)
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
-FORMAT = 1
+FORMAT = 2
 # A file is the bytes of torch.save, this mark, and the SHA-256 of everything before it.
 MARK = b"tiertune-checkpoint-sha256:"
 _TRAILER = len(MARK) + hashlib.sha256().digest_size

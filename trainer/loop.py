@@ -144,7 +144,8 @@ class _Run:
             "config": self._config.model_dump(mode="json"),
             "feature_names": list(self._panel.feature_names),
             "horizons": list(self._panel.horizons),
-            "panel": f"{len(self._panel.dates)} days to {self._panel.dates[-1]}, {len(self._panel.symbols)} stocks",
+            "panel": f"{len(self._panel.dates)} days, {len(self._panel.symbols)} stocks",
+            "last_day": str(self._panel.dates[-1]),
         }
 
     def _trailing_score(self) -> float:

@@ -25,12 +25,16 @@ from trainer.precision import Precision, choose_precision
 
 @dataclass(frozen=True)
 class Scorer:
-    """The models of a run's folds, at its best epoch, with what they must be fed."""
+    """The models of a run's folds, at its best epoch, with what they must be fed.
+
+    last_day: of the panel the run was given, validation included; scores of later days are out of sample.
+    """
 
     config: TrainerConfig
     feature_names: tuple[str, ...]
     horizons: tuple[int, ...]
     epoch: int
+    last_day: np.datetime64
     models: tuple[nn.Module, ...]
     precision: Precision
 
@@ -90,7 +94,9 @@ def load_scorer(path: Path, device: str = "auto") -> Scorer:
         model = build_model(config.model, len(features), len(horizons))
         model.load_state_dict(weights)
         models.append(model.to(precision.device).requires_grad_(False).eval())
-    return Scorer(config, features, horizons, state["epoch"], tuple(models), precision)
+    return Scorer(
+        config, features, horizons, state["epoch"], np.datetime64(state["last_day"]), tuple(models), precision
+    )
 
 
 def evaluate(scorer: Scorer, panel: Panel, days: range) -> dict[str, NDArray[np.float32]]:
