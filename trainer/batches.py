@@ -1,4 +1,4 @@
-"""Which days and stocks one forward pass sees: spans of days for a group of stocks, every sample once an epoch."""
+"""Which days and stocks one forward pass sees: spans of days for a group of stocks, a sample at most once an epoch."""
 
 from __future__ import annotations
 
@@ -34,12 +34,14 @@ class SpanPlan:
     """The fixed part of every epoch's batches: sizes and counts.
 
     days: the scored days of training. stocks: int64 [G_all], positions of stocks with at least one sample.
-    groups: stock groups per epoch. cuts: spans per group. parts: spans per optimizer step.
+    groups: groups the stocks are divided into. drawn: groups of them that an epoch sees. cuts: spans per group. parts:
+    spans per optimizer step.
     """
 
     days: range
     stocks: NDArray[np.int64]
     groups: int
+    drawn: int
     cuts: int
     parts: int
     window: int
@@ -47,7 +49,7 @@ class SpanPlan:
     @property
     def steps(self) -> int:
         """Optimizer steps per epoch."""
-        return math.ceil(self.groups * self.cuts / self.parts)
+        return math.ceil(self.drawn * self.cuts / self.parts)
 
     @property
     def largest(self) -> tuple[int, int]:
@@ -57,13 +59,13 @@ class SpanPlan:
         return days + self.window - 1, math.ceil(len(self.stocks) / self.groups)
 
     def epoch(self, rng: np.random.Generator) -> Iterator[tuple[Span, ...]]:
-        """The spans of every optimizer step of one epoch, in random order; every (day, stock) once.
+        """The spans of every optimizer step of one epoch, in random order; every (day, stock) at most once.
 
         Stocks are regrouped and the cuts between spans shifted by `rng`; the number of steps never changes.
         """
         spans = [
             Span(days, np.sort(group), self.window - 1)
-            for group in np.array_split(rng.permutation(self.stocks), self.groups)
+            for group in np.array_split(rng.permutation(self.stocks), self.groups)[: self.drawn]
             for days in self._cut_days(rng)
         ]
         order = rng.permutation(len(spans))
@@ -94,7 +96,8 @@ def size_plan(stocks: NDArray[np.int64], days: range, num_samples: int, window: 
     group = max(1, min(wanted, len(stocks), math.floor(per_span)))
     groups = max(1, round(len(stocks) / group))
     cuts = min(max(1, round(num_samples / (groups * per_span))), len(days))
-    return SpanPlan(days, stocks, groups, cuts, config.accumulate, window)
+    drawn = max(1, round(groups * config.epoch_fraction))
+    return SpanPlan(days, stocks, groups, drawn, cuts, config.accumulate, window)
 
 
 def day_chunks(days: range, window: int, num_stocks: int, budget: int) -> Iterator[Span]:

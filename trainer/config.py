@@ -245,6 +245,9 @@ class TrainConfig(Section):
     """Decay per step of an exponential average of the weights, which is then what is scored; 0: off."""
     swa_fraction: Unit = 0.0
     """Share of the epochs, at the end, whose weights are averaged (SWA, Izmailov et al. 2018); 0: off."""
+    epoch_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Share of the stocks that an epoch trains on, drawn anew each time: a large panel is then judged (and a poor
+    trial stopped) more often than once a pass."""
     patience: Annotated[int, Field(ge=0)] = 0
     """Epochs without a new best trailing score before early stopping; 0: never."""
     monitor: str = "rank_ic"

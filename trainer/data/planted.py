@@ -29,8 +29,8 @@ class Planted:
     """
 
     seed: int = 0
-    stocks: int = 160
-    days: int = 800
+    stocks: int = 320
+    days: int = 1200
     sectors: int = 10
     signal: float = field(default=0.0, metadata={"fixed": True})
     tail: int = field(default=0, metadata={"fixed": True})
@@ -40,13 +40,13 @@ class Planted:
 
 DIFFICULTIES = {
     "clean": Planted(signal=0.3),
-    "realistic": Planted(signal=0.082, tail=6, factor=0.006, absent=(0.001, 0.1, 0.05)),
+    "realistic": Planted(signal=0.145, tail=6, factor=0.006, absent=(0.001, 0.1, 0.05)),
     "null": Planted(tail=6, factor=0.006, absent=(0.001, 0.1, 0.05)),
 }
 
 NOISE = 0.02
 """Median daily standard deviation of a stock's own return."""
-DECAY = 0.6
+DECAY = 0.3
 """What is left of an innovation's daily effect a day later."""
 GAP_SHARE = 0.4
 """Standard deviation of the overnight move, in units of the stock's daily noise."""
@@ -88,8 +88,8 @@ def innovations(shape: NDArray[np.float64], sectors: NDArray[np.int16]) -> NDArr
     """What a day's observable shape says about the coming returns: [D, S], mean 0, variance about 1.
 
     shape: [D, S, 3], independent uniforms of mean 0 and variance 1 behind shadow balance, volume surprise and
-    overnight return. Three fifths of the variance are linear in them (the sector mates' mean included), two
-    fifths are not: a parabola and a product.
+    overnight return. Three quarters of the variance are linear in them (the sector mates' mean included), one
+    quarter is not: a parabola and a product.
     """
     shadow, volume, gap = (shape[..., k] for k in range(3))
     member = (sectors[:, None] == sectors).astype(np.float64)
@@ -97,11 +97,11 @@ def innovations(shape: NDArray[np.float64], sectors: NDArray[np.int16]) -> NDArr
     mates = np.maximum(member.sum(axis=1), 1.0)
     around = shadow @ member.T / np.sqrt(mates)
     parts = (
-        (0.30, shadow),
-        (0.15, -gap),
+        (0.40, shadow),
+        (0.20, -gap),
         (0.15, around),
-        (0.20, (gap**2 - 1) / np.sqrt(0.8)),
-        (0.20, shadow * volume),
+        (0.10, (gap**2 - 1) / np.sqrt(0.8)),
+        (0.15, shadow * volume),
     )
     return sum((np.sqrt(share) * part for share, part in parts), start=np.zeros_like(shadow))
 
