@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -10,16 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import OptunaError
+from optuna.storages import get_storage
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo.binding import bind
 from hpo.config import SearchConfig
-from hpo.domain import Campaign, Claim, Outcome, Progress, WorkerIdentity, derive_seed
+from hpo.domain import Campaign, CheckpointRecord, Claim, Outcome, Progress, WorkerIdentity, derive_seed
 from hpo.errors import EnvironmentFault
 from hpo.ports import Ledger, TrialEnd, TrialRequest, TrialRunner
-from hpo.run_folder import SlotFolder
-from hpo.stage import Stage, open_study, stages
-from hpo.tiers import NUM_PARAMETERS, SLOT, VALUES
+from hpo.run_folder import Attempt, SlotFolder
+from hpo.stage import Stage, open_study, settle, stages
+from hpo.tiers import NUM_PARAMETERS, VALUES
 from search_spaces import Space
 from trainer.config import TrainerConfig
 from trainer.reports import EpochReport, Verdict
@@ -35,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 class Objective:
     """Turns claims into finished trials of one campaign.
+
+    For one thread.
 
     Args:
         runs: the campaign's folder of run folders. data: the search part of the panel.
@@ -55,32 +60,51 @@ class Objective:
     ) -> None:
         self._identity = identity
         self._campaign, self._config, self._space = campaign, config, space
-        self._ledger, self._storage, self._runner = ledger, storage, runner
+        # Wrapped once: this is Optuna's cache of finished trials, and a new one would read all of them again.
+        self._ledger, self._storage, self._runner = ledger, get_storage(storage), runner
         self._data, self._runs = data, runs
+        self._stages: dict[int, Stage] = {}
 
     def run(self, claim: Claim, stop: Callable[[], bool], overdue: Callable[[], bool]) -> None:
         """Take the claim's trial as far as it goes: to its end, or to `stop`, after which the slot is released.
 
         Raises:
             LeaseLost: the slot is somebody else's; nothing more was written.
-        EnvironmentFault: the disk is full or not writable; the slot was released.
+            EnvironmentFault: the disk is full or not writable; the slot was released.
         """
+        try:
+            self._run(claim, stop, overdue)
+        except OptunaError:
+            # Two owners of one trial, of whom the earlier slept, stumble over each other's records: the ledger knows
+            # whose it is, and what is finished is only passed on.
+            self._ledger.check(claim)
+            stage = self._stage(claim.tier)
+            study = self._study(stage, claim)
+            known = settle(study, claim.slot)
+            if known is None or not known.state.is_finished():
+                raise
+            self._pass_on(claim, known)
+
+    def _run(self, claim: Claim, stop: Callable[[], bool], overdue: Callable[[], bool]) -> None:
         stage = self._stage(claim.tier)
         study = self._study(stage, claim)
         trial = self._open_trial(study, stage, claim)
         known = trial._get_latest_trial()
-        if known.state.is_finished():  # an earlier owner told Optuna and died before telling the ledger
-            score = known.value if known.state is TrialState.COMPLETE else None
-            if known.state is TrialState.PRUNED:
-                score = trailing_mean(known.intermediate_values, self._config.trainer.train.score_epochs)
-            self._ledger.finish(claim, OUTCOMES[known.state], score, known.user_attrs.get("reason"))
-            return
-        if claim.num_crashes >= self._config.worker.max_crashes:
+        if known.state.is_finished():
+            self._pass_on(claim, known)
+        elif claim.num_crashes >= self._config.worker.max_crashes:
             end = TrialEnd("failed", reason="poison", message=f"took its process down {claim.num_crashes} times")
             self._finish(claim, study, trial, Outcome.FAILED, end)
-            return
-        conversation = self._train(claim, stage, trial, lambda: stop() or overdue())
-        self._conclude(claim, study, trial, conversation, timed_out=overdue() and not stop())
+        else:
+            conversation = self._train(claim, stage, trial, lambda: stop() or overdue())
+            self._conclude(claim, study, trial, conversation, timed_out=overdue() and not stop())
+
+    def _pass_on(self, claim: Claim, known: FrozenTrial) -> None:
+        """Tell the ledger of a trial whose earlier owner told Optuna, and died or lost the slot before this."""
+        score = known.value if known.state is TrialState.COMPLETE else None
+        if known.state is TrialState.PRUNED:
+            score = trailing_mean(known.intermediate_values, self._config.trainer.train.score_epochs)
+        self._ledger.finish(claim, OUTCOMES[known.state], score, known.user_attrs.get("reason"))
 
     def decide(self, campaign: Campaign, tier: int) -> Mapping[str, Any]:
         """The decision of a tier whose slots are all done."""
@@ -88,24 +112,31 @@ class Objective:
         return stage.decide(open_study(stage, self._storage, self._ledger).get_trials(deepcopy=False))
 
     def _stage(self, tier: int) -> Stage:
-        campaign = self._ledger.find_campaign(self._campaign.name)
-        assert campaign is not None, "a claimed slot has a campaign"
-        return stages(campaign, self._config, self._space)[tier]
+        """The tier's stage, with its study ready. Whoever holds a slot of it knows that all before it is decided."""
+        if tier not in self._stages:
+            campaign = self._ledger.find_campaign(self._campaign.name)
+            assert campaign is not None, "a claimed slot has a campaign"
+            stage = stages(campaign, self._config, self._space)[tier]
+            open_study(stage, self._storage, self._ledger)
+            self._stages[tier] = stage
+        return self._stages[tier]
 
     def _study(self, stage: Stage, claim: Claim) -> optuna.Study:
-        study = open_study(stage, self._storage, self._ledger)
-        study.sampler = stage.sampler(derive_seed(self._campaign.spec.seed, claim.tier, claim.position, "sampler"))
-        study.pruner = stage.pruner()
-        return study
+        # A new object for every slot, because Optuna's study keeps a list of trials until it is told of one.
+        seed = derive_seed(self._campaign.spec.seed, claim.tier, claim.position, "sampler")
+        return optuna.load_study(
+            study_name=stage.study_name, storage=self._storage, sampler=stage.sampler(seed), pruner=stage.pruner()
+        )
 
     def _open_trial(self, study: optuna.Study, stage: Stage, claim: Claim) -> optuna.Trial:
         """The slot's own trial: found by its slot attribute, or created with it in one transaction, so that a crash
         anywhere leaves either no trial or one that the slot's next owner finds."""
-        existing = _trial_of_slot(study, claim.slot)
+        existing = settle(study, claim.slot)
         if existing is None:
             self._ledger.check(claim)
             study.add_trial(stage.new_trial(claim.slot))
-            existing = _trial_of_slot(study, claim.slot)
+            # Looked up rather than taken: another owner may have created one at the same time, and then both agree.
+            existing = settle(study, claim.slot)
             assert existing is not None, "the trial that was just added"
         self._ledger.bind_trial(claim, existing.number, f"slot-{claim.slot:04d}")
         trial = optuna.Trial(study, existing._trial_id)
@@ -186,14 +217,27 @@ class Objective:
             trial.set_user_attr(NUM_PARAMETERS, end.num_parameters)
         if reason:
             trial.set_user_attr("reason", reason)
-        attempt = SlotFolder(self._runs, claim.slot).current()
+        attempt = self._own_attempt(claim)
         if attempt is not None:
             attempt.finish(outcome, score, end.best_epoch, end.num_parameters, reason)
+            self._record_best(claim, attempt, score, end.best_epoch)
         state = next(state for state, its_outcome in OUTCOMES.items() if its_outcome is outcome)
         told = score if outcome is Outcome.COMPLETE else None  # Optuna gives a pruned trial its last value by itself
         study.tell(trial, told, state=state, skip_if_finished=True)
         self._ledger.finish(claim, outcome, score, reason)
         logger.info("slot %d done: %s, score %s", claim.slot, outcome, score)
+
+    def _own_attempt(self, claim: Claim) -> Attempt | None:
+        """The claim's attempt, or the newest before it where this claim did not train; never a later owner's."""
+        attempts = SlotFolder(self._runs, claim.slot).attempts()
+        return next((attempt for attempt in reversed(attempts) if attempt.fence <= claim.fence), None)
+
+    def _record_best(self, claim: Claim, attempt: Attempt, score: float | None, best_epoch: int | None) -> None:
+        if best_epoch is None or not attempt.best.exists():
+            return
+        digest = hashlib.sha256(attempt.best.read_bytes()).hexdigest()
+        record = CheckpointRecord(claim.slot, "best", best_epoch, str(attempt.best), self._identity.host, digest, score)
+        self._ledger.record_checkpoint(claim, record)
 
 
 class Conversation:
@@ -239,7 +283,3 @@ def trailing_mean(scores: Mapping[int, float], num_epochs: int) -> float:
     """Mean of the last num_epochs scores, by epoch."""
     last = [scores[epoch] for epoch in sorted(scores)[-num_epochs:]]
     return sum(last) / len(last)
-
-
-def _trial_of_slot(study: optuna.Study, slot: int) -> FrozenTrial | None:
-    return next((t for t in study.get_trials(deepcopy=False) if t.user_attrs.get(SLOT) == slot), None)

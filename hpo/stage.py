@@ -18,7 +18,16 @@ from hpo.parameters import INDEX_SUFFIX, distributions, to_params, to_values
 from hpo.ports import Ledger
 from hpo.pruners import build_pruner
 from hpo.samplers import build_sampler
-from hpo.tiers import COPIED_FROM, SLOT, decide, dimensions_of, incumbent_copy, note, refinement_seeds
+from hpo.tiers import (
+    COPIED_FROM,
+    DUPLICATE_OF,
+    SLOT,
+    decide,
+    dimensions_of,
+    incumbent_copy,
+    note,
+    refinement_seeds,
+)
 from search_spaces import Dimension, Space, Value
 
 READY = "ready"
@@ -116,6 +125,33 @@ def open_study(stage: Stage, storage: optuna.storages.BaseStorage, ledger: Ledge
                 study.add_trial(copy)
         study.set_user_attr(READY, True)
     return study
+
+
+def own_trials(trials: Sequence[FrozenTrial]) -> dict[int, list[FrozenTrial]]:
+    """Slot -> its trials in order, copies from earlier tiers and duplicates that were told apart. More than one is a
+    creation whose answer was lost, or that two owners made at once; the first of them is the slot's."""
+    found: dict[int, list[FrozenTrial]] = {}
+    for trial in trials:
+        if SLOT in trial.user_attrs and not {COPIED_FROM, DUPLICATE_OF} & trial.user_attrs.keys():
+            found.setdefault(trial.user_attrs[SLOT], []).append(trial)
+    return found
+
+
+def settle(study: optuna.Study, slot: int) -> FrozenTrial | None:
+    """The slot's trial. Others that carry the slot are marked as its duplicates and failed; whoever does this keeps
+    the same one, the first."""
+    trials = study.get_trials(deepcopy=False)
+    own = own_trials(trials).get(slot, [])
+    for other in own[1:]:
+        study._storage.set_trial_user_attr(other._trial_id, DUPLICATE_OF, own[0].number)
+    half_marked = [
+        trial.number
+        for trial in trials
+        if trial.user_attrs.get(SLOT) == slot and DUPLICATE_OF in trial.user_attrs and not trial.state.is_finished()
+    ]
+    for number in [*(other.number for other in own[1:]), *half_marked]:
+        study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+    return own[0] if own else None
 
 
 def _describe(study: optuna.Study, stage: Stage) -> None:

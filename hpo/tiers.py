@@ -26,6 +26,9 @@ from search_spaces import ChoiceDimension, Dimension, Space, Value
 SLOT, VALUES, NUM_PARAMETERS, COPIED_FROM = "slot", "values", "num_parameters", "copied_from"
 """Names of the user attributes that are read here."""
 
+DUPLICATE_OF = "duplicate_of"
+"""User attribute of a FAILED trial that was created by accident beside its slot's own: the number of that one."""
+
 TIE = 1e-4
 """Scores this close are a tie: far less than a year of validation can tell apart."""
 
@@ -223,7 +226,7 @@ def _counts(trials: Iterable[FrozenTrial]) -> dict[str, int]:
     words = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
     for trial in trials:
         word = "copied" if COPIED_FROM in trial.user_attrs else words.get(trial.state)
-        if word is not None:
+        if word is not None and DUPLICATE_OF not in trial.user_attrs:
             counts[word] += 1
     return counts
 

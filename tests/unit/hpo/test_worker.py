@@ -137,7 +137,7 @@ def test_a_tier_holds_what_the_one_before_decided(
         }
 
 
-@pytest.mark.parametrize("deaths", [[("slot-0001", 3)], [("slot-0002", 1), ("slot-0004", 3), ("slot-0009", 2)]])
+@pytest.mark.parametrize("deaths", [[("slot-0001", 3)], [("slot-0002", 1), ("slot-0004", 2), ("slot-0009", 2)]])
 def test_a_search_that_is_killed_ends_where_the_undisturbed_one_ends(
     start: Callable[..., None], ledger: PostgresLedger, storage: Any, deaths: list[tuple[str, int]]
 ) -> None:
