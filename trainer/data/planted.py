@@ -39,7 +39,7 @@ class Planted:
 
 
 DIFFICULTIES = {
-    "clean": Planted(signal=0.3),
+    "clean": Planted(signal=0.5),
     "realistic": Planted(signal=0.145, tail=6, factor=0.006, absent=(0.001, 0.1, 0.05)),
     "null": Planted(tail=6, factor=0.006, absent=(0.001, 0.1, 0.05)),
 }
