@@ -69,6 +69,13 @@ def database_url(postgres_server: str, template_database: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def session_database_url(postgres_server: str, template_database: str) -> Iterator[str]:
+    """URL of a prepared database for tests that keep out of each other's way by campaign names."""
+    with _database(postgres_server, f"TEMPLATE {template_database}") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
 def _ledger_database(postgres_server: str, template_database: str) -> Iterator[str]:
     with _database(postgres_server, f"TEMPLATE {template_database}") as url:
         yield url

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,10 +31,15 @@ class SimulatedRunner:
     """Curves that rise towards a quality given by learning rate and width, with noise from the trial's own seed.
 
     before_epoch: called with (slot's folder, epoch); whatever it raises ends the run as a killed process would.
+    saving: called when half of an epoch's checkpoint is written.
     """
 
-    def __init__(self, before_epoch: Callable[[Path, int], None] = lambda folder, epoch: None) -> None:
-        self._before_epoch = before_epoch
+    def __init__(
+        self,
+        before_epoch: Callable[[Path, int], None] = lambda folder, epoch: None,
+        saving: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._before_epoch, self._saving = before_epoch, saving
         self.trained: list[tuple[str, int]] = []
 
     def run(
@@ -50,19 +56,34 @@ class SimulatedRunner:
                 self.trained.append((request.folder.parent.name, epoch))
             scores.append(score)
             report = EpochReport(epoch, score, {"valid/rank_ic": score}, {"rank_ic": np.zeros(3, np.float32)}, 0.01)
+            if epoch > past:
+                self._save(request.folder, epoch)
             attempt.append_epoch(report)
-            (request.folder / "last.pt").write_text(f"{epoch}")
             if on_epoch(report) is Verdict.STOP:
                 return TrialEnd("stopped", best_epoch=epoch, num_parameters=1000)
-        (request.folder / "best.pt").write_text("weights")
+        (request.folder / "best.pt").write_text(f"weights of {request.config['train']['seed']}")
         return TrialEnd("finished", sum(scores[-3:]) / 3, len(scores), request.config["model"]["hidden_size"] * 100)
 
     def close(self) -> None:
         """Nothing is held."""
 
+    def _save(self, folder: Path, epoch: int) -> None:
+        """As the trainer does it: beside, then renamed, the one before kept."""
+        last, temporary = folder / "last.pt", folder / ".last.pt.tmp"
+        temporary.write_text(f"epoch {epoch}")
+        self._saving()
+        temporary.write_text(f"epoch {epoch} whole")
+        if last.exists():
+            last.replace(folder / "previous.pt")
+        temporary.replace(last)
+
     def _past(self, folder: Path) -> Sequence[int]:
-        checkpoint = folder / "last.pt"
-        return range(int(checkpoint.read_text())) if checkpoint.exists() else ()
+        """Epochs that need not be trained again: those of the newest whole checkpoint."""
+        for checkpoint in (folder / "last.pt", folder / "previous.pt"):
+            whole = checkpoint.exists() and re.fullmatch(rb"epoch (\d+) whole", checkpoint.read_bytes())
+            if whole:
+                return range(int(whole[1]))
+        return ()
 
 
 def curve(config: Any) -> list[float]:
@@ -86,7 +107,8 @@ def configuration(name: str, num_trials: int, **changes: Any) -> tuple[SearchCon
 def open_campaign(ledger: Ledger, config: SearchConfig, space: Space) -> Campaign:
     """The campaign with the tiers the search would plan."""
     plan = plan_tiers(config.trials, [tier.name for tier in space.tiers], config.tiers)
-    return ledger.open_campaign(CampaignSpec(config.study, {}, {"config": "x"}, plan, config.seed))
+    stored = {"search": config.model_dump(mode="json")}
+    return ledger.open_campaign(CampaignSpec(config.study, stored, {"config": "x"}, plan, config.seed))
 
 
 def worker(

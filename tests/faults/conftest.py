@@ -1,0 +1,39 @@
+"""The arena of the fault tests, and the table of what was injected, printed at the end of the session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.arena import Arena, Tally
+
+TABLE = pytest.StashKey[dict[tuple[str, str, str], Tally]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[TABLE] = {}
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    table = config.stash.get(TABLE, {})
+    if not table:
+        return
+    line = "{:<6} {:<28} {:<12} {:>5} {:>5} {:>11} {:>16}".format
+    terminalreporter.section("injected faults")
+    terminalreporter.line(line("fault", "point", "victim", "runs", "lost", "duplicated", "epochs repeated"))
+    for (action, point, victim), tally in sorted(table.items()):
+        terminalreporter.line(line(action, point, victim, tally.runs, tally.lost, tally.duplicated, tally.repeated))
+    total = [sum(getattr(t, name) for t in table.values()) for name in ("runs", "lost", "duplicated", "repeated")]
+    terminalreporter.line(line("all", "", "", *total))
+
+
+@pytest.fixture(scope="session")
+def arena(
+    request: pytest.FixtureRequest, session_database_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Arena]:
+    home: Path = tmp_path_factory.mktemp("arena")
+    arena = Arena(session_database_url, home, request.config.stash[TABLE])
+    yield arena
+    arena.close()

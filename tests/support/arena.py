@@ -1,0 +1,172 @@
+"""Where campaigns meet with accidents: strike, recover, and count what was lost, counted twice or trained again."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psutil
+
+from hpo.adapters.doctor import Doctor
+from hpo.adapters.null_tracker import NullTracker
+from hpo.adapters.postgres_ledger import PostgresLedger
+from hpo.adapters.study_storage import study_storage
+from hpo.domain import CampaignState
+from hpo.run_folder import campaign_folder
+from hpo.tiers import COPIED_FROM, DUPLICATE_OF, SLOT
+from support.victim import Fault, Plan, live
+
+LONG = 120.0
+
+
+@dataclass
+class Tally:
+    """What a fault did, over its runs. repeated: epochs that were begun more than once."""
+
+    runs: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    repeated: int = 0
+
+
+@dataclass
+class Arena:
+    """Campaigns on one database, each suffered by victims one after the other, or at once."""
+
+    url: str
+    home: Path
+    table: dict[tuple[str, str, str], Tally]
+    _calm: dict[int, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # The fork server imports everything once; a victim then starts in milliseconds.
+        os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["support.victim"])
+        self.ledger, self.storage = PostgresLedger(self.url), study_storage(self.url)
+
+    def close(self) -> None:
+        self.ledger.close()
+        self.storage.remove_session()
+        self.storage.engine.dispose()
+
+    def plan(self, name: str, num_trials: int, fault: Fault | None = None, **more: Any) -> Plan:
+        return Plan(self.url, self.home, name, num_trials, self.home / f"{name}.log", fault, **more)
+
+    def start(self, plan: Plan) -> Any:
+        process = self._context.Process(target=live, args=(plan,), name=f"{plan.name} {plan.fault}", daemon=True)
+        process.start()
+        return process
+
+    def suffer(self, plan: Plan) -> int:
+        """One victim's life; its exit code (negative: the signal that ended it)."""
+        process = self.start(plan)
+        process.join(LONG)
+        if process.exitcode is None:
+            process.kill()
+            raise TimeoutError(f"{plan} goes on for ever: {self.complaints(plan.name)}")
+        return int(process.exitcode)
+
+    def wait_until_stopped(self, process: Any) -> bool:
+        """True once the victim sleeps; False if it ended without coming to its point."""
+        started = time.monotonic()
+        while process.is_alive():
+            if psutil.Process(process.pid).status() == psutil.STATUS_STOPPED:
+                return True
+            if time.monotonic() - started > LONG:
+                raise TimeoutError(f"{process.name} neither stops nor ends")
+            time.sleep(0.01)
+        return False
+
+    def recover(self, plan: Plan) -> None:
+        """One undisturbed worker brings the campaign to its end."""
+        code = self.suffer(Plan(**{**vars(plan), "fault": None}))
+        assert code == 0, f"the recovering worker ended with {code}: {self.complaints(plan.name)}"
+
+    def complaints(self, name: str) -> str:
+        file = self.home / f"{name}.err"
+        return file.read_text() if file.exists() else ""
+
+    def num_struck(self, name: str) -> int:
+        """How many accidents the campaign's victims have really met with."""
+        file = self.home / f"{name}.struck"
+        return len(file.read_text().splitlines()) if file.exists() else 0
+
+    def score(self, name: str, fault: Fault, victim: str) -> None:
+        """Note what the fault did to a campaign that has recovered, and insist on the promises."""
+        num_faults = self.num_struck(name)
+        assert num_faults > 0, "the point was never reached"
+        campaign = self.ledger.find_campaign(name)
+        assert campaign is not None
+        slots = self.ledger.slots(campaign.id)
+        finished = Counter(trial.user_attrs[SLOT] for trial in self.trials(name) if trial.state.is_finished())
+        begun = Counter((self.home / f"{name}.log").read_text().splitlines())
+        repeated = sum(begun.values()) - len(begun)
+        tally = self.table.setdefault((fault.action, fault.point, victim), Tally())
+        tally.runs += num_faults
+        tally.lost += sum(1 for slot in slots if slot.outcome is None or finished[slot.slot] == 0)
+        tally.duplicated += sum(number - 1 for number in finished.values())
+        tally.repeated += repeated
+        assert campaign.state is CampaignState.COMPLETE
+        assert (tally.lost, tally.duplicated) == (0, 0), tally
+        assert repeated <= num_faults, f"{repeated} epochs repeated by {num_faults} faults"
+        assert self.examine(name) == []
+
+    def examine(self, name: str) -> list[str]:
+        """What the doctor complains of."""
+        doctor = Doctor(self.ledger, self.storage, NullTracker(), campaign_folder(self.home, name))
+        return [breach for check in doctor.examine(name) for breach in check.breaches]
+
+    def trials(self, name: str) -> list[optuna.trial.FrozenTrial]:
+        """The campaign's own trials in order of their slots; copies and marked duplicates apart."""
+        campaign = self.ledger.find_campaign(name)
+        assert campaign is not None
+        studies = set(optuna.get_all_study_names(self.storage))
+        found = [
+            trial
+            for tier in campaign.spec.tiers
+            if tier.study_name(name) in studies
+            for trial in optuna.load_study(study_name=tier.study_name(name), storage=self.storage).trials
+            if not {COPIED_FROM, DUPLICATE_OF} & trial.user_attrs.keys()
+        ]
+        return sorted(found, key=lambda trial: trial.user_attrs[SLOT])
+
+    def history(self, name: str) -> Any:
+        """All that a campaign found out, without times, names and identities."""
+        campaign = self.ledger.find_campaign(name)
+        assert campaign is not None
+        trials = [(t.user_attrs[SLOT], t.state, t.params, t.intermediate_values, t.value) for t in self.trials(name)]
+        decisions = [_without_names(decision) for _, decision in sorted(campaign.decisions.items())]
+        champion = _without_names(campaign.champion or {})
+        weights = None
+        if campaign.champion is not None:
+            weights = (Path(campaign.champion["run_folder"]) / "best.pt").read_bytes()
+        return trials, decisions, champion, weights
+
+    def calm(self, num_trials: int) -> Any:
+        """The history of a campaign of this size that nothing happened to."""
+        if num_trials not in self._calm:
+            name = f"calm-{num_trials}"
+            self.recover(self.plan(name, num_trials))
+            self._calm[num_trials] = self.history(name)
+        return self._calm[num_trials]
+
+
+def _without_names(record: Any) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in ("source", "run_folder")}
+
+
+def until(condition: Callable[[], bool], seconds: float = LONG) -> None:
+    """Wait for something to become true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("it did not become true")
+        time.sleep(0.02)
