@@ -27,6 +27,9 @@ from search_spaces import Space, load_space
 OPEN_KEYS = ("sampler.options", "pruner.options")
 """Mappings whose keys are Optuna's, not ours: any key may be added below them."""
 
+FOLLOWS = {"trainer.train.monitor": "objective", "trainer.train.seed": "seed"}
+"""Trainer settings that the search derives from its own."""
+
 
 def load(overrides: Sequence[str], file: Path | None = None) -> tuple[SearchConfig, Space]:
     """The configuration and its space.
@@ -45,6 +48,7 @@ def load(overrides: Sequence[str], file: Path | None = None) -> tuple[SearchConf
     _refuse_unknown(keys, defaults, "the command line")
     first = _compose(_merge(defaults, given), overrides)
     space = load_space(_named_space(first))
+    _refuse_overruled(keys, _flatten(defaults), _flatten(first), space)
     settings = _nest({f"trainer.{key}": value for key, value in space.settings.items()})
     composed = _compose(_merge(_merge(defaults, settings), given), overrides)
     composed["space"] = _named_space(composed)
@@ -67,11 +71,19 @@ def quoted(value: str) -> str:
 
 
 def as_overrides(settings: Mapping[str, Any]) -> list[str]:
-    """Nested settings as overrides, one `key=value` each, as `trainer` takes them."""
-    return [
-        f"{name}={quoted(value) if isinstance(value, str) else json.dumps(value)}"
-        for name, value in _flatten(settings).items()
-    ]
+    """Nested settings as overrides, one `key=value` each, as `trainer` takes them: without a space, unless a text
+    has one, so that a shell may split them."""
+    return [f"{name}={_as_value(value)}" for name, value in _flatten(settings).items()]
+
+
+def _as_value(value: Any) -> str:
+    if isinstance(value, str):
+        return quoted(value)
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_as_value(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_as_value, value)) + "]"
+    return json.dumps(value)
 
 
 def _validated(values: Mapping[str, Any]) -> SearchConfig:
@@ -129,6 +141,25 @@ def _refuse_unknown(keys: Iterable[str], known: Mapping[str, Any], where: str) -
         last = {name.rsplit(".", 1)[-1]: name for name in sorted(flat)}
         hint = nearest(key, flat) or (f" Did you mean '{last[key]}'?" if key in last else "")
         raise UsageError(f"Unknown setting '{key}' on {where}: `hpo config` prints all there are.{hint}")
+
+
+def _refuse_overruled(
+    keys: Sequence[str], defaults: Mapping[str, Any], values: Mapping[str, Any], space: Space
+) -> None:
+    """Refuse settings that the search sets itself. In a file they may stand with their default, as in a printed one.
+
+    keys: what the command line names. values: the flat settings with file and command line applied to the defaults.
+    """
+    changed = [key for key, value in values.items() if key in defaults and defaults[key] != value]
+    searched = {f"trainer.{dimension.name}" for dimension in space.dimensions}
+    for key in (*keys, *changed):
+        if key in searched:
+            raise UsageError(
+                f"'{key}' is searched by the space '{space.name}', whose values would overrule it; change its range "
+                "in a space file of your own (--space FILE), or take it out there to fix it."
+            )
+        if key in FOLLOWS and (key in keys or values[key] != values[FOLLOWS[key]]):
+            raise UsageError(f"'{key}' follows '{FOLLOWS[key]}' in a search; write {FOLLOWS[key]}=... instead.")
 
 
 def _read(file: Path) -> dict[str, Any]:

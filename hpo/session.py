@@ -5,32 +5,31 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Protocol
 
 from hpo.adapters.clock import SystemClock
 from hpo.champion import choose
 from hpo.config import SearchConfig, WorkerConfig
-from hpo.domain import Campaign, CampaignState, Outcome, SlotState, SlotView
+from hpo.domain import Campaign, CampaignState, SlotState, SlotView
 from hpo.errors import EnvironmentFault, Interrupted, UsageError, nearest
 from hpo.report.collect import candidates, collect
 from hpo.report.findings import analyse
 from hpo.report.holdout import measure
 from hpo.report.page import Written, write_report
 from hpo.report.summary import summary_lines
-from hpo.run_folder import BEST, SlotFolder
+from hpo.results import NUM_LEADERS
+from hpo.run_folder import BEST
 from hpo.supervisor import Projector, StopRequest, Supervisor
 from hpo.wiring import App, build_worker, frozen_config, open_campaign, prepare_data, start_worker
 from search_spaces import Space
 from trainer.data import Prepared
 
 SYNC_EVERY = timedelta(seconds=2)
-NUM_LEADERS = 10
-"""Trials scored on the holdout beside champion and default, to show how validation scores shrink there."""
 
 
 class Face(Protocol):
@@ -119,34 +118,6 @@ def sync(app: App, campaign: Campaign, face: Face) -> int:
     number = project(app, campaign.name)
     _register(app, campaign, face)
     return number
-
-
-def best_settings(app: App, campaign: Campaign) -> Mapping[str, Any]:
-    """The resolved trainer configuration of the champion, or of the best trial so far."""
-    slot = _best_slot(app, campaign)
-    attempt = SlotFolder(app.runs(campaign.name), slot).current()
-    if attempt is None:
-        raise EnvironmentFault(f"The run folder of trial {slot} is not below {app.runs(campaign.name)}.")
-    return attempt.config()
-
-
-def standing(app: App, campaign: Campaign) -> list[str]:
-    """The champion, or the best trial so far, for a person."""
-    slot = _best_slot(app, campaign)
-    score = next(view.score for view in app.ledger.slots(campaign.id) if view.slot == slot)
-    who = "Champion" if campaign.champion is not None else "Best so far (the campaign is not complete)"
-    values = SlotFolder(app.runs(campaign.name), slot).current()
-    settings = [f"  {name} = {value}" for name, value in (values.run()["params"] if values else {}).items()]
-    return [f"{who} of '{campaign.name}': trial {slot}, validation score {score:+.4f}", *settings]
-
-
-def _best_slot(app: App, campaign: Campaign) -> int:
-    if campaign.champion is not None and campaign.champion["slot"] is not None:
-        return int(campaign.champion["slot"])
-    complete = [slot for slot in app.ledger.slots(campaign.id) if slot.outcome is Outcome.COMPLETE]
-    if not complete:
-        raise UsageError(f"The campaign '{campaign.name}' has no complete trial yet; wait, or see `hpo status`.")
-    return max(complete, key=lambda slot: slot.score or float("-inf")).slot
 
 
 @contextmanager

@@ -182,9 +182,15 @@ def frozen_config(campaign: Campaign) -> tuple[SearchConfig, Space]:
 def build_worker(
     app: App, campaign: Campaign, config: SearchConfig, space: Space, data: Path, drain: threading.Event
 ) -> Worker:
-    """A worker of this process on the campaign."""
+    """A worker of this process on the campaign. The number of threads is settled here, so that a trial's resolved
+    configuration gives the same bits when it is trained again."""
     from hpo.adapters.runners import ProcessRunner
 
+    train = config.trainer.train
+    if not train.threads:
+        train = train.model_copy(update={"threads": processes.num_threads()})
+    trainer = config.trainer.model_copy(update={"train": train})
+    config = config.model_copy(update={"trainer": trainer})
     identity = processes.this_process()
     objective = Objective(
         campaign, config, space, app.ledger, app.storage, ProcessRunner(), data, app.runs(campaign.name), identity

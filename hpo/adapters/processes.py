@@ -25,6 +25,14 @@ def this_process() -> WorkerIdentity:
     return WorkerIdentity(host_name(), os.getpid(), psutil.Process().create_time())
 
 
+def num_threads() -> int:
+    """CPU threads a training here may take: OMP_NUM_THREADS, else what the system lets this process use."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    if given.isdigit() and int(given):
+        return int(given)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def is_dead(identity: WorkerIdentity) -> bool:
     """True only when it is certain: same host, and no such process with that creation time."""
     if identity.host != host_name():

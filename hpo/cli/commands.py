@@ -11,13 +11,15 @@ from pathlib import Path
 
 import yaml
 
-from hpo import config_loader, session
+from hpo import config_loader, results, session
 from hpo.cli.face import Terminal
 from hpo.cli.parser import Command
 from hpo.cli.status import status_lines, status_record
 from hpo.config import SearchConfig
 from hpo.domain import Campaign, CampaignState
 from hpo.errors import UsageError
+from hpo.report.comparison import compare as compare_contenders
+from hpo.report.comparison import comparison_lines
 from hpo.wiring import App, frozen_config, log_to, open_app, prepare_data
 from search_spaces import Space
 
@@ -41,7 +43,7 @@ def setup(options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Open or join the campaign and bring it to its full budget."""
-    config, space = config_loader.load(_run_overrides(options), Path(options.config) if options.config else None)
+    config, space = _composed(options, fork=options.fork)
     with open_app() as app:
         session.run(app, config, space, Terminal(), options.timeout or config.worker.timeout)
 
@@ -49,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
 def resume(options: argparse.Namespace) -> None:
     """Continue a campaign as it was created, with a larger budget if one is named."""
     with open_app() as app:
-        campaign, config, space = _frozen(app, options.overrides, allowed=("trials", "worker."))
+        campaign, config, space = _frozen(app, options.overrides, allowed=("trials=", "worker."))
         if options.fork:
             config = config_loader.changed(config, [f"study={options.fork}"])
         elif config.trials != campaign.spec.budget:
@@ -78,15 +80,43 @@ def best(options: argparse.Namespace) -> None:
     with open_app() as app:
         campaign = session.find_campaign(app, _study(options.overrides))
         if options.format == "text":
-            print("\n".join(session.standing(app, campaign)))
+            print("\n".join(results.standing(app, campaign)))
             return
-        settings = session.best_settings(app, campaign)
+        settings = results.best_settings(app, campaign)
         if options.format == "json":
             print(json.dumps(settings, indent=2))
         elif options.format == "yaml":
             print(yaml.safe_dump(settings, sort_keys=False), end="")
         else:
             print("\n".join(config_loader.as_overrides(settings)))
+
+
+def predict(options: argparse.Namespace) -> None:
+    """Score new data with the champion and write the table."""
+    output = Path(options.output)
+    with open_app() as app:
+        campaign = session.find_campaign(app, _study(options.overrides))
+        made = results.predict(app, campaign, Path(options.data), output, everything=options.all)
+    days, symbols = made.table["date"].nunique(), made.table["symbol"].nunique()
+    if made.num_context_days:
+        print(f"{made.num_context_days} days up to the end of the search's data served as look-back alone.")
+    if made.num_short_days:
+        print(
+            f"Warning: {made.num_short_days} of the scored days look back further than the data go; "
+            "give more of the days before them."
+        )
+    print(f"{len(made.table):,} scores, {days} days, {symbols} symbols: {output}")
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Two champions or trials on the same days, paired."""
+    with open_app() as app:
+        sides = [_named_trial(app, name) for name in (options.first, options.second)]
+        metric = str(sides[0][0].spec.config["search"]["objective"])
+        with_holdout = all(results.has_holdout(app, *side) for side in sides)
+        first, second = (results.contender(app, *side, with_holdout=with_holdout) for side in sides)
+    for line in comparison_lines(first, second, compare_contenders(first, second, metric)):
+        print(line)
 
 
 def report(options: argparse.Namespace) -> None:
@@ -117,7 +147,7 @@ def sync(options: argparse.Namespace) -> None:
 
 def config(options: argparse.Namespace) -> None:
     """Print every setting of a run as YAML."""
-    resolved, _ = config_loader.load(options.overrides)
+    resolved, _ = _composed(options)
     print(yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False), end="")
 
 
@@ -149,6 +179,8 @@ COMMANDS: Mapping[str, Command] = {
     "resume": resume,
     "status": status,
     "best": best,
+    "predict": predict,
+    "compare": compare,
     "report": report,
     "worker": worker,
     "sync": sync,
@@ -159,15 +191,28 @@ COMMANDS: Mapping[str, Command] = {
 }
 
 
-def _run_overrides(options: argparse.Namespace) -> list[str]:
+def _composed(options: argparse.Namespace, fork: str | None = None) -> tuple[SearchConfig, Space]:
+    """The configuration of a run from its settings and options."""
     overrides = list(options.overrides)
-    if options.space:
-        overrides.append(f"space={config_loader.quoted(options.space)}")
-    if options.data:
-        overrides.append(f"trainer.data.source={config_loader.quoted(options.data)}")
-    if options.fork:
-        overrides.append(f"study={options.fork}")
-    return overrides
+    for option, key, value in (
+        ("--space", "space", options.space),
+        ("--data", "trainer.data.source", options.data),
+        ("--fork", "study", fork),
+    ):
+        if value is None:
+            continue
+        if option != "--fork" and any(override.startswith(f"{key}=") for override in overrides):
+            raise UsageError(f"{option} and {key}=... are two words for one setting; give one of them.")
+        overrides.append(f"{key}={config_loader.quoted(value)}")
+    return config_loader.load(overrides, Path(options.config) if options.config else None)
+
+
+def _named_trial(app: App, name: str) -> tuple[Campaign, int | None]:
+    """`NAME` (None: its champion) or `NAME#7`."""
+    study, _, number = name.partition("#")
+    if "#" in name and not number.isdigit():
+        raise UsageError(f"'{name}': write NAME for a campaign's champion or NAME#7 for its trial 7.")
+    return session.find_campaign(app, study), int(number) if number else None
 
 
 def _study(overrides: Sequence[str]) -> str:
@@ -185,8 +230,8 @@ def _frozen(app: App, overrides: Sequence[str], allowed: Sequence[str]) -> tuple
     for override in others:
         if not override.startswith(tuple(allowed)):
             raise UsageError(
-                f"'{override}': a campaign goes on as it was created; here only {' and '.join(allowed)}... may "
-                "change. Start another with `hpo run study=NAME ...`, or fork it with --fork NAME."
+                f"'{override}': a campaign goes on as it was created; only {' and '.join(allowed)} may be "
+                "given. Start another with `hpo run study=NAME ...`, or fork it with --fork NAME."
             )
     campaign = session.find_campaign(app, _study(named))
     config, space = frozen_config(campaign)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from hpo.cli.output import say
 from hpo.cli.progress import Progress
 from hpo.domain import Campaign, SlotView
 
@@ -20,7 +21,7 @@ class Terminal:
         self._console = Console(highlight=False, soft_wrap=True)
 
     def say(self, line: str) -> None:
-        print(line, flush=True)
+        say(line)
 
     @contextmanager
     def preparing(self) -> Iterator[Callable[[str, float], None]]:

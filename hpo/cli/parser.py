@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 OVERRIDES = "key=value settings, e.g. trials=40 study=night trainer.model.kind=gru (all: `hpo config`)"
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options of one command. Settings may stand before, between and behind the options."""
+    parser = build_parser()
+    options, rest = parser.parse_known_args(arguments)
+    strange = [word for word in rest if word.startswith("-") or "overrides" not in options]
+    if strange:
+        parser.error(f"unrecognized arguments: {' '.join(strange)} (see `hpo {options.command} --help`)")
+    if rest:
+        options.overrides = [*options.overrides, *rest]
+    return options
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -41,6 +53,20 @@ def build_parser() -> argparse.ArgumentParser:
     best = add("best", "print the champion's configuration", "hpo best study=night --format yaml > best.yaml")
     _settings(best)
     best.add_argument("--format", choices=("text", "yaml", "json", "hydra"), default="text")
+    predict = add(
+        "predict",
+        "score new data with the champion, a row per date and symbol",
+        "hpo predict study=night --data prices.parquet --output scores.csv",
+    )
+    _settings(predict)
+    predict.add_argument(
+        "--data", required=True, metavar="FILE", help="Parquet or CSV with the columns the campaign was trained on"
+    )
+    predict.add_argument("--output", default="scores.parquet", metavar="FILE", help="default: scores.parquet; or .csv")
+    predict.add_argument("--all", action="store_true", help="score the days that were learnt from too (look-ahead)")
+    compare = add("compare", "compare two campaigns or two trials on the same days", "hpo compare night#7 other")
+    for name in ("first", "second"):
+        compare.add_argument(name, metavar="NAME[#TRIAL]", help="a campaign's champion, or one of its trials")
     report = add("report", "write the campaign's report as HTML and JSON", "hpo report study=night")
     _settings(report)
     report.add_argument("--output", metavar="FOLDER", help="where to write (default: HPO_HOME/reports/STUDY)")
@@ -50,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     worker.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
     _settings(add("sync", "bring MLflow up to date with the run folders", "hpo sync study=night"))
     _settings(add("doctor", "check the ledger's invariants", "hpo doctor study=night"))
-    _settings(add("config", "print the resolved configuration of a run", "hpo config trials=40 space=atft"))
+    _sources(add("config", "print the resolved configuration of a run", "hpo config trials=40 space=atft"))
     dashboard = add("dashboard", "open a user interface on this database, on loopback", "hpo dashboard optuna")
     dashboard.add_argument("which", choices=("optuna", "mlflow"))
     dashboard.add_argument("--port", type=int, help="default: 8080 for optuna, 5000 for mlflow")
@@ -66,11 +92,15 @@ def _settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=OVERRIDES)
 
 
-def _run(parser: argparse.ArgumentParser) -> None:
+def _sources(parser: argparse.ArgumentParser) -> None:
     _settings(parser)
     parser.add_argument("--space", metavar="NAME|FILE", help="a space of the catalog, or your own YAML file")
     parser.add_argument("--data", metavar="FILE", help="your panel (Parquet or CSV); default: the built-in market")
     parser.add_argument("--config", metavar="FILE", help="YAML with any settings, below the overrides")
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    _sources(parser)
     parser.add_argument("--fork", metavar="NAME", help="start NAME afresh where the settings, data or code changed")
     _limits(parser)
 
