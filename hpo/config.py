@@ -51,6 +51,9 @@ class WorkerConfig(Section):
     """Stop taking new trials after this long; None: never."""
     trial_timeout: timedelta | None = None
     """End a trial (FAILED, reason `timeout`) that trains longer than this in one go; None: never."""
+    keep_checkpoints: Annotated[int, Field(ge=0)] = 10
+    """When the campaign is complete, the checkpoints of this many best trials stay, beside those of the champion and
+    of the default configuration."""
     max_crashes: Annotated[int, Field(ge=1)] = 3
     """A slot whose trial took its process down this many times is FAILED with the reason `poison`."""
 

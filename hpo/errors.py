@@ -4,6 +4,7 @@ HpoError
 ├── UsageError          fix the input and call again                        exit code 2
 ├── EnvironmentFault    database, disk or device is not usable              exit code 3
 │   └── StoreUnavailable    a database did not answer for longer than we wait; retry later
+├── InvariantBroken     the stores contradict each other: a bug, or somebody's hand  exit code 1
 ├── LeaseLost           somebody else owns the slot now: stop quietly, write nothing
 └── Interrupted         the user asked to stop; everything is saved         exit code 130
 """
@@ -28,6 +29,10 @@ class EnvironmentFault(HpoError):
 
 class StoreUnavailable(EnvironmentFault):
     """The database did not answer within the time we are prepared to wait."""
+
+
+class InvariantBroken(HpoError):
+    """What must hold between ledger, Optuna, run folders and MLflow does not."""
 
 
 class LeaseLost(HpoError):

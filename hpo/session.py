@@ -23,7 +23,7 @@ from hpo.report.holdout import measure
 from hpo.report.page import Written, write_report
 from hpo.report.summary import summary_lines
 from hpo.results import NUM_LEADERS
-from hpo.run_folder import BEST
+from hpo.run_folder import BEST, retain
 from hpo.supervisor import Projector, StopRequest, Supervisor
 from hpo.wiring import App, build_worker, frozen_config, open_campaign, prepare_data, start_worker
 from search_spaces import Space
@@ -163,6 +163,8 @@ def _finish(app: App, campaign: Campaign, config: SearchConfig, space: Space, pr
             current = app.ledger.complete_campaign(campaign.id, choose(decided, app.runs(campaign.name)))
     written = report(app, current, prepared, face)
     _register(app, find_campaign(app, campaign.name), face)
+    kept = candidates(current, app.ledger.slots(campaign.id), config.worker.keep_checkpoints)
+    retain(app.runs(campaign.name), set(kept))
     face.say(f"Report: {written.html}")
 
 

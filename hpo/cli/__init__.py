@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from hpo.cli import commands
-    from hpo.errors import EnvironmentFault, HpoError, Interrupted
+    from hpo.errors import EnvironmentFault, HpoError, Interrupted, InvariantBroken
     from search_spaces.errors import SpaceError
     from trainer.errors import TrainerError
 
@@ -37,6 +37,8 @@ def _run(options: argparse.Namespace) -> int:
     except Interrupted as stop:
         print(f"\n{stop}", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except InvariantBroken as breach:
+        return _refuse(breach, EXIT_BUG)
     except EnvironmentFault as fault:
         return _refuse(fault, EXIT_ENVIRONMENT)
     except (HpoError, SpaceError, TrainerError) as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 
 from hpo import config_loader, results, session
+from hpo.checkup import check_up, mend
 from hpo.cli.face import Terminal
 from hpo.cli.parser import Command
 from hpo.cli.status import status_lines, status_record
@@ -56,6 +57,8 @@ def resume(options: argparse.Namespace) -> None:
             config = config_loader.changed(config, [f"study={options.fork}"])
         elif config.trials != campaign.spec.budget:
             app.ledger.raise_budget(campaign.id, config.trials)
+        if not options.fork:
+            mend(app, campaign, Terminal().say)
         session.run(app, config, space, Terminal(), options.timeout or config.worker.timeout)
 
 
@@ -145,6 +148,13 @@ def sync(options: argparse.Namespace) -> None:
         print(f"{number} items written; MLflow is up to date with the campaign '{campaign.name}'.")
 
 
+def doctor(options: argparse.Namespace) -> None:
+    """Check every invariant between the stores; with --repair, mend first what can be mended."""
+    with open_app() as app:
+        campaign = session.find_campaign(app, _study(options.overrides))
+        check_up(app, campaign, Terminal().say, repair=options.repair)
+
+
 def config(options: argparse.Namespace) -> None:
     """Print every setting of a run as YAML."""
     resolved, _ = _composed(options)
@@ -184,6 +194,7 @@ COMMANDS: Mapping[str, Command] = {
     "report": report,
     "worker": worker,
     "sync": sync,
+    "doctor": doctor,
     "config": config,
     "dashboard": dashboard,
     "url": url,
