@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
@@ -67,12 +68,12 @@ def status(options: argparse.Namespace) -> None:
     with open_app() as app:
         while True:
             campaign = session.find_campaign(app, _study(options.overrides))
-            slots = app.ledger.slots(campaign.id)
+            slots, now = app.ledger.slots(campaign.id), datetime.now(UTC)
             if sys.stdout.isatty():
                 print("\033[H\033[J" if options.watch else "", end="")
-                print("\n".join(status_lines(campaign, slots)))
+                print("\n".join(status_lines(campaign, slots, now)))
             else:
-                print(json.dumps(status_record(campaign, slots)), flush=True)
+                print(json.dumps(status_record(campaign, slots, now)), flush=True)
             if not options.watch or campaign.state is CampaignState.COMPLETE:
                 return
             time.sleep(WATCH_SECONDS)

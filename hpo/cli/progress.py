@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-import time
+import statistics
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from hpo.cli.output import say
 from hpo.domain import Campaign, Outcome, SlotState, SlotView, TierPlan
 
 REFRESHES_PER_SECOND = 4
@@ -26,8 +26,6 @@ class Progress:
     def __init__(self, campaign: Campaign, num_epochs: int, console: Console | None = None) -> None:
         self._campaign, self._num_epochs = campaign, num_epochs
         self._console = console or Console(stderr=False)
-        self._started = time.monotonic()
-        self._num_done_at_start: int | None = None
         self._seen: dict[int, SlotState] = {}
         self._live = (
             Live(console=self._console, refresh_per_second=REFRESHES_PER_SECOND) if self._console.is_terminal else None
@@ -43,41 +41,46 @@ class Progress:
             self._live.stop()
 
     def __call__(self, slots: Sequence[SlotView]) -> None:
-        num_done = sum(slot.state is SlotState.DONE for slot in slots)
-        if self._num_done_at_start is None:
-            self._num_done_at_start = num_done
         if self._live:
-            self._live.update(render(self._campaign, slots, self._num_epochs, self._time_left(slots)))
+            self._live.update(render(self._campaign, slots, self._num_epochs, datetime.now(UTC)))
         else:
             self._print_changes(slots)
 
-    def _time_left(self, slots: Sequence[SlotView]) -> timedelta | None:
-        num_done = sum(slot.state is SlotState.DONE for slot in slots)
-        done_here = num_done - (self._num_done_at_start or 0)
-        if not done_here:
-            return None
-        per_trial = (time.monotonic() - self._started) / done_here
-        return timedelta(seconds=round(per_trial * (len(slots) - num_done)))
-
     def _print_changes(self, slots: Sequence[SlotView]) -> None:
         tiers = {tier.number: tier.name for tier in self._campaign.spec.tiers}
-        best = best_score(slots)
         for slot in slots:
-            before = self._seen.get(slot.slot)
-            if slot.state is before:
+            before, self._seen[slot.slot] = self._seen.get(slot.slot), slot.state
+            if before in (None, SlotState.DONE) or slot.state is not SlotState.DONE:
                 continue
-            self._seen[slot.slot] = slot.state
-            if slot.state is SlotState.DONE and before is not None:
-                left = self._time_left(slots)
-                tail = f", best {best:+.4f}" if best is not None else ""
-                tail += f", about {left} left" if left else ""
-                print(f"[{slot.slot}/{len(slots)}] {tiers[slot.tier]}: {describe(slot)}{tail}", flush=True)
-        sys.stdout.flush()
+            best, left = best_score(slots), time_left(slots, datetime.now(UTC))
+            tail = f", best {best:+.4f}" if best is not None else ""
+            tail += f", about {left} left" if left else ""
+            say(f"[{slot.slot}/{len(slots)}] {tiers[slot.tier]}: {describe(slot)}{tail}")
 
 
 def best_score(slots: Sequence[SlotView]) -> float | None:
     """The best score of the completed trials."""
     return max((s.score for s in slots if s.outcome is Outcome.COMPLETE and s.score is not None), default=None)
+
+
+def is_stale(slot: SlotView, now: datetime) -> bool:
+    """Whether a running slot's lease has run out: its worker is silent, and another may go on with it."""
+    return slot.state is SlotState.RUNNING and slot.lease_expires_at is not None and slot.lease_expires_at < now
+
+
+def time_left(slots: Sequence[SlotView], now: datetime) -> timedelta | None:
+    """Until the budget is spent, at the median duration of the trials done and with as many running at once as now.
+
+    None before the first trial is done, while nothing runs, and when nothing is left.
+    """
+    durations = [slot.finished_at - slot.started_at for slot in slots if slot.finished_at and slot.started_at]
+    running = [slot for slot in slots if slot.state is SlotState.RUNNING and not is_stale(slot, now)]
+    if not durations or not running:
+        return None
+    typical = statistics.median(duration.total_seconds() for duration in durations)
+    begun = sum(min(typical, (now - slot.started_at).total_seconds()) for slot in running if slot.started_at)
+    num_unfinished = sum(slot.state is not SlotState.DONE for slot in slots)
+    return timedelta(seconds=round(max(0.0, typical * num_unfinished - begun) / len(running)))
 
 
 def describe(slot: SlotView) -> str:
@@ -90,15 +93,13 @@ def describe(slot: SlotView) -> str:
     return f"{slot.outcome.value if slot.outcome else slot.state.value}, {score}"
 
 
-def render(
-    campaign: Campaign, slots: Sequence[SlotView], num_epochs: int, time_left: timedelta | None
-) -> RenderableType:
+def render(campaign: Campaign, slots: Sequence[SlotView], num_epochs: int, now: datetime) -> RenderableType:
     """The live view: a row per tier, a row per running trial, and the totals."""
     return Group(
         Text(f"{campaign.name}: {campaign.spec.budget} trials, {len(campaign.spec.tiers)} tiers", style="bold"),
         _tier_table(campaign.spec.tiers, slots, campaign),
-        _running_table(slots, num_epochs),
-        _totals(slots, time_left),
+        _running_table(slots, num_epochs, now),
+        _totals(slots, time_left(slots, now)),
     )
 
 
@@ -120,19 +121,26 @@ def _tier_table(tiers: Sequence[TierPlan], slots: Sequence[SlotView], campaign: 
     return table
 
 
-def _running_table(slots: Sequence[SlotView], num_epochs: int) -> Table:
+def _running_table(slots: Sequence[SlotView], num_epochs: int, now: datetime) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     running = [slot for slot in slots if slot.state is SlotState.RUNNING]
     for slot in running[:MAX_RUNNING_ROWS]:
-        rate = "" if slot.samples_per_second is None else f"{slot.samples_per_second:,.0f} samples/s"
-        score = "" if slot.score is None else f"RankIC {slot.score:+.4f}"
-        table.add_row(f"  trial {slot.slot}", f"epoch {slot.epoch or 0}/{num_epochs}", score, rate)
+        table.add_row(f"  trial {slot.slot}", *running_cells(slot, num_epochs, now))
     if len(running) > MAX_RUNNING_ROWS:
         table.add_row(f"  and {len(running) - MAX_RUNNING_ROWS} more")
     return table
 
 
-def _totals(slots: Sequence[SlotView], time_left: timedelta | None) -> Text:
+def running_cells(slot: SlotView, num_epochs: int, now: datetime) -> tuple[str, str, str]:
+    """Epoch, RankIC, and the rate or what is wrong."""
+    score = "" if slot.score is None else f"RankIC {slot.score:+.4f}"
+    rate = "" if slot.samples_per_second is None else f"{slot.samples_per_second:,.0f} samples/s"
+    if is_stale(slot, now):
+        rate = f"lease ran out {ago(slot.lease_expires_at, now)} ago"
+    return f"epoch {slot.epoch or 0}/{num_epochs}", score, rate
+
+
+def _totals(slots: Sequence[SlotView], left: timedelta | None) -> Text:
     outcomes = Counter(slot.outcome for slot in slots if slot.outcome)
     parts = [f"{sum(outcomes.values())}/{len(slots)} done"]
     if outcomes[Outcome.PRUNED]:
@@ -142,8 +150,8 @@ def _totals(slots: Sequence[SlotView], time_left: timedelta | None) -> Text:
     best = best_score(slots)
     if best is not None:
         parts.append(f"best RankIC {best:+.4f}")
-    if time_left is not None:
-        parts.append(f"about {time_left} left")
+    if left is not None:
+        parts.append(f"about {left} left")
     return Text(", ".join(parts))
 
 

@@ -2,71 +2,142 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from hpo.cli.progress import ago, best_score, describe
-from hpo.domain import Campaign, Outcome, SlotState, SlotView
+from hpo.cli.progress import ago, best_score, is_stale, running_cells, time_left
+from hpo.domain import Campaign, Outcome, SlotState, SlotView, TierPlan
 
 WIDTH = 80
 
 
-def status_lines(campaign: Campaign, slots: Sequence[SlotView]) -> list[str]:
-    """The campaign for a person."""
-    now = datetime.now(UTC)
-    num_done = sum(slot.state is SlotState.DONE for slot in slots)
-    best = best_score(slots)
-    head = f"{campaign.name}: {campaign.state.value}, {num_done} of {len(slots)} trials done"
-    lines = [head + (f", best {best:+.4f}" if best is not None else "")]
-    for tier in campaign.spec.tiers:
-        own = [slot for slot in slots if slot.tier == tier.number]
-        lines.append(_tier_line(tier.number, tier.name, own, campaign))
-    lines += [_running_line(slot, now) for slot in slots if slot.state is SlotState.RUNNING]
-    failed = [slot for slot in slots if slot.outcome is Outcome.FAILED]
-    lines += [f"  trial {slot.slot} {describe(slot)}" for slot in failed]
-    return [line if len(line) <= WIDTH else line[: WIDTH - 1] + "…" for line in lines]
+def status_lines(campaign: Campaign, slots: Sequence[SlotView], now: datetime) -> list[str]:
+    """The campaign for a person: tiers, what runs, the queue, what failed and why. No line is cut off."""
+    lines = [*_head(campaign, slots), *(_tier_line(tier, slots, campaign) for tier in campaign.spec.tiers)]
+    lines += _running(campaign, slots, now)
+    lines += _queue(slots, now)
+    lines += _failures(slots)
+    return [part for line in lines for part in _wrapped(line)]
 
 
-def status_record(campaign: Campaign, slots: Sequence[SlotView]) -> Mapping[str, Any]:
-    """The same as plain JSON."""
+def status_record(campaign: Campaign, slots: Sequence[SlotView], now: datetime) -> Mapping[str, Any]:
+    """The same as plain JSON. Times are ISO 8601 in UTC."""
+    left = time_left(slots, now)
     return {
         "campaign": campaign.name,
         "state": campaign.state.value,
+        "time": now.isoformat(),
+        "objective": _search(campaign)["objective"],
         "budget": campaign.spec.budget,
         "done": sum(slot.state is SlotState.DONE for slot in slots),
         "best": best_score(slots),
-        "slots": [
-            {
-                "slot": slot.slot,
-                "tier": slot.tier,
-                "state": slot.state.value,
-                "outcome": slot.outcome.value if slot.outcome else None,
-                "epoch": slot.epoch,
-                "score": slot.score,
-                "reason": slot.reason,
-            }
-            for slot in slots
-        ],
+        "seconds_left": None if left is None else left.total_seconds(),
+        "tiers": [_tier_record(tier, slots, campaign) for tier in campaign.spec.tiers],
+        "slots": [_slot_record(slot, now) for slot in slots],
         "champion": campaign.champion,
     }
 
 
-def _tier_line(number: int, name: str, own: Sequence[SlotView], campaign: Campaign) -> str:
-    done = [slot for slot in own if slot.state is SlotState.DONE]
-    pruned = sum(slot.outcome is Outcome.PRUNED for slot in own)
-    best = best_score(own)
-    parts = [f"  {number} {name:<16} {len(done):>3}/{len(own):<3} {pruned} pruned"]
+def _search(campaign: Campaign) -> Mapping[str, Any]:
+    search: Mapping[str, Any] = campaign.spec.config["search"]
+    return search
+
+
+def _head(campaign: Campaign, slots: Sequence[SlotView]) -> Iterator[str]:
+    num_done = sum(slot.state is SlotState.DONE for slot in slots)
+    yield f"{campaign.name}: {campaign.state.value}, {num_done} of {len(slots)} trials done"
+    best = best_score(slots)
     if best is not None:
-        parts.append(f"best {best:+.4f}")
-    if number in campaign.decisions:
+        yield f"best {_search(campaign)['objective']} {best:+.4f}"
+
+
+def _tier_line(tier: TierPlan, slots: Sequence[SlotView], campaign: Campaign) -> str:
+    record = _tier_record(tier, slots, campaign)
+    parts = [f"  {tier.number} {tier.name:<16} {record['done']:>4}/{tier.num_slots:<4} {record['pruned']} pruned"]
+    if record["failed"]:
+        parts.append(f"{record['failed']} failed")
+    if record["best"] is not None:
+        parts.append(f"best {record['best']:+.4f}")
+    if record["decided"]:
         parts.append("decided")
     return ", ".join(parts)
 
 
-def _running_line(slot: SlotView, now: datetime) -> str:
-    score = "" if slot.score is None else f", RankIC {slot.score:+.4f}"
-    rate = "" if slot.samples_per_second is None else f", {slot.samples_per_second:,.0f} samples/s"
-    stale = slot.lease_expires_at is not None and slot.lease_expires_at < now
-    state = "lease ran out" if stale else f"running for {ago(slot.started_at, now)}"
-    return f"  trial {slot.slot} epoch {slot.epoch or 0}{score}{rate}, {state}"
+def _tier_record(tier: TierPlan, slots: Sequence[SlotView], campaign: Campaign) -> dict[str, Any]:
+    own = [slot for slot in slots if slot.tier == tier.number]
+    return {
+        "tier": tier.number,
+        "name": tier.name,
+        "slots": tier.num_slots,
+        "done": sum(slot.state is SlotState.DONE for slot in own),
+        "pruned": sum(slot.outcome is Outcome.PRUNED for slot in own),
+        "failed": sum(slot.outcome is Outcome.FAILED for slot in own),
+        "best": best_score(own),
+        "decided": tier.number in campaign.decisions,
+    }
+
+
+def _slot_record(slot: SlotView, now: datetime) -> dict[str, Any]:
+    return {
+        "slot": slot.slot,
+        "tier": slot.tier,
+        "state": slot.state.value,
+        "outcome": slot.outcome.value if slot.outcome else None,
+        "trial_number": slot.trial_number,
+        "epoch": slot.epoch,
+        "score": slot.score,
+        "samples_per_second": slot.samples_per_second,
+        "reason": slot.reason,
+        "num_crashes": slot.num_crashes,
+        "host": slot.worker.host if slot.worker else None,
+        "pid": slot.worker.pid if slot.worker else None,
+        "started_at": slot.started_at.isoformat() if slot.started_at else None,
+        "finished_at": slot.finished_at.isoformat() if slot.finished_at else None,
+        "stale": is_stale(slot, now),
+    }
+
+
+def _running(campaign: Campaign, slots: Sequence[SlotView], now: datetime) -> Iterator[str]:
+    num_epochs = _search(campaign)["trainer"]["train"]["epochs"]
+    running = [slot for slot in slots if slot.state is SlotState.RUNNING]
+    if running:
+        yield "running"
+    for slot in running:
+        epoch, score, rate = running_cells(slot, num_epochs, now)
+        cells = [f"{epoch:<12}", f"{score:<15}", rate]
+        if not is_stale(slot, now):
+            cells.append(f"for {ago(slot.started_at, now)}")
+        if slot.worker is not None:
+            cells.append(f"pid {slot.worker.pid}")
+        yield f"  trial {slot.slot:<5}" + "  ".join(cell for cell in cells if cell)
+
+
+def _queue(slots: Sequence[SlotView], now: datetime) -> Iterator[str]:
+    waiting = [slot for slot in slots if slot.state is SlotState.OPEN]
+    begun = sum(slot.trial_number is not None for slot in waiting)
+    left = time_left(slots, now)
+    parts = [f"{len(waiting)} trials wait"] if waiting else []
+    if begun:
+        parts.append(f"{begun} of them begun and saved")
+    if left is not None:
+        parts.append(f"about {left} left")
+    if parts:
+        yield ", ".join(parts)
+
+
+def _failures(slots: Sequence[SlotView]) -> Iterator[str]:
+    failed = [slot for slot in slots if slot.outcome is Outcome.FAILED]
+    if failed:
+        yield "failed"
+    for slot in failed:
+        yield f"  trial {slot.slot:<5}{slot.reason}"
+
+
+def _wrapped(line: str) -> list[str]:
+    """The line in at most WIDTH columns; what does not fit goes on below, indented."""
+    if len(line) <= WIDTH:
+        return [line]
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.wrap(line, WIDTH, subsequent_indent=indent, drop_whitespace=True)
