@@ -263,6 +263,12 @@ class TrainConfig(Section):
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
+    def _fraction_needs_groups(self) -> Self:
+        if self.epoch_fraction < 1 and not self.stocks_per_batch:
+            raise ValueError("train.epoch_fraction below 1 draws groups of stocks; set train.stocks_per_batch above 0")
+        return self
+
+    @model_validator(mode="after")
     def _one_average(self) -> Self:
         if self.ema_decay and self.swa_fraction:
             raise ValueError("train: choose one of ema_decay and swa_fraction; set the other to 0")

@@ -36,7 +36,7 @@ def _sam(groups: list[dict[str, Any]], **options: Any) -> Optimizer:
 
 # Every optimizer takes parameter groups and the peak learning rate; decay stands in the groups.
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
-    "adamw": torch.optim.AdamW,
+    "adamw": lambda groups, lr: torch.optim.AdamW(groups, lr=lr, fused=True),
     "sgd": lambda groups, lr: torch.optim.SGD(groups, lr=lr, momentum=MOMENTUM, nesterov=True),
     "lamb": lambda groups, lr: _library("Lamb")(groups, lr=lr),
     "lion": lambda groups, lr: _library("Lion")(groups, lr=lr),

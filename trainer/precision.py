@@ -24,9 +24,9 @@ PRODUCTS = frozenset({functional.linear, functional.scaled_dot_product_attention
 
 
 class RoundedProducts(TorchFunctionMode):
-    """bf16 where the processor has no bf16 instructions: operands and results of matrix products are rounded to bf16,
-    the sums between are fp32, as in a GPU's tensor cores. Gradients pass the same roundings. torch's own bf16 kernels
-    take several times as long on such a processor."""
+    """bf16 where the processor has no bf16 instructions: the operands of matrix products are rounded to bf16 and summed
+    in fp32, as in a GPU's tensor cores; their gradients pass the same rounding. torch's own bf16 kernels take several
+    times as long on such a processor."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Iterable[type], args: Any = (), kwargs: Mapping[str, Any] | None = None
@@ -35,7 +35,7 @@ class RoundedProducts(TorchFunctionMode):
         if func not in PRODUCTS:
             return func(*args, **given)
         operands = [_rounded(value) for value in args]
-        return _rounded(func(*operands, **{name: _rounded(value) for name, value in given.items()}))
+        return func(*operands, **{name: _rounded(value) for name, value in given.items()})
 
 
 def _rounded(value: Any) -> Any:
@@ -47,7 +47,7 @@ def _rounded(value: Any) -> Any:
 class Precision:
     """The dtype of matrix products in the model, and why it was chosen (a sentence for the log).
 
-    is_emulated: the device cannot multiply in that dtype; operands and results are rounded to it instead.
+    is_emulated: the device cannot multiply in that dtype; operands are rounded to it instead.
     """
 
     device: torch.device

@@ -24,6 +24,7 @@ class LocalWorker:
         environment = {**os.environ, "HPO_HOME": str(home)}
         share = max(1, (os.cpu_count() or 1) // num_workers)
         environment.setdefault("OMP_NUM_THREADS", str(share))
+        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads that spin ruin whoever shares the cores
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "hpo", *arguments, "--supervised"],
