@@ -19,11 +19,12 @@ from trainer.precision import choose_device, choose_precision
 def test_bf16_is_what_products_are_computed_in_and_fp32_what_is_kept() -> None:
     torch.manual_seed(0)
     layer = torch.nn.Linear(3, 300)
+    inputs = torch.rand(1, 3).bfloat16().float()
     for name in ("bf16", "fp32"):
         precision = choose_precision(TrainConfig(precision=name, device="cpu"))
         with precision.autocast():
-            product = layer(torch.rand(1, 3)).detach().float()
-        assert torch.equal(product, product.bfloat16().float()) == (name == "bf16")
+            product, nearby = layer(inputs), layer(inputs * (1 + 1e-4))  # below half a step of bf16
+        assert torch.equal(product, nearby) == (name == "bf16")
         assert layer.weight.dtype is torch.float32
         assert name in precision.reason
 
