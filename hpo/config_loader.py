@@ -6,6 +6,7 @@ Order, later wins: the defaults of the configuration classes, the space's own se
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,9 @@ def changed(config: SearchConfig, overrides: Sequence[str]) -> SearchConfig:
 
 def quoted(value: str) -> str:
     """A text as the value of an override, whatever characters it holds."""
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    # In Hydra's grammar a backslash is one, unless it stands before a quote.
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)
+    escaped = re.sub(r"(\\+)\Z", r"\1\1", escaped)
     return f"'{escaped}'"
 
 

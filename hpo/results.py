@@ -63,6 +63,8 @@ def predict(app: App, campaign: Campaign, source: Path, output: Path, *, everyth
 
     if output.suffix not in (".parquet", ".csv"):
         raise UsageError(f"--output {output}: the name must end in .parquet or .csv, which also chooses the format.")
+    if not output.absolute().parent.is_dir():
+        raise UsageError(f"--output {output}: there is no folder {output.absolute().parent}; make it first.")
     if output.absolute() == source.absolute():
         raise UsageError(f"--output {output} is the data themselves; choose another name.")
     attempt = _attempt(app, campaign, best_slot(app, campaign))
