@@ -122,15 +122,15 @@ def prepare_mlflow(url: str) -> None:
         EnvironmentFault: a newer MLflow made the tables.
     """
     # Imported here: MLflow takes seconds, and most commands never need it.
-    from mlflow.store.db import utils
+    from hpo.adapters.quiet_mlflow import store_utils
 
     with setup_lock(url):
         engine = create_engine(url_for(url, "mlflow", "tiertune-setup"), poolclass=NullPool)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", SADeprecationWarning)  # MLflow's models speak an older SQLAlchemy
-                utils._safe_initialize_tables(engine)
-                utils._upgrade_db(engine)  # type: ignore[no-untyped-call]  # what `mlflow db upgrade` calls
+                store_utils._safe_initialize_tables(engine)
+                store_utils._upgrade_db(engine)  # type: ignore[no-untyped-call]  # what `mlflow db upgrade` calls
         except CommandError as error:
             raise EnvironmentFault(
                 f"MLflow does not know its tables in the {place(url)} ({error}); "

@@ -32,6 +32,7 @@ with warnings.catch_warnings():
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.exceptions import MlflowException
     from mlflow.models import ModelSignature
+    from mlflow.store.db import utils as store_utils
     from mlflow.types import ColSpec, Schema
     from mlflow.types.schema import AnyType
 
@@ -53,4 +54,5 @@ __all__ = [
     "RunTag",
     "Schema",
     "mlflow",
+    "store_utils",
 ]
