@@ -141,7 +141,7 @@ class Objective:
         self._ledger.bind_trial(claim, existing.number, f"slot-{claim.slot:04d}")
         trial = optuna.Trial(study, existing._trial_id)
         if existing.state is TrialState.RUNNING:
-            stage.suggest(trial)
+            stage.suggest(trial, derive_seed(self._campaign.spec.seed, claim.tier, claim.position, "parameters"))
         return trial
 
     def _train(self, claim: Claim, stage: Stage, trial: optuna.Trial, stop: Callable[[], bool]) -> Conversation:

@@ -73,9 +73,16 @@ class Stage:
             user_attrs={SLOT: slot},
         )
 
-    def suggest(self, trial: optuna.Trial) -> None:
-        """Give the trial every parameter it does not have yet."""
+    def suggest(self, trial: optuna.Trial, seed: int) -> None:
+        """Give the trial every parameter it does not have yet.
+
+        What is drawn jointly is drawn at once; each that is drawn alone has a sampler of its own. So a trial whose
+        owner died among its parameters gets the rest as it would have got it.
+        """
+        joint = trial.relative_params.keys()
         for name, distribution in self.within.items():
+            if name not in joint:
+                trial.study.sampler = self.sampler(derive_seed(seed, name))
             trial._suggest(name, distribution)
 
     def values(self, params: Mapping[str, Any]) -> dict[str, Value]:

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from support.arena import Arena, Tally
 
+NOTES = pytest.StashKey[list[str]]()
 TABLE = pytest.StashKey[dict[tuple[str, str, str], Tally]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[TABLE] = {}
+    config.stash[TABLE], config.stash[NOTES] = {}, []
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -27,6 +28,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.line(line(action, point, victim, tally.runs, tally.lost, tally.duplicated, tally.repeated))
     total = [sum(getattr(t, name) for t in table.values()) for name in ("runs", "lost", "duplicated", "repeated")]
     terminalreporter.line(line("all", "", "", *total))
+    for note in config.stash[NOTES]:
+        terminalreporter.line(note)
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +37,6 @@ def arena(
     request: pytest.FixtureRequest, session_database_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Arena]:
     home: Path = tmp_path_factory.mktemp("arena")
-    arena = Arena(session_database_url, home, request.config.stash[TABLE])
+    arena = Arena(session_database_url, home, request.config.stash[TABLE], request.config.stash[NOTES])
     yield arena
     arena.close()

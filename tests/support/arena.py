@@ -43,6 +43,7 @@ class Arena:
     url: str
     home: Path
     table: dict[tuple[str, str, str], Tally]
+    notes: list[str] = field(default_factory=list)
     _calm: dict[int, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -93,6 +94,11 @@ class Arena:
     def complaints(self, name: str) -> str:
         file = self.home / f"{name}.err"
         return file.read_text() if file.exists() else ""
+
+    def note_strike(self, name: str, action: str) -> None:
+        """An accident that the test itself brought about."""
+        with (self.home / f"{name}.struck").open("a") as file:
+            file.write(f"{action}\n")
 
     def num_struck(self, name: str) -> int:
         """How many accidents the campaign's victims have really met with."""

@@ -21,10 +21,27 @@ from hpo.ports import Ledger, TrialEnd, TrialRequest
 from hpo.run_folder import Attempt, campaign_folder
 from hpo.tiers import plan_tiers
 from hpo.worker import Worker
-from search_spaces import Space, load_space
+from search_spaces import Space, parse_space
 from trainer.reports import EpochReport, Verdict
 
 NUM_EPOCHS = 6
+SPACE = """
+settings:
+  model.kind: atft_gat_fan
+tiers:
+  capacity:
+    optim.lr: {type: float, low: 1.0e-4, high: 3.0e-2, log: true, default: 2.0e-3}
+    train.batch_size: {type: choice, choices: [1024, 2048, 4096], ordered: true, default: 2048}
+    model.hidden_size: {type: choice, choices: [16, 32, 64], ordered: true, default: 32}
+  regularisation:
+    model.dropout: {type: float, low: 0.0, high: 0.4, default: 0.1}
+    model.num_heads: {type: choice, choices: [1, 2, 4], ordered: true, default: 2}
+    model.num_layers: {type: integer, low: 1, high: 3, default: 1}
+  objective:
+    loss.rank_ic: {type: float, low: 0.0, high: 1.0, default: 0.3}
+    optim.warmup_fraction: {type: float, low: 0.0, high: 0.3, default: 0.1}
+    optim.clip_norm: {type: float, low: 0.1, high: 10.0, log: true, default: 1.0}
+"""
 
 
 class SimulatedRunner:
@@ -95,13 +112,15 @@ def curve(config: Any) -> list[float]:
     return [quality * (1 - math.exp(-epoch / 2)) + noise.gauss(0, 0.003) for epoch in epochs]
 
 
-def configuration(name: str, num_trials: int, **changes: Any) -> tuple[SearchConfig, Space]:
-    """The quickstart space with short curves."""
+def configuration(
+    name: str, num_trials: int, num_epochs: int = NUM_EPOCHS, **changes: Any
+) -> tuple[SearchConfig, Space]:
+    """A small space of three tiers with short curves."""
     values = SearchConfig(study=name, trials=num_trials).model_dump()
-    values["trainer"]["train"]["epochs"] = NUM_EPOCHS
+    values["trainer"]["train"]["epochs"] = num_epochs
     values["pruner"] = {"name": "median", "options": {"n_startup_trials": 2, "n_warmup_steps": 2}}
     values.update(changes)
-    return SearchConfig.model_validate(values), load_space("quickstart")
+    return SearchConfig.model_validate(values), parse_space(SPACE, "simulated", "the simulated space")
 
 
 def open_campaign(ledger: Ledger, config: SearchConfig, space: Space) -> Campaign:

@@ -29,7 +29,7 @@ from hpo.session import handling_signals
 from hpo.stage import READY
 from hpo.supervisor import StopRequest
 from hpo.tiers import COPIED_FROM
-from support.simulated import SimulatedRunner, configuration, open_campaign, worker
+from support.simulated import NUM_EPOCHS, SimulatedRunner, configuration, open_campaign, worker
 
 Call = Callable[..., Any]
 """Told the arguments of a call: whether it is the one that is meant."""
@@ -105,6 +105,7 @@ class Plan:
     lease: float = 60.0
     pace: float = 0.0
     zone: str = "UTC"
+    num_epochs: int = NUM_EPOCHS
 
 
 class Trap:
@@ -175,7 +176,8 @@ def live(plan: Plan) -> None:
 
     drain = threading.Event()
     runner = SimulatedRunner(begin, lambda: trap.passing("amid checkpoint"))
-    config, space = configuration(plan.name, plan.num_trials, worker={"lease": timedelta(seconds=plan.lease)})
+    lease = {"lease": timedelta(seconds=plan.lease)}
+    config, space = configuration(plan.name, plan.num_trials, plan.num_epochs, worker=lease)
     with handling_signals(StopRequest(on_first=drain.set)):
         own = worker(
             ledger,

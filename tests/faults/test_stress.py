@@ -1,0 +1,73 @@
+"""Many workers on one campaign and one database: the budget is exact, nobody proposes twice, nobody starves."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+import pytest
+from support.arena import Arena, until
+from support.victim import Plan
+
+from hpo.adapters.database import engine_for
+from hpo.tiers import VALUES
+
+MAX_CONNECTIONS = 3
+"""Per worker: the ledger's for the worker and for its lease, and Optuna's."""
+COUNT = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tiertune-%'"
+)
+
+
+@pytest.mark.parametrize(
+    ("num_workers", "num_trials", "round_"),
+    [
+        pytest.param(4, 60, 1, id="4x60"),
+        *(pytest.param(16, 400, n, id=f"16x400-{n}", marks=pytest.mark.slow_faults) for n in (1, 2, 3)),
+    ],
+)
+def test_many_workers_share_a_budget_exactly(arena: Arena, num_workers: int, num_trials: int, round_: int) -> None:
+    name = f"stress-{num_workers}-{num_trials}-{round_}"
+    plan = arena.plan(name, num_trials, num_epochs=2)
+    own = num_connections(arena)
+    started = time.monotonic()
+    workers = [arena.start(plan) for _ in range(num_workers)]
+    most = 0
+
+    def all_ended() -> bool:
+        nonlocal most
+        most = max(most, num_connections(arena) - own)
+        time.sleep(0.1)
+        return not any(worker.is_alive() for worker in workers)
+
+    until(all_ended, seconds=1200)
+    seconds = time.monotonic() - started
+
+    assert [worker.exitcode for worker in workers] == [0] * num_workers, arena.complaints(name)
+    arena.notes.append(f"{num_workers} workers, {num_trials} trials: {seconds:.0f} s, at most {most} connections")
+    check(arena, plan, num_workers)
+    assert most <= MAX_CONNECTIONS * num_workers
+
+
+def check(arena: Arena, plan: Plan, num_workers: int) -> None:
+    trials = arena.trials(plan.name)
+    assert len(trials) == plan.num_trials
+    assert all(trial.state.is_finished() for trial in trials)
+    configurations = [repr(sorted(trial.user_attrs[VALUES].items())) for trial in trials]
+    assert len(set(configurations)) == plan.num_trials, "a configuration was proposed twice"
+    begun = (plan.log).read_text().splitlines()
+    assert len(begun) == len(set(begun)), "an epoch was trained twice"
+    assert arena.examine(plan.name) == []
+    campaign = arena.ledger.find_campaign(plan.name)
+    assert campaign is not None
+    shares = Counter(slot.worker for slot in arena.ledger.slots(campaign.id))
+    assert len(shares) == num_workers, f"somebody starved: {shares}"
+
+
+def num_connections(arena: Arena) -> int:
+    engine = engine_for(arena.url, "observer")
+    try:
+        with engine.connect() as connection:
+            return int(connection.exec_driver_sql(COUNT.replace("%", "%%")).scalar_one())
+    finally:
+        engine.dispose()
