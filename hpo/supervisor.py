@@ -103,8 +103,10 @@ class Supervisor:
     def _replace_dead(self, workers: dict[int, WorkerProcess]) -> None:
         for number, worker in workers.items():
             code = worker.poll()
-            if code is None or code == 0:
+            if code is None:
                 continue
+            if code == 0 and self._finished():
+                return
             self._deaths += 1
             if code == ENVIRONMENT:
                 raise EnvironmentFault(f"A worker had to give up:\n{worker.last_words()}")
