@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from importlib import metadata, resources
 from typing import Any
 
+import yaml
+
 from hpo.config import SearchConfig
 from hpo.domain import CampaignSpec
 
@@ -46,6 +48,9 @@ def differences(stored: CampaignSpec, wanted: CampaignSpec) -> list[str]:
         detail = ""
         if name == "config":
             detail = ": " + ", ".join(_changes(stored.config["search"], wanted.config["search"]))
+        elif name == "space":
+            spaces = (yaml.safe_load(spec.config["space"]["yaml"]) for spec in (stored, wanted))
+            detail = ": " + ", ".join(_changes(*spaces))
         found.append(f"{name} {before[:8]} is now {after[:8]}{detail}")
     if stored.budget != wanted.budget:
         found.append(

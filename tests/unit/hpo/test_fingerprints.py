@@ -10,6 +10,7 @@ import pytest
 from hpo import fingerprints
 from hpo.config import SearchConfig
 from hpo.domain import CampaignSpec, TierPlan
+from search_spaces import dump_space, load_space
 
 
 def config(**changes: Any) -> SearchConfig:
@@ -60,3 +61,15 @@ def test_differences_name_the_setting_and_both_values() -> None:
     assert "hpo resume study=night trials=30" in second
     smaller = replace(stored, tiers=(TierPlan(1, "capacity", 4),))
     assert "trials=20" in fingerprints.differences(stored, smaller)[0]
+
+
+def test_a_changed_space_is_shown_by_its_changes() -> None:
+    text = dump_space(load_space("quickstart"))
+
+    def spec(yaml: str, digest: str) -> CampaignSpec:
+        return CampaignSpec("night", {"space": {"yaml": yaml}}, {"space": digest}, (TierPlan(1, "capacity", 2),), 0)
+
+    changed = text.replace("high: 0.4", "high: 0.6")
+    assert changed != text
+    (said,) = fingerprints.differences(spec(text, "a" * 64), spec(changed, "b" * 64))
+    assert said == "space aaaaaaaa is now bbbbbbbb: tiers.regularisation.model.dropout.high 0.4 -> 0.6"
