@@ -57,7 +57,6 @@ class App:
     def storage(self) -> optuna.storages.BaseStorage:
         from hpo.adapters.study_storage import study_storage
 
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         return study_storage(self.database.url)
 
     @cached_property
@@ -99,6 +98,7 @@ def open_app(home: Path | None = None) -> Iterator[App]:
     Raises:
         UsageError: an unusable HPO_DATABASE_URL. EnvironmentFault: the database cannot be started or reached.
     """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder = home or home_folder()
     with open_database(folder, os.environ.get("HPO_DATABASE_URL")) as database:
         app = App(folder, database)
