@@ -29,8 +29,9 @@ def build_parser() -> argparse.ArgumentParser:
         description="Tiered hyperparameter search for models that rank stocks.",
         epilog="Start with `hpo run trials=20`. "
         "Exit codes: 0 done, 1 bug, 2 your input, 3 environment, 130 interrupted.",
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=16),
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
 
     def add(name: str, text: str, example: str) -> argparse.ArgumentParser:
         return commands.add_parser(

@@ -1,0 +1,62 @@
+"""The house keeps its floors, its front doors and its quick start."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from importlinter.cli import lint_imports
+
+import search_spaces
+import trainer
+import trainer.data
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("torch", "optuna", "mlflow", "pandas", "numpy", "sqlalchemy", "hydra")
+
+
+def test_no_import_goes_up(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(ROOT)
+    assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True) == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import sys\nfrom hpo.cli import main\n"
+        f"try:\n    main({arguments!r})\nexcept SystemExit:\n    pass\n"
+        f"print('loaded:', *[name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert said.stdout.splitlines()[-1] == "loaded:"
+
+
+def test_a_search_space_is_plain_data() -> None:
+    code = f"import sys, search_spaces\nprint(*[name for name in {HEAVY!r} if name in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert said.stdout.strip() == ""
+
+
+DOORS = {
+    search_spaces: "ChoiceDimension Dimension FloatDimension IntegerDimension Space SpaceError Tier Value catalog "
+    "dump_space load_space parse_space",
+    trainer: "EpochReport FitResult InputError Reporter TrainerConfig TrainerError TrainingFailure Verdict fit",
+    trainer.data: "Fold HoldoutData Panel Prepared TrainingData ceiling open_holdout open_training prepare",
+}
+
+
+@pytest.mark.parametrize("package", DOORS, ids=lambda package: package.__name__)
+def test_the_front_doors_are_what_was_promised(package: ModuleType) -> None:
+    assert sorted(package.__all__) == DOORS[package].split()
+    assert all(hasattr(package, name) for name in package.__all__)
+
+
+def test_the_migrations_folder_does_not_hide_alembic() -> None:
+    """A package `alembic` at the root would be imported instead of the library."""
+    assert not (ROOT / "alembic" / "__init__.py").exists()
+    import alembic.command
+
+    assert ROOT not in Path(alembic.command.__file__).parents or "site-packages" in alembic.command.__file__
