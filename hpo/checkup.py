@@ -49,4 +49,5 @@ def mend(app: App, campaign: Campaign, say: Callable[[str], None]) -> None:
 
 
 def _doctor(app: App, campaign: Campaign) -> Doctor:
-    return Doctor(app.ledger, app.storage, app.tracker, app.runs(campaign.name))
+    runs = app.runs(campaign.name)
+    return Doctor(app.ledger, app.storage, runs, lambda: app.tracker.sync(campaign, runs))

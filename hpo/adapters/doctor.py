@@ -17,7 +17,7 @@ from hpo.adapters import processes
 from hpo.adapters.ledger_invariants import invariants
 from hpo.domain import Campaign, Outcome, SlotState, SlotView, WorkerIdentity
 from hpo.objective import OUTCOMES
-from hpo.ports import Ledger, Tracker
+from hpo.ports import Ledger
 from hpo.run_folder import Attempt, SlotFolder
 from hpo.stage import own_trials, settle
 from hpo.tiers import COPIED_FROM, DUPLICATE_OF, SLOT, VALUES
@@ -56,18 +56,22 @@ class Seen:
 
 
 class Doctor:
-    """Examines campaigns. runs: the campaign's folder of run folders on this machine."""
+    """Examines campaigns.
+
+    runs: the campaign's folder of run folders on this machine. sync: brings MLflow up to date, where something was
+    mended; the number of items written.
+    """
 
     def __init__(
         self,
         ledger: Ledger,
         storage: optuna.storages.BaseStorage,
-        tracker: Tracker,
         runs: Path,
+        sync: Callable[[], int],
         is_dead: Callable[[WorkerIdentity], bool] = processes.is_dead,
     ) -> None:
-        self._ledger, self._storage, self._tracker, self._runs = ledger, get_storage(storage), tracker, runs
-        self._is_dead = is_dead
+        self._ledger, self._storage, self._runs = ledger, get_storage(storage), runs
+        self._sync, self._is_dead = sync, is_dead
 
     def examine(self, name: str) -> list[Check]:
         """Every check. Reads only. While the search runs, its stores change between two reads: a breach is reported
@@ -95,7 +99,7 @@ class Doctor:
             if slot.state is SlotState.DONE and trial.state is TrialState.RUNNING:
                 done.append(_tell_outcome(seen.studies[slot.tier], trial, slot))
         if done or any(_left_running(seen)):
-            num_written = self._tracker.sync(campaign, self._runs)
+            num_written = self._sync()
             done += [f"{num_written} items were brought to MLflow"] if num_written else []
         return done
 

@@ -15,7 +15,6 @@ import optuna
 import psutil
 
 from hpo.adapters.doctor import Doctor
-from hpo.adapters.null_tracker import NullTracker
 from hpo.adapters.postgres_ledger import PostgresLedger
 from hpo.adapters.study_storage import study_storage
 from hpo.domain import CampaignState
@@ -127,7 +126,7 @@ class Arena:
 
     def examine(self, name: str) -> list[str]:
         """What the doctor complains of."""
-        doctor = Doctor(self.ledger, self.storage, NullTracker(), campaign_folder(self.home, name))
+        doctor = Doctor(self.ledger, self.storage, campaign_folder(self.home, name), lambda: 0)
         return [breach for check in doctor.examine(name) for breach in check.breaches]
 
     def trials(self, name: str) -> list[optuna.trial.FrozenTrial]:
