@@ -73,6 +73,10 @@ train: $(STAMP) ## Train one configuration: make train HPO_ARGS='model.hidden_si
 test: $(STAMP) ## Run the whole test suite
 	@$(BIN)/python -m pytest $(HPO_ARGS)
 
+.PHONY: test-faults
+test-faults: $(STAMP) ## Kill, starve and confuse the search at every named point, and print what it cost
+	@$(BIN)/python -m pytest tests/faults -m 'slow_faults or not slow_faults' $(HPO_ARGS)
+
 .PHONY: check
 check: $(STAMP) ## Format, lint, types, import arrows
 	@$(BIN)/ruff format --check .

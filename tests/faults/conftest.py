@@ -19,7 +19,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     table = config.stash.get(TABLE, {})
-    if not table:
+    if not table and not config.stash[NOTES]:
         return
     line = "{:<6} {:<28} {:<12} {:>5} {:>5} {:>11} {:>16}".format
     terminalreporter.section("injected faults")

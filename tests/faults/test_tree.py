@@ -1,0 +1,136 @@
+"""The real thing, `hpo run` with real training, killed at every level of its tree, ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from support.arena import Arena, Tally, until
+
+from trainer import checkpoint
+
+NUM_TRIALS, NUM_EPOCHS = 4, 3
+SETTINGS = (
+    f"trials={NUM_TRIALS}",
+    f"trainer.train.epochs={NUM_EPOCHS}",
+    "trainer.data.source='planted:clean?stocks=40&days=500'",
+    "worker.lease=5s",
+)
+
+
+def hpo(home: Path, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+    output = (home / "output.txt").open("ab")
+    settings = {**os.environ, "HPO_HOME": str(home), "OMP_NUM_THREADS": "1", **(environment or {})}
+    return subprocess.Popen([sys.executable, "-m", "hpo", *arguments], stdout=output, stderr=output, env=settings)
+
+
+def finish(home: Path, *arguments: str) -> None:
+    code = hpo(home, *arguments).wait(300)
+    assert code == 0, (home / "output.txt").read_text()
+
+
+def curves(home: Path) -> dict[str, list[str]]:
+    """Slot -> the scores of its epochs as they were written, of its newest attempt."""
+    found = {}
+    for slot in sorted((home / "runs" / "default").glob("slot-*")):
+        newest = max(slot.glob("attempt-*"), key=lambda attempt: int(attempt.name.split("-")[1]))
+        lines = (newest / "metrics.jsonl").read_text().splitlines()
+        found[slot.name] = [line.split('"score": ')[1].split(",")[0] for line in lines]
+    return found
+
+
+def weights(home: Path) -> dict[str, Any]:
+    """Slot -> the weights of its best checkpoint."""
+    best = sorted((home / "runs" / "default").glob("slot-*/attempt-*/best.pt"))
+    return {path.parent.parent.name: checkpoint.load(path)["weights"] for path in best}
+
+
+def num_epochs(home: Path) -> int:
+    return sum(len(lines) for lines in curves(home).values()) if (home / "runs").exists() else 0
+
+
+def tree(process: psutil.Process) -> list[psutil.Process]:
+    """The supervisor and all below it; the database lives on its own."""
+    below = process.children(recursive=True)
+    return [process, *(child for child in below if "postgres" not in child.name())]
+
+
+def trials(supervisor: psutil.Process) -> list[psutil.Process]:
+    """Trial processes: the leaves below the workers' fork servers."""
+    leaves = [p for worker in supervisor.children() for server in worker.children() for p in server.children()]
+    return [leaf for leaf in leaves if not leaf.children()]
+
+
+def workers(supervisor: psutil.Process) -> list[psutil.Process]:
+    return [child for child in supervisor.children() if "worker" in child.cmdline()]
+
+
+VICTIMS: Sequence[tuple[str, int, Callable[[psutil.Process], list[psutil.Process]]]] = (
+    ("trial", signal.SIGKILL, trials),
+    ("worker", signal.SIGKILL, workers),
+    ("supervisor", signal.SIGKILL, lambda supervisor: [supervisor]),
+    ("tree", signal.SIGKILL, tree),
+    ("supervisor", signal.SIGTERM, lambda supervisor: [supervisor]),
+    ("supervisor", signal.SIGINT, lambda supervisor: [supervisor]),
+)
+
+
+@pytest.mark.slow_faults
+def test_a_search_killed_at_every_level_ends_where_the_undisturbed_one_ends(arena: Arena, tmp_path: Path) -> None:
+    calm, stormy = tmp_path / "calm", tmp_path / "stormy"
+    calm.mkdir()
+    stormy.mkdir()
+    finish(calm, "run", *SETTINGS)
+
+    for victim, number, choose in VICTIMS:
+        process = hpo(stormy, "run", *SETTINGS)
+        supervisor, goal = psutil.Process(process.pid), num_epochs(stormy) + 1
+        until(lambda goal=goal: num_epochs(stormy) >= goal and bool(choose(supervisor)))
+        for target in choose(supervisor):
+            target.send_signal(number)
+        if victim in ("trial", "worker"):
+            until(lambda goal=goal: num_epochs(stormy) >= goal + 1)
+            process.send_signal(signal.SIGTERM)
+        code = process.wait(120)
+        assert code in (130, -number), (stormy / "output.txt").read_text()
+        tally = arena.table.setdefault((signal.Signals(number).name[3:], "real training", victim), Tally())
+        tally.runs += 1
+        time.sleep(1.0)
+    finish(stormy, "resume")
+
+    assert curves(stormy) == curves(calm)
+    ours, theirs = weights(stormy), weights(calm)
+    assert ours.keys() == theirs.keys()
+    for slot, folds in ours.items():
+        for mine, other in zip(folds, theirs[slot], strict=True):
+            assert all(torch.equal(mine[name], other[name]) for name in other), slot
+    finish(stormy, "doctor")
+
+
+@pytest.mark.slow_faults
+def test_two_supervisors_started_at_the_same_instant_share_one_budget(tmp_path: Path) -> None:
+    both = [hpo(tmp_path, "run", *SETTINGS) for _ in range(2)]
+
+    assert [process.wait(300) for process in both] == [0, 0], (tmp_path / "output.txt").read_text()
+    assert len(curves(tmp_path)) == NUM_TRIALS
+    finish(tmp_path, "doctor")
+
+
+@pytest.mark.slow_faults
+def test_a_search_whose_mlflow_is_unreachable_ends_all_the_same(tmp_path: Path) -> None:
+    nowhere = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+    code = hpo(tmp_path, "run", *SETTINGS, environment=nowhere).wait(300)
+
+    assert code == 0, (tmp_path / "output.txt").read_text()
+    assert "hpo sync" in (tmp_path / "output.txt").read_text()
+    finish(tmp_path, "sync")
+    finish(tmp_path, "doctor")
