@@ -13,12 +13,12 @@ from hpo.adapters.study_storage import study_storage
 from hpo.errors import EnvironmentFault, UsageError
 
 PORTS = {"optuna": 8080, "mlflow": 5000}
+POOL = "MLFLOW_SQLALCHEMYSTORE_"
+"""Settings that keep a tracker's connections few; a server needs more."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def serve(
-    which: str, database: Database, home: Path, host: str, port: int | None, say: Callable[[str], None]
-) -> None:
+def serve(which: str, database: Database, home: Path, host: str, port: int | None, say: Callable[[str], None]) -> None:
     """Serve until interrupted; say: where the address goes.
 
     Raises:
@@ -45,8 +45,9 @@ def _serve_mlflow(database: Database, home: Path, host: str, port: int) -> None:
     if elsewhere:
         raise UsageError("MLFLOW_TRACKING_URI is set: this search's records are there; open that server's own pages.")
     prepare_mlflow(database.url)
+    own = {name: value for name, value in os.environ.items() if not name.startswith(POOL)}
     environment = {
-        **os.environ,
+        **own,
         "MLFLOW_BACKEND_STORE_URI": database.url_for("mlflow"),
         "MLFLOW_DEFAULT_ARTIFACT_ROOT": (home / "mlflow-artifacts").as_uri(),
     }
