@@ -194,13 +194,12 @@ def _fit(request: TrialRequest, reporter: Any) -> TrialEnd:
         return TrialEnd("failed", reason=failure.reason, message=str(failure))
     except EnvironmentFault as fault:
         return TrialEnd("environment", message=str(fault))
-    except OSError as error:
-        if error.errno not in NO_SPACE:
-            raise
-        return TrialEnd("environment", message=f"cannot write to {request.folder}: {error.strerror}; free some space")
     except MemoryError:
         return TrialEnd("failed", reason="out_of_memory", message="the host ran out of memory")
     except Exception as error:  # the boundary of the trial: whatever it is, it is this trial's failure alone
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            said = f"cannot write to {request.folder}: {error.strerror}; free some space"
+            return TrialEnd("environment", message=said)
         traceback.print_exc()
         return TrialEnd("failed", reason="error", message=f"{type(error).__name__}: {error}")
     return _end_of(result)
