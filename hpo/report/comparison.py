@@ -106,7 +106,7 @@ def _differences(
 
 
 def _caveat(window: str) -> str:
-    return " (chosen on these days: both look better than they are)" if window == "validation" else ""
+    return " (chosen on them, so both look too good)" if window == "validation" else ""
 
 
 def _row(found: Difference) -> str:
