@@ -13,6 +13,10 @@ from search_spaces import ChoiceDimension, Dimension, IntegerDimension, Space, S
 from trainer.config import MODEL_KNOBS, TrainerConfig
 
 
+FIXED = ("data.", "model.window", "train.seed", "train.device", "train.threads", "train.monitor", "train.score_epochs")
+"""Settings that all trials of a campaign share."""
+
+
 def bind(base: TrainerConfig, values: Mapping[str, Value]) -> TrainerConfig:
     """base with every dotted setting of values in place, validated as a whole.
 

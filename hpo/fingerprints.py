@@ -17,7 +17,7 @@ NOT_SCIENCE = {"study": True, "trials": True, "space": True, "worker": True}
 """Settings that may differ between two sittings of one campaign; the space has a fingerprint of its own."""
 
 SCIENTIFIC_CODE = ("trainer", "search_spaces")
-SCIENTIFIC_MODULES = ("binding", "objective", "pruners", "samplers", "stage", "tiers")
+SCIENTIFIC_MODULES = ("binding", "objective", "parameters", "pruners", "samplers", "stage", "tiers")
 SCIENTIFIC_PACKAGES = ("torch", "optuna", "numpy", "pytorch_optimizer")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ from hpo.config import SearchConfig
 from hpo.domain import Campaign, CheckpointRecord, Claim, Outcome, Progress, WorkerIdentity, derive_seed
 from hpo.errors import EnvironmentFault
 from hpo.ports import Ledger, TrialEnd, TrialRequest, TrialRunner
-from hpo.run_folder import Attempt, SlotFolder
+from hpo.run_folder import Attempt, EpochRecord, SlotFolder
 from hpo.stage import Stage, open_study, settle, stages
 from hpo.tiers import NUM_PARAMETERS, VALUES
 from search_spaces import Space
@@ -215,10 +215,14 @@ class Objective:
         reason = None if outcome is not Outcome.FAILED else f"{end.reason}: {end.message}"
         if end.num_parameters is not None:
             trial.set_user_attr(NUM_PARAMETERS, end.num_parameters)
+        if end.best_epoch is not None:
+            trial.set_user_attr("best_epoch", end.best_epoch)
         if reason:
             trial.set_user_attr("reason", reason)
         attempt = self._own_attempt(claim)
         if attempt is not None:
+            for name, value in sortable(attempt.epochs(), self._config.trainer.train.score_epochs).items():
+                trial.set_user_attr(name, value)
             attempt.finish(outcome, score, end.best_epoch, end.num_parameters, reason)
             self._record_best(claim, attempt, score, end.best_epoch)
         state = next(state for state, its_outcome in OUTCOMES.items() if its_outcome is outcome)
@@ -264,7 +268,7 @@ class Conversation:
         self._ledger.renew(
             self._claim,
             self._lease,
-            Progress(report.epoch, report.score, report.metrics.get("train/samples_per_second")),
+            Progress(report.epoch, report.score, report.metrics.get("system/samples_per_second")),
         )
         if report.epoch > newest:
             self._trial.report(report.score, report.epoch)
@@ -277,6 +281,18 @@ class Conversation:
     def trailing_score(self) -> float:
         """Mean of the last `score_epochs` scores: the same measure a finished run is judged by."""
         return trailing_mean(self._scores, self._score_epochs)
+
+
+def sortable(records: Sequence[EpochRecord], num_epochs: int) -> dict[str, float]:
+    """What trials are sorted by in a dashboard: RankIC per horizon and target, each the mean over the last num_epochs
+    epochs as the score is, and what the training took. {} before the first epoch."""
+    if not records:
+        return {}
+    found = {"num_epochs": float(len(records)), "seconds": round(sum(record.seconds for record in records), 3)}
+    for name in records[-1].metrics:
+        if name.startswith("valid/") and "rank_ic" in name and "loss" not in name:
+            found[name] = trailing_mean({record.epoch: record.metrics[name] for record in records}, num_epochs)
+    return found
 
 
 def trailing_mean(scores: Mapping[int, float], num_epochs: int) -> float:

@@ -214,6 +214,7 @@ def start_worker(app: App, campaign: Campaign, config: SearchConfig, number: int
         ["worker", f"study={campaign.name}", *worker_overrides(config)],
         log=log,
         home=app.home,
+        number=number,
         num_workers=config.worker.num_workers,
     )
 

@@ -20,7 +20,7 @@ MASTER = torch.float32
 
 
 PRODUCTS = frozenset({functional.linear, functional.scaled_dot_product_attention})
-"""The matrix products of our models that run under autocast."""
+"""The products that are rounded: nearly all of the work in our models. Convolutions and GRU cells stay in fp32."""
 
 
 class RoundedProducts(TorchFunctionMode):

@@ -29,6 +29,8 @@ POLL_SECONDS = 0.1
 STOP_GRACE_SECONDS = 20.0
 """How long a trial may take to notice STOP before it is killed; its last epoch is on disk either way."""
 PRELOAD = ["torch", "trainer.loop", "trainer.data", "hpo.adapters.runners"]
+WORKER_NUMBER = "HPO_WORKER_NUMBER"
+"""Environment variable in which a supervisor tells its workers apart, counted from 1."""
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _ORPHANED = 70
 
@@ -112,7 +114,10 @@ class ProcessRunner:
             if isinstance(message, TrialEnd):
                 return message
             if stop_since is None:
-                _answer(pipe, on_epoch(message))
+                verdict = on_epoch(message)
+                _answer(pipe, verdict)
+                if verdict is Verdict.STOP:
+                    stop_since = time.monotonic()
         return TrialEnd("stopped")
 
     def close(self) -> None:
@@ -165,9 +170,19 @@ def _train(request: TrialRequest, connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the worker decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _send_output_to(request.folder / "trial.log")
+    _take_gpu()
     end = _fit(request, PipeReporter(connection, Attempt(request.folder)))
     connection.send(end)
     os._exit(0)  # no interpreter shutdown: nothing is left to save, and torch's takes a while
+
+
+def _take_gpu() -> None:
+    """Spread the workers of one supervisor over the GPUs there are; what calls itself `cuda` is then the chosen one."""
+    import torch
+
+    number = os.environ.get(WORKER_NUMBER)
+    if number and torch.cuda.is_available():
+        torch.cuda.set_device((int(number) - 1) % torch.cuda.device_count())
 
 
 def _send_output_to(log: Path) -> None:

@@ -18,10 +18,10 @@ class LocalWorker:
     drains by itself. Closing it is also how the supervisor asks.
     """
 
-    def __init__(self, arguments: Sequence[str], *, log: Path, home: Path, num_workers: int) -> None:
+    def __init__(self, arguments: Sequence[str], *, log: Path, home: Path, number: int, num_workers: int) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self._log = log
-        environment = {**os.environ, "HPO_HOME": str(home)}
+        environment = {**os.environ, "HPO_HOME": str(home), "HPO_WORKER_NUMBER": str(number)}
         share = max(1, (os.cpu_count() or 1) // num_workers)
         environment.setdefault("OMP_NUM_THREADS", str(share))
         environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads that spin ruin whoever shares the cores

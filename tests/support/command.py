@@ -1,0 +1,52 @@
+"""The command line as a user's shell runs it: a process of its own, a state folder of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+TINY_SPACE = """\
+settings:
+  model.kind: mlp
+  model.window: 5
+  train.epochs: 3
+  train.threads: 1
+tiers:
+  capacity:
+    optim.lr: {type: float, low: 1.0e-3, high: 3.0e-2, log: true, default: 5.0e-3}
+    model.hidden_size: {type: choice, choices: [8, 16], ordered: true, default: 8}
+  regularisation:
+    model.dropout: {type: float, low: 0.0, high: 0.4, default: 0.1}
+"""
+
+
+def hpo(home: Path, *arguments: str, timeout: float = 240, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `hpo` and wait for it."""
+    return subprocess.run(
+        [sys.executable, "-m", "hpo", *arguments],
+        env=clean_environment(home, **environment),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def start_hpo(home: Path, *arguments: str, log: Path) -> subprocess.Popen[bytes]:
+    """Start `hpo` in a session of its own, its output going to log."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "hpo", *arguments],
+            env=clean_environment(home),
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+def clean_environment(home: Path, **more: str) -> dict[str, str]:
+    """The caller's environment with this state folder, one thread, and nothing else of ours."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("HPO_", "MLFLOW_", "PG"))}
+    return {**own, "HPO_HOME": str(home), "OMP_NUM_THREADS": "1", **more}
