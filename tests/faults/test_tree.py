@@ -23,14 +23,14 @@ SETTINGS = (
     f"trials={NUM_TRIALS}",
     f"trainer.train.epochs={NUM_EPOCHS}",
     "trainer.data.source='planted:clean?stocks=40&days=500'",
-    "worker.lease=5s",
+    "worker.lease=PT5S",
 )
 
 
 def hpo(home: Path, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
-    output = (home / "output.txt").open("ab")
     settings = {**os.environ, "HPO_HOME": str(home), "OMP_NUM_THREADS": "1", **(environment or {})}
-    return subprocess.Popen([sys.executable, "-m", "hpo", *arguments], stdout=output, stderr=output, env=settings)
+    with (home / "output.txt").open("ab") as output:
+        return subprocess.Popen([sys.executable, "-m", "hpo", *arguments], stdout=output, stderr=output, env=settings)
 
 
 def finish(home: Path, *arguments: str) -> None:
@@ -84,6 +84,20 @@ VICTIMS: Sequence[tuple[str, int, Callable[[psutil.Process], list[psutil.Process
 )
 
 
+def strike(home: Path, number: int, choose: Callable[[psutil.Process], list[psutil.Process]], *, survives: bool) -> int:
+    """Run until an epoch is done, signal the victims, and wait for the end; one that survives goes on for an epoch
+    before it is asked to stop. The exit code."""
+    process = hpo(home, "run", *SETTINGS)
+    supervisor, goal = psutil.Process(process.pid), num_epochs(home) + 1
+    until(lambda: num_epochs(home) >= goal and bool(choose(supervisor)))
+    for target in choose(supervisor):
+        target.send_signal(number)
+    if survives:
+        until(lambda: num_epochs(home) >= goal + 1)
+        process.send_signal(signal.SIGTERM)
+    return process.wait(120)
+
+
 @pytest.mark.slow_faults
 def test_a_search_killed_at_every_level_ends_where_the_undisturbed_one_ends(arena: Arena, tmp_path: Path) -> None:
     calm, stormy = tmp_path / "calm", tmp_path / "stormy"
@@ -92,15 +106,7 @@ def test_a_search_killed_at_every_level_ends_where_the_undisturbed_one_ends(aren
     finish(calm, "run", *SETTINGS)
 
     for victim, number, choose in VICTIMS:
-        process = hpo(stormy, "run", *SETTINGS)
-        supervisor, goal = psutil.Process(process.pid), num_epochs(stormy) + 1
-        until(lambda goal=goal: num_epochs(stormy) >= goal and bool(choose(supervisor)))
-        for target in choose(supervisor):
-            target.send_signal(number)
-        if victim in ("trial", "worker"):
-            until(lambda goal=goal: num_epochs(stormy) >= goal + 1)
-            process.send_signal(signal.SIGTERM)
-        code = process.wait(120)
+        code = strike(stormy, number, choose, survives=victim in ("trial", "worker"))
         assert code in (130, -number), (stormy / "output.txt").read_text()
         tally = arena.table.setdefault((signal.Signals(number).name[3:], "real training", victim), Tally())
         tally.runs += 1

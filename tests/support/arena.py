@@ -47,7 +47,8 @@ class Arena:
 
     def __post_init__(self) -> None:
         # The fork server imports everything once; a victim then starts in milliseconds.
-        os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
+        tests = str(Path(__file__).parents[1])
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [tests, os.environ.get("PYTHONPATH")]))
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["support.victim"])
         self.ledger, self.storage = PostgresLedger(self.url), study_storage(self.url)
