@@ -165,6 +165,16 @@ class CheckpointRecord:
     score: float | None = None
 
 
+def experiment_name(campaign: str) -> str:
+    """What a tracking store calls the campaign's experiment."""
+    return f"tiertune/{campaign}"
+
+
+def run_name(slot: int, tier: str) -> str:
+    """What every store calls a slot's run."""
+    return f"{slot:04d} {tier}"
+
+
 def derive_seed(campaign_seed: int, *parts: object) -> int:
     """A seed in [0, 2^31) from the campaign's seed and any parts (tier, slot, purpose); never from time or process."""
     text = "/".join([str(campaign_seed), *(str(part) for part in parts)])

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo.binding import bind
 from hpo.config import SearchConfig
-from hpo.domain import Campaign, CheckpointRecord, Claim, Outcome, Progress, WorkerIdentity, derive_seed
+from hpo.domain import Campaign, CheckpointRecord, Claim, Outcome, Progress, WorkerIdentity, derive_seed, run_name
 from hpo.errors import EnvironmentFault
 from hpo.ports import Ledger, TrialEnd, TrialRequest, TrialRunner
 from hpo.run_folder import Attempt, EpochRecord, SlotFolder
@@ -148,7 +148,7 @@ class Objective:
         values = stage.values(trial.params)
         seed = derive_seed(self._campaign.spec.seed, claim.tier, claim.position, "trainer")
         config = bind(self._config.trainer, {**values, "train.seed": seed})
-        self._describe(trial, stage, values, seed)
+        self._describe(claim, trial, stage, values, seed)
         attempt = SlotFolder(self._runs, claim.slot).open_attempt(
             claim.fence,
             run={
@@ -169,12 +169,13 @@ class Objective:
         conversation.end = self._runner.run(request, conversation.on_epoch, stop)
         return conversation
 
-    def _describe(self, trial: optuna.Trial, stage: Stage, values: Mapping[str, Any], seed: int) -> None:
+    def _describe(self, claim: Claim, trial: optuna.Trial, stage: Stage, values: Mapping[str, Any], seed: int) -> None:
         """What a person sorts by in the dashboard; written once."""
         if VALUES in trial.user_attrs:
             return
         for name, value in stage.readable(trial.params).items():
             trial.set_user_attr(name, value)
+        trial.set_user_attr("run", run_name(claim.slot, stage.plan.name))
         trial.set_user_attr("trainer_seed", seed)
         trial.set_user_attr(VALUES, dict(values))
 

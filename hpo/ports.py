@@ -182,6 +182,10 @@ class Tracker(Protocol):
         Raises StoreUnavailable if the store does not answer; nothing is lost then."""
         ...
 
+    def attach_report(self, campaign: Campaign, runs: Path, files: Sequence[Path]) -> None:
+        """Put a report's files at the campaign, in place of an earlier report's. StoreUnavailable as in `sync`."""
+        ...
+
     def register_champion(self, campaign: Campaign, run_folder: Path, model: Path) -> str | None:
         """Register the champion's model under the alias `champion`; its URI, None where there is no store."""
         ...

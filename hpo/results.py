@@ -122,7 +122,10 @@ def has_holdout(app: App, campaign: Campaign, slot: int | None) -> bool:
     """Whether the report of the complete campaign has scored this trial (None: the champion) on the holdout."""
     if campaign.champion is None or campaign.champion["slot"] is None or not campaign.num_holdout_openings:
         return False
-    return slot is None or slot in candidates(campaign, app.ledger.slots(campaign.id), NUM_LEADERS)
+    chosen = best_slot(app, campaign) if slot is None else slot
+    is_measured = chosen in candidates(campaign, app.ledger.slots(campaign.id), NUM_LEADERS)
+    attempt = SlotFolder(app.runs(campaign.name), chosen).current()
+    return is_measured and attempt is not None and attempt.best.exists()
 
 
 def _validation_days(search: Path) -> np.ndarray[Any, np.dtype[np.datetime64]]:

@@ -116,7 +116,7 @@ def project(app: App, name: str) -> int:
 def sync(app: App, campaign: Campaign, face: Face) -> int:
     """Bring MLflow up to date with the run folders and the champion; the number of items written."""
     number = project(app, campaign.name)
-    _register(app, campaign, face)
+    _publish(app, campaign, face)
     return number
 
 
@@ -162,7 +162,7 @@ def _finish(app: App, campaign: Campaign, config: SearchConfig, space: Space, pr
             decided = app.decide_rest(current, config, space)
             current = app.ledger.complete_campaign(campaign.id, choose(decided, app.runs(campaign.name)))
     written = report(app, current, prepared, face)
-    _register(app, find_campaign(app, campaign.name), face)
+    _publish(app, find_campaign(app, campaign.name), face)
     kept = candidates(current, app.ledger.slots(campaign.id), config.worker.keep_checkpoints)
     retain(app.runs(campaign.name), set(kept))
     face.say(f"Report: {written.html}")
@@ -179,26 +179,33 @@ def report(app: App, campaign: Campaign, prepared: Prepared, face: Face, output:
         campaign = find_campaign(app, campaign.name)
     evidence = collect(campaign, slots, runs, holdout, data_summary=prepared.summary)
     findings = analyse(evidence)
-    written = write_report(evidence, output or app.home / "reports" / campaign.name, findings)
+    written = write_report(evidence, output or report_folder(app, campaign), findings)
     for line in summary_lines(evidence, findings):
         face.say(line)
     return written
 
 
-def _register(app: App, campaign: Campaign, face: Face) -> None:
-    """Put the champion into MLflow's registry; an outage only delays it."""
+def _publish(app: App, campaign: Campaign, face: Face) -> None:
+    """Give MLflow the report and the champion; an outage only delays it."""
     champion = campaign.champion
     if champion is None or champion["slot"] is None:
         return
     folder = Path(champion["run_folder"])
     try:
         project(app, campaign.name)
+        files = sorted(report_folder(app, campaign).glob("report.*"))
+        app.tracker.attach_report(campaign, app.runs(campaign.name), files)
         uri = app.tracker.register_champion(campaign, folder, folder / BEST)
     except EnvironmentFault as error:
         face.say(f"The champion is not registered in MLflow yet ({error}); `hpo sync study={campaign.name}` does it.")
         return
     if uri:
         face.say(f"  registered in MLflow as {uri}")
+
+
+def report_folder(app: App, campaign: Campaign) -> Path:
+    """Where the campaign's report is written unless a folder is named."""
+    return app.home / "reports" / campaign.name
 
 
 def _last_sync(projector: Projector, campaign: Campaign, face: Face) -> None:

@@ -13,7 +13,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hpo.config import SearchConfig
-from hpo.domain import REFINEMENT, Campaign, TierPlan, derive_seed
+from hpo.domain import REFINEMENT, Campaign, TierPlan, derive_seed, experiment_name
 from hpo.parameters import INDEX_SUFFIX, distributions, to_params, to_values
 from hpo.ports import Ledger
 from hpo.pruners import build_pruner
@@ -167,7 +167,9 @@ def _describe(study: optuna.Study, stage: Stage) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # names on the axes are worth a changing interface
         study.set_metric_names([stage.config.objective])
-    save_note(study, note(stage.plan, stage.dimensions, stage.within, stage.held, stage.config.objective))
+    text = note(stage.plan, stage.dimensions, stage.within, stage.held, stage.config.objective)
+    runs = f"The attribute `run` of a trial names its run in the MLflow experiment `{experiment_name(stage.campaign)}`."
+    save_note(study, f"{text}\n\n{runs}")
     study.set_user_attr("campaign", stage.campaign)
     study.set_user_attr("tier", stage.plan.name)
 

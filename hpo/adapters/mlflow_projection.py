@@ -12,7 +12,7 @@ from typing import Any
 from hpo.adapters import mlflow_records as records
 from hpo.adapters.mlflow_store import Experiment, Store, locked
 from hpo.adapters.processes import is_dead
-from hpo.domain import Campaign, CampaignState, WorkerIdentity
+from hpo.domain import Campaign, CampaignState, WorkerIdentity, run_name
 from hpo.durable import read_json, write_json
 from hpo.run_folder import Attempt, Result, SlotFolder, runs
 
@@ -92,6 +92,10 @@ class Projection:
         """The run of a slot that was synced. Raises FileNotFoundError for another."""
         return TrialBook(**read_json(slot_folder / BOOK)).run_id
 
+    def campaign_run_id(self) -> str:
+        """The campaign's run, once it was synced. Raises FileNotFoundError before."""
+        return ParentBook(**read_json(self._folder / BOOK)).runs[CAMPAIGN]
+
     def link(self, slot: int) -> str | None:
         """See `MLflowTracker.link`."""
         path = SlotFolder(self._folder, slot).folder / BOOK
@@ -156,7 +160,7 @@ class Projection:
         run_id = self._store.find_or_create(
             self._experiment,
             {"tiertune.slot": tags["tiertune.slot"]},
-            f"{slot.slot:04d} {run['tier_name']}",
+            run_name(slot.slot, run["tier_name"]),
             tags,
             records.milliseconds(start),
         )

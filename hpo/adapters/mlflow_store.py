@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from hpo.adapters.quiet_mlflow import Metric, MlflowClient, MlflowException, Param, Run, RunTag
 from hpo.adapters.urls import redact_text
+from hpo.domain import experiment_name
 from hpo.durable import writing
 from hpo.errors import StoreUnavailable
 
@@ -78,7 +79,7 @@ class Store:
 
     def experiment(self, campaign: str) -> Experiment:
         """The campaign's experiment `tiertune/<campaign>`, created or restored where need be."""
-        name = f"tiertune/{campaign}"
+        name = experiment_name(campaign)
         found = self.client.get_experiment_by_name(name)
         if found is None:
             try:
@@ -146,6 +147,10 @@ class Store:
         """The files of a folder as the run's artifacts; those of the same name are replaced."""
         self.client.log_artifacts(run_id, str(folder))
         return len(list(folder.iterdir()))
+
+    def log_file(self, run_id: str, file: Path, folder: str) -> None:
+        """A file as the run's artifact in one of its folders; one of the same name is replaced."""
+        self.client.log_artifact(run_id, str(file), folder)
 
     def _find(self, experiment: Experiment, key: Mapping[str, str]) -> Run | None:
         condition = " and ".join(f"tags.`{name}` = '{value}'" for name, value in key.items())

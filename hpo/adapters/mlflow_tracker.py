@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from hpo.adapters.mlflow_projection import Projection
@@ -41,6 +42,14 @@ class MLflowTracker:
             projection.sync(campaign)
             with locked(runs):
                 return register(self._store, campaign, projection.run_id(run_folder.parent), model)
+
+    def attach_report(self, campaign: Campaign, runs: Path, files: Sequence[Path]) -> None:
+        """See `Tracker.attach_report`. They are artifacts of the campaign's run, in its folder `report`."""
+        with self._store.answering():
+            projection = self._projection(campaign, runs)
+            projection.sync(campaign)
+            for file in files:
+                self._store.log_file(projection.campaign_run_id(), file, "report")
 
     def link(self, campaign: Campaign, runs: Path, slot: int) -> str | None:
         """The part of the MLflow UI's address that shows the slot's run (`#/experiments/1/runs/ab12`), or None."""

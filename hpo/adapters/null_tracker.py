@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from hpo.domain import Campaign
@@ -13,6 +14,9 @@ class NullTracker:
     def sync(self, campaign: Campaign, runs: Path) -> int:
         """Nothing to write: 0."""
         return 0
+
+    def attach_report(self, campaign: Campaign, runs: Path, files: Sequence[Path]) -> None:
+        """There is nothing to attach them to."""
 
     def register_champion(self, campaign: Campaign, run_folder: Path, model: Path) -> str | None:
         """There is no registry: None."""

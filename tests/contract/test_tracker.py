@@ -153,6 +153,39 @@ def test_the_run_folder_is_only_read(tracker: Tracker, runs: Path) -> None:
     assert {path: path.read_bytes() for path in attempt.folder.rglob("*") if path.is_file()} == before
 
 
+def test_a_report_may_be_attached_again_and_again(tracker: Tracker, runs: Path, tmp_path: Path) -> None:
+    open_attempt(runs, 1).append_epoch(report(1))
+    page = tmp_path / "report.html"
+    for text in ("first", "second"):
+        page.write_text(text)
+        tracker.attach_report(campaign(), runs, [page])
+    assert tracker.sync(campaign(), runs) == 0
+
+
+def test_the_report_lies_at_the_campaigns_run(
+    mlflow_tracker: MLflowTracker, store: str, runs: Path, tmp_path: Path
+) -> None:
+    open_attempt(runs, 1).append_epoch(report(1))
+    files = [tmp_path / "report.html", tmp_path / "report.json"]
+    for text in ("first", "second"):
+        for file in files:
+            file.write_text(text)
+        mlflow_tracker.attach_report(campaign(), runs, files)
+    client = MlflowClient(tracking_uri=store)
+    (run,) = client.search_runs(["1"], "tags.`tiertune.kind` = 'campaign'")
+    held = client.list_artifacts(run.info.run_id, "report")
+    assert [file.path for file in held] == ["report/report.html", "report/report.json"]
+    page = client.download_artifacts(run.info.run_id, "report/report.html", str(tmp_path))
+    assert Path(page).read_text() == "second"
+
+
+def test_a_trials_run_names_its_optuna_study_and_number(mlflow_tracker: MLflowTracker, store: str, runs: Path) -> None:
+    open_attempt(runs, 2).append_epoch(report(1))
+    mlflow_tracker.sync(campaign(), runs)
+    tags = content(store)["0002 capacity"][2]
+    assert (tags["tiertune.study"], tags["tiertune.trial_number"]) == ("night/1-capacity", "1")
+
+
 def test_what_is_written(mlflow_tracker: MLflowTracker, store: str, runs: Path) -> None:
     play(runs, lambda: mlflow_tracker.sync(campaign(), runs))
     decided = campaign(decisions={1: {"values": {"optim.lr": 1e-3}, "reason": "best of two"}})
