@@ -156,6 +156,12 @@ class Arena:
             weights = (Path(campaign.champion["run_folder"]) / "best.pt").read_bytes()
         return trials, decisions, champion, weights
 
+    def records(self, name: str) -> Any:
+        """Every word the stores hold of the campaign's slots, checkpoints and trials, times included."""
+        campaign = self.ledger.find_campaign(name)
+        assert campaign is not None
+        return self.ledger.slots(campaign.id), self.ledger.checkpoints(campaign.id), self.trials(name)
+
     def calm(self, num_trials: int) -> Any:
         """The history of a campaign of this size that nothing happened to."""
         if num_trials not in self._calm:
