@@ -16,6 +16,7 @@ import pytest
 import torch
 from support.arena import Arena, Tally, until
 
+from hpo.run_folder import runs as run_folders
 from trainer import checkpoint
 
 NUM_TRIALS, NUM_EPOCHS = 4, 3
@@ -40,18 +41,14 @@ def finish(home: Path, *arguments: str) -> None:
 
 def curves(home: Path) -> dict[str, list[str]]:
     """Slot -> the scores of its epochs as they were written, of its newest attempt."""
-    found = {}
-    for slot in sorted((home / "runs" / "default").glob("slot-*")):
-        newest = max(slot.glob("attempt-*"), key=lambda attempt: int(attempt.name.split("-")[1]))
-        lines = (newest / "metrics.jsonl").read_text().splitlines()
-        found[slot.name] = [line.split('"score": ')[1].split(",")[0] for line in lines]
-    return found
+    attempts = [attempt for slot in run_folders(home / "runs" / "default") if (attempt := slot.current())]
+    return {attempt.folder.parent.name: [repr(record.score) for record in attempt.epochs()] for attempt in attempts}
 
 
 def weights(home: Path) -> dict[str, Any]:
     """Slot -> the weights of its best checkpoint."""
-    best = sorted((home / "runs" / "default").glob("slot-*/attempt-*/best.pt"))
-    return {path.parent.parent.name: checkpoint.load(path)["weights"] for path in best}
+    attempts = [attempt for slot in run_folders(home / "runs" / "default") if (attempt := slot.current())]
+    return {attempt.folder.parent.name: checkpoint.load(attempt.best)["weights"] for attempt in attempts}
 
 
 def num_epochs(home: Path) -> int:
