@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
@@ -15,7 +17,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from hpo.adapters.clock import SystemClock
 from hpo.adapters.retry import Patience
-from hpo.adapters.urls import url_for
+from hpo.adapters.urls import place, url_for
+from hpo.errors import EnvironmentFault
 
 TRANSACTIONS = (
     "create_new_study",
@@ -50,12 +53,34 @@ def study_storage(url: str, *, create_tables: bool = False) -> RDBStorage:
 
     Tables are created by `database.prepare` alone, under a lock; everybody else skips that. There is no heartbeat:
     leases are the ledger's. At most two connections, each tested before use, because idle ones get dropped.
+
+    Raises:
+        EnvironmentFault: the tables were made by another Optuna.
     """
-    return PatientStorage(
-        url_for(url, "optuna", "tiertune-optuna"),
-        engine_kwargs={"pool_size": 1, "max_overflow": 1, "pool_pre_ping": True},
-        skip_table_creation=not create_tables,
-    )
+    try:
+        with _loggers_left_alone():
+            return PatientStorage(
+                url_for(url, "optuna", "tiertune-optuna"),
+                engine_kwargs={"pool_size": 1, "max_overflow": 1, "pool_pre_ping": True},
+                skip_table_creation=not create_tables,
+            )
+    except RuntimeError as error:  # Optuna's word for tables of another version
+        raise EnvironmentFault(f"Optuna refuses its tables in the {place(url)}: {error}") from error
+
+
+@contextmanager
+def _loggers_left_alone() -> Iterator[None]:
+    """Optuna's migrations configure logging from a file, which switches off every logger there is."""
+    loggers = [item for item in logging.root.manager.loggerDict.values() if isinstance(item, logging.Logger)]
+    states = [(logger, logger.disabled) for logger in loggers]
+    level, handlers = logging.root.level, list(logging.root.handlers)
+    try:
+        yield
+    finally:
+        for logger, disabled in states:
+            logger.disabled = disabled
+        logging.root.setLevel(level)
+        logging.root.handlers[:] = handlers
 
 
 class PatientStorage(RDBStorage):
