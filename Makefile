@@ -80,7 +80,7 @@ train: $(STAMP) ## Train one configuration: make train HPO_ARGS='model.hidden_si
 
 .PHONY: test
 test: $(STAMP) ## Run the whole test suite
-	@$(BIN)/python -m pytest $(HPO_ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(HPO_ARGS)
 
 .PHONY: test-faults
 test-faults: $(STAMP) ## Kill, starve and confuse the search at every named point, and print what it cost
@@ -92,7 +92,7 @@ check: $(STAMP) ## Format, lint, types, import arrows
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	
+
 .PHONY: bench
 bench: $(STAMP) ## Measure the trainer, the ledger and the search beside their references
 	@for bench in benchmarks/*.py; do echo "== $$bench"; $(BIN)/python -P "$$bench" || exit 1; done

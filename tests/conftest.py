@@ -25,6 +25,8 @@ def pytest_configure() -> None:
     """What the developer has set for their own searches must not reach a test."""
     for name in [name for name in os.environ if name.startswith(FOREIGN) and name != SERVER_VARIABLE]:
         del os.environ[name]
+    # Several test processes share the cores; torch's waiting threads would spin on them.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
