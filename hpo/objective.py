@@ -289,7 +289,7 @@ def sortable(records: Sequence[EpochRecord], num_epochs: int) -> dict[str, float
     epochs as the score is, and what the training took. {} before the first epoch."""
     if not records:
         return {}
-    found = {"num_epochs": float(len(records)), "seconds": round(sum(record.seconds for record in records), 3)}
+    found = {"num_epochs": len(records), "seconds": round(sum(record.seconds for record in records), 3)}
     for name in records[-1].metrics:
         if name.startswith("valid/") and "rank_ic" in name and "loss" not in name:
             found[name] = trailing_mean({record.epoch: record.metrics[name] for record in records}, num_epochs)
