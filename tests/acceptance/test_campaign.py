@@ -97,7 +97,8 @@ def test_killed_three_times_it_ends_where_the_undisturbed_search_ends(
     moments = random.Random(4)
     for _ in range(3):
         process = start_hpo(home, *run_arguments("stormy", 6, space), log=tmp_path / "log")
-        time.sleep(moments.uniform(5.0, 12.0))
+        wait_for(lambda: (home / "runs" / "stormy").exists(), seconds=90)
+        time.sleep(moments.uniform(0.5, 8.0))
         kill_tree(process.pid)
         process.wait()
     resumed = hpo(home, "resume", "study=stormy")
