@@ -1,8 +1,8 @@
 """Workers that are killed, drained, cut off or put to sleep at every named point of a trial's life.
 
-The harness bites. Tried by hand: with `held` in `hpo/adapters/ledger_statements.py` no longer comparing fences, the
-sleepers write after they wake and these tests fail; with the claim's SKIP LOCKED statement replaced by a read and a
-later write, `test_stress.py` finds slots trained by two workers.
+The harness bites. Tried by hand: with fencing switched off (`held` in `hpo/adapters/ledger_statements.py` true of any
+fence and state), a sleeper ends its slot a second time after it wakes, and the tests of sleepers go red. With only the
+claim's row lock removed everything stays green: the fence alone keeps two owners apart.
 """
 
 from __future__ import annotations

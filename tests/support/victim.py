@@ -106,6 +106,7 @@ class Plan:
     pace: float = 0.0
     zone: str = "UTC"
     num_epochs: int = NUM_EPOCHS
+    max_crashes: int = 3
 
 
 class Trap:
@@ -176,8 +177,8 @@ def live(plan: Plan) -> None:
 
     drain = threading.Event()
     runner = SimulatedRunner(begin, lambda: trap.passing("amid checkpoint"))
-    lease = {"lease": timedelta(seconds=plan.lease)}
-    config, space = configuration(plan.name, plan.num_trials, plan.num_epochs, worker=lease)
+    settings = {"lease": timedelta(seconds=plan.lease), "max_crashes": plan.max_crashes}
+    config, space = configuration(plan.name, plan.num_trials, plan.num_epochs, worker=settings)
     with handling_signals(StopRequest(on_first=drain.set)):
         own = worker(
             ledger,
