@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from hpo.adapters.database import Database, prepare_mlflow
@@ -15,6 +18,7 @@ from hpo.errors import EnvironmentFault, UsageError
 PORTS = {"optuna": 8080, "mlflow": 5000}
 POOL = "MLFLOW_SQLALCHEMYSTORE_"
 """Settings that keep a tracker's connections few; a server needs more."""
+GRACE_SECONDS = 5.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -27,17 +31,25 @@ def serve(which: str, database: Database, home: Path, host: str, port: int | Non
     number = port or PORTS[which]
     if host not in LOOPBACK:
         say(f"Warning: on {host} everybody who can reach this machine can read and change your studies.")
+    _check_port(host, number)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     say(f"{which}: http://{host}:{number} (Ctrl-C ends it)")
     {"optuna": _serve_optuna, "mlflow": _serve_mlflow}[which](database, home, host, number)
+
+
+def _check_port(host: str, port: int) -> None:
+    """Said before anything slow is started, and in the same words for both servers."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise EnvironmentFault(f"Cannot listen on {host}:{port}: {error.strerror}; choose another --port.") from None
 
 
 def _serve_optuna(database: Database, home: Path, host: str, port: int) -> None:
     from optuna_dashboard import run_server
 
-    try:
-        run_server(study_storage(database.url), host=host, port=port)
-    except OSError as error:
-        raise EnvironmentFault(f"Cannot listen on {host}:{port}: {error.strerror}; choose another --port.") from None
+    run_server(study_storage(database.url), host=host, port=port)
 
 
 def _serve_mlflow(database: Database, home: Path, host: str, port: int) -> None:
@@ -50,8 +62,22 @@ def _serve_mlflow(database: Database, home: Path, host: str, port: int) -> None:
         **own,
         "MLFLOW_BACKEND_STORE_URI": database.url_for("mlflow"),
         "MLFLOW_DEFAULT_ARTIFACT_ROOT": (home / "mlflow-artifacts").as_uri(),
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # ten processes for features that nobody uses here
     }
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
-    code = subprocess.run(command, env=environment, check=False).returncode
-    if code not in (0, 130, -2):
-        raise EnvironmentFault(f"The MLflow server ended with exit code {code}; is port {port} taken?")
+    # A session of its own, so that all of its processes can be ended together, however we are asked to end.
+    server = subprocess.Popen(command, env=environment, start_new_session=True)
+    try:
+        code = server.wait()
+    finally:
+        _end(server)
+    if code:
+        raise EnvironmentFault(f"The MLflow server ended by itself with exit code {code}; what it said stands above.")
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(GRACE_SECONDS)
