@@ -43,7 +43,8 @@ def _check_port(host: str, port: int) -> None:
     try:
         socket.create_server((host, port), family=family).close()
     except OSError as error:
-        raise EnvironmentFault(f"Cannot listen on {host}:{port}: {error.strerror}; choose another --port.") from None
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise EnvironmentFault(f"Cannot listen on {host}:{port}: {reason}; choose another --port.") from None
 
 
 def _serve_optuna(database: Database, home: Path, host: str, port: int) -> None:

@@ -53,7 +53,12 @@ def build_parser() -> argparse.ArgumentParser:
     status.add_argument("--watch", action="store_true", help="refresh until the campaign ends")
     best = add("best", "print the champion's configuration", "hpo best study=night --format yaml > best.yaml")
     _settings(best)
-    best.add_argument("--format", choices=("text", "yaml", "json", "hydra"), default="text")
+    best.add_argument(
+        "--format",
+        choices=("text", "yaml", "json", "hydra"),
+        default="text",
+        help="for `trainer --config FILE` (yaml, json) or `trainer $(hpo best --format hydra)`",
+    )
     predict = add(
         "predict",
         "score new data with the champion, a row per date and symbol",
