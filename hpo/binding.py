@@ -12,7 +12,6 @@ from hpo.errors import UsageError, nearest
 from search_spaces import ChoiceDimension, Dimension, IntegerDimension, Space, SpaceError, Value
 from trainer.config import MODEL_KNOBS, TrainerConfig
 
-
 FIXED = ("data.", "model.window", "train.seed", "train.device", "train.threads", "train.monitor", "train.score_epochs")
 """Settings that all trials of a campaign share."""
 

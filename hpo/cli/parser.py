@@ -22,6 +22,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
+Adder = Callable[[str, str, str], argparse.ArgumentParser]
+"""Adds a command: name, what it does, an example."""
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     parser = argparse.ArgumentParser(
@@ -42,12 +46,27 @@ def build_parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
 
+    _searching(add)
+    _looking(add)
+    _tending(add)
+    return parser
+
+
+def _searching(add: Adder) -> None:
+    """Commands that run a campaign."""
     add("setup", "start the database, migrate it, check the device, say what was found", "hpo setup")
     _run(add("run", "run a campaign, or go on with it, to its full budget", "hpo run trials=20 study=night"))
     resume = add("resume", "continue an interrupted campaign", "hpo resume study=night trials=40")
     _settings(resume)
     resume.add_argument("--fork", metavar="NAME", help="start NAME afresh with the changed settings, data or code")
     _limits(resume)
+    worker = add("worker", "work on a campaign from this terminal or machine", "hpo worker study=night")
+    _settings(worker)
+    worker.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
+
+
+def _looking(add: Adder) -> None:
+    """Commands that show or use what a campaign found."""
     status = add("status", "show tiers, running trials and the best so far", "hpo status study=night --watch")
     _settings(status)
     status.add_argument("--watch", action="store_true", help="refresh until the campaign ends")
@@ -76,10 +95,10 @@ def build_parser() -> argparse.ArgumentParser:
     report = add("report", "write the campaign's report as HTML and JSON", "hpo report study=night")
     _settings(report)
     report.add_argument("--output", metavar="FOLDER", help="where to write (default: HPO_HOME/reports/STUDY)")
-    worker = add("worker", "work on a campaign from this terminal or machine", "hpo worker study=night")
-    _settings(worker)
-    worker.add_argument("--log", metavar="FILE", help=argparse.SUPPRESS)
-    worker.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
+
+
+def _tending(add: Adder) -> None:
+    """Commands for stores and settings."""
     _settings(add("sync", "bring MLflow up to date with the run folders", "hpo sync study=night"))
     doctor = add("doctor", "check that the ledger, Optuna, the run folders and MLflow agree", "hpo doctor study=night")
     _settings(doctor)
@@ -93,7 +112,6 @@ def build_parser() -> argparse.ArgumentParser:
     url.add_argument("which", choices=("optuna", "mlflow"))
     database = add("db", "start or stop the embedded database", "hpo db stop")
     database.add_argument("action", choices=("start", "stop", "status"))
-    return parser
 
 
 def _settings(parser: argparse.ArgumentParser) -> None:
