@@ -115,8 +115,12 @@ def _compose(base: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any
 
 
 def _opened(override: str) -> str:
-    key = override.lstrip("+").split("=", 1)[0]
-    return f"++{override.lstrip('+')}" if key.startswith(tuple(f"{name}." for name in OPEN_KEYS)) else override
+    key, _, value = override.lstrip("+").partition("=")
+    if key.startswith(tuple(f"{name}." for name in OPEN_KEYS)):
+        return f"++{override.lstrip('+')}"
+    if key == "study" and value[:1] not in ("'", '"'):
+        return f"study={quoted(value)}"  # a name is a name, also `null` and `2026`
+    return override
 
 
 def _keys_of(overrides: Sequence[str]) -> list[str]:
