@@ -135,7 +135,8 @@ def test_on_a_market_without_signal_nothing_is_found(home: Path, space: Path) ->
     assert run.returncode == 0, run.stderr
     verdict = re.search(r"Verdict: (.+)", run.stdout)
     assert verdict is not None
-    assert "nothing found" in verdict[1]
+    # One campaign in twenty looks like more than luck on its validation days; the holdout then does not confirm it.
+    assert verdict[1].startswith(("nothing found", "not confirmed"))
 
 
 def kill_tree(pid: int) -> None:
