@@ -28,7 +28,8 @@ from trainer.reports import Ending, EpochReport, FitResult, Verdict
 POLL_SECONDS = 0.1
 STOP_GRACE_SECONDS = 20.0
 """How long a trial may take to notice STOP before it is killed; its last epoch is on disk either way."""
-PRELOAD = ["torch", "trainer.loop", "trainer.data", "hpo.adapters.runners"]
+PRELOAD = ["torch", "torch._dynamo", "trainer.loop", "trainer.data", "hpo.adapters.runners"]
+"""What the warm parent imports. Every torch optimizer imports torch._dynamo, which takes a second."""
 WORKER_NUMBER = "HPO_WORKER_NUMBER"
 """Environment variable in which a supervisor tells its workers apart, counted from 1."""
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
