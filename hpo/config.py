@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
+from hpo.domain import DEFAULT_STUDY
 from trainer.config import Section, TrainerConfig
 
 
@@ -61,7 +62,7 @@ class WorkerConfig(Section):
 class SearchConfig(Section):
     """One campaign."""
 
-    study: str = "default"
+    study: str = DEFAULT_STUDY
     """The campaign's name; also the prefix of its Optuna studies."""
     trials: Annotated[int, Field(ge=1, le=1_000_000)] = 20
     """Total budget."""

@@ -12,6 +12,9 @@ from typing import Any
 REFINEMENT = "refinement"
 """Name of the last tier of every campaign: all dimensions jointly around the incumbent."""
 
+DEFAULT_STUDY = "default"
+"""Name of the campaign where none is given."""
+
 
 class SlotState(StrEnum):
     """OPEN can be claimed; RUNNING is leased to a worker; DONE has its outcome for ever."""

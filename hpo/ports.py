@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hpo.domain import (
     Campaign,
@@ -19,7 +19,9 @@ from hpo.domain import (
     SlotView,
     WorkerIdentity,
 )
-from trainer.reports import EpochReport, Verdict
+
+if TYPE_CHECKING:
+    from trainer.reports import EpochReport, Verdict
 
 
 class Clock(Protocol):

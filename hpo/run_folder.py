@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,9 @@ from numpy.typing import NDArray
 from hpo.domain import Outcome
 from hpo.durable import copy, encode, flush, read_json, sync_folder, write_json, writing
 from hpo.errors import UsageError
-from trainer.reports import EpochReport
+
+if TYPE_CHECKING:
+    from trainer.reports import EpochReport
 
 # In this order: should their writer still live, `previous.pt` is then never newer than the `last.pt` copied before it,
 # and one of the two is always whole.

@@ -13,19 +13,20 @@ from types import FrameType
 from typing import Protocol
 
 from hpo.adapters.clock import SystemClock
+from hpo.campaigns import decide_rest, frozen_config, open_campaign, prepare_data
 from hpo.champion import choose
 from hpo.config import SearchConfig, WorkerConfig
+from hpo.contenders import NUM_LEADERS
 from hpo.domain import Campaign, CampaignState, SlotState, SlotView
-from hpo.errors import EnvironmentFault, Interrupted, UsageError, nearest
+from hpo.errors import EnvironmentFault, Interrupted, UsageError
 from hpo.report.collect import candidates, collect
 from hpo.report.findings import analyse
 from hpo.report.holdout import measure
 from hpo.report.page import Written, write_report
 from hpo.report.summary import summary_lines
-from hpo.results import NUM_LEADERS
 from hpo.run_folder import BEST, retain
 from hpo.supervisor import Projector, StopRequest, Supervisor
-from hpo.wiring import App, build_worker, frozen_config, open_campaign, prepare_data, start_worker
+from hpo.wiring import App, build_worker, find_campaign, start_worker
 from search_spaces import Space
 from trainer.data import Prepared
 
@@ -95,19 +96,6 @@ def work(app: App, campaign: Campaign, settings: WorkerConfig, supervised: bool)
         raise Interrupted(f"Stopped. Whatever was running is saved; go on with `hpo worker study={campaign.name}`.")
 
 
-def find_campaign(app: App, name: str) -> Campaign:
-    """The campaign of this name. UsageError if there is none, with the names there are."""
-    campaign = app.ledger.find_campaign(name)
-    if campaign is not None:
-        return campaign
-    names = [campaign.name for campaign in app.ledger.campaigns()]
-    if not names:
-        raise UsageError("There is no campaign yet; start one with `hpo run trials=20`.")
-    raise UsageError(
-        f"There is no campaign '{name}' (HPO_STUDY): there are {', '.join(names[:8])}.{nearest(name, names)}"
-    )
-
-
 def project(app: App, name: str) -> int:
     """One pass of the tracker over the campaign as it is now; the number of items written."""
     return app.tracker.sync(find_campaign(app, name), app.runs(name))
@@ -159,7 +147,7 @@ def _finish(app: App, campaign: Campaign, config: SearchConfig, space: Space, pr
     with app.ledger.exclusive(f"champion of {campaign.name}"):
         current = find_campaign(app, campaign.name)
         if current.state is not CampaignState.COMPLETE:
-            decided = app.decide_rest(current, config, space)
+            decided = decide_rest(app, current, config, space)
             current = app.ledger.complete_campaign(campaign.id, choose(decided, app.runs(campaign.name)))
     written = report(app, current, prepared, face)
     _publish(app, find_campaign(app, campaign.name), face)

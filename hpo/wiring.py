@@ -1,38 +1,38 @@
-"""The composition root: the only file that picks adapters."""
+"""The composition root: the only file that picks adapters.
+
+Optuna, MLflow and whatever trains are imported where they are needed: `hpo status` waits for none of them.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import optuna
+from typing import TYPE_CHECKING
 
 from hpo.adapters import processes
 from hpo.adapters.clock import SystemClock
 from hpo.adapters.database import Database, open_database, prepare_mlflow
 from hpo.adapters.embedded_postgres import EmbeddedPostgres
+from hpo.adapters.postgres_ledger import PostgresLedger
 from hpo.adapters.urls import redact
 from hpo.adapters.worker_process import LocalWorker
-from hpo.binding import check_turns
-from hpo.config import SearchConfig
-from hpo.domain import Campaign, CampaignSpec
-from hpo.errors import UsageError
-from hpo.fingerprints import code_fingerprint, config_fingerprint, differences
-from hpo.objective import Objective
-from hpo.ports import Ledger, Tracker
+from hpo.domain import Campaign
+from hpo.errors import UsageError, nearest
 from hpo.run_folder import campaign_folder
-from hpo.stage import open_study, stages
-from hpo.tiers import plan_tiers
-from hpo.worker import Worker
-from search_spaces import Space, dump_space, parse_space
-from trainer.data import Prepared, prepare
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+    from hpo.config import SearchConfig
+    from hpo.ports import Ledger, Tracker
+    from hpo.worker import Worker
+    from search_spaces import Space
 
 
 def home_folder() -> Path:
@@ -49,12 +49,10 @@ class App:
 
     @cached_property
     def ledger(self) -> Ledger:
-        from hpo.adapters.postgres_ledger import PostgresLedger
-
         return PostgresLedger(self.database.url)
 
     @cached_property
-    def storage(self) -> optuna.storages.BaseStorage:
+    def storage(self) -> BaseStorage:
         from hpo.adapters.study_storage import study_storage
 
         return study_storage(self.database.url)
@@ -78,18 +76,6 @@ class App:
         prepare_mlflow(self.database.url)
         return f"MLflow in the same database, artifacts in {self.home / 'mlflow-artifacts'}"
 
-    def decide_rest(self, campaign: Campaign, config: SearchConfig, space: Space) -> Campaign:
-        """Decide every tier whose slots are done and that is not decided yet; the campaign as it is then."""
-        for tier in campaign.spec.tiers:
-            if tier.number not in campaign.decisions:
-                stage = stages(campaign, config, space)[tier.number]
-                study = open_study(stage, self.storage, self.ledger)
-                self.ledger.decide_tier(campaign.id, tier.number, stage.decide(study.get_trials(deepcopy=False)))
-                found = self.ledger.find_campaign(campaign.name)
-                assert found is not None, "a campaign does not vanish"
-                campaign = found
-        return campaign
-
 
 @contextmanager
 def open_app(home: Path | None = None) -> Iterator[App]:
@@ -98,7 +84,6 @@ def open_app(home: Path | None = None) -> Iterator[App]:
     Raises:
         UsageError: an unusable HPO_DATABASE_URL. EnvironmentFault: the database cannot be started or reached.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder = home or home_folder()
     with open_database(folder, os.environ.get("HPO_DATABASE_URL")) as database:
         app = App(folder, database)
@@ -127,56 +112,17 @@ def embedded_database(action: str) -> str:
     return f"The embedded database is {'up' if server.is_running() else 'down'}."
 
 
-def prepare_data(app: App, config: SearchConfig, progress: Callable[[str, float], None] | None = None) -> Prepared:
-    """The campaign's panel in the cache, built if it is not there yet."""
-    return prepare(config.trainer.data, config.trainer.model.window, app.home / "cache", progress)
-
-
-def open_campaign(app: App, config: SearchConfig, space: Space, prepared: Prepared) -> Campaign:
-    """Create the campaign, or join the one of this name.
-
-    Raises:
-        UsageError: it exists with another configuration, space, data, code or budget; or the space is unusable.
-    """
-    check_turns(space, config.trainer)
-    spec = CampaignSpec(
-        name=config.study,
-        config={"search": config.model_dump(mode="json"), "space": {"name": space.name, "yaml": dump_space(space)}},
-        fingerprints={
-            "config": config_fingerprint(config),
-            "space": space.fingerprint(),
-            "data": prepared.fingerprint,
-            "code": code_fingerprint(),
-        },
-        tiers=plan_tiers(config.trials, [tier.name for tier in space.tiers], config.tiers),
-        seed=config.seed,
+def find_campaign(app: App, name: str) -> Campaign:
+    """The campaign of this name. UsageError if there is none, with the names there are."""
+    campaign = app.ledger.find_campaign(name)
+    if campaign is not None:
+        return campaign
+    names = [campaign.name for campaign in app.ledger.campaigns()]
+    if not names:
+        raise UsageError("There is no campaign yet; start one with `hpo run trials=20`.")
+    raise UsageError(
+        f"There is no campaign '{name}' (HPO_STUDY): there are {', '.join(names[:8])}.{nearest(name, names)}"
     )
-    check_first_stage(spec, config, space)
-    campaign = app.ledger.open_campaign(spec)
-    changed = differences(campaign.spec, spec)
-    if changed:
-        raise UsageError(
-            f"The campaign '{config.study}' exists with other settings ({'; '.join(changed)}). Go on with it as it "
-            f"was (`hpo resume study={config.study}`), or give this one another name (HPO_STUDY=..., or --fork NAME)."
-        )
-    return campaign
-
-
-def check_first_stage(spec: CampaignSpec, config: SearchConfig, space: Space) -> None:
-    """Raise UsageError now for a sampler or pruner that would fail in every trial."""
-    from hpo.domain import CampaignState
-
-    unborn = Campaign(id=0, spec=spec, state=CampaignState.RUNNING)
-    stage = stages(unborn, config, space)[1]
-    stage.sampler(seed=0)
-    stage.pruner()
-
-
-def frozen_config(campaign: Campaign) -> tuple[SearchConfig, Space]:
-    """The configuration and space a campaign was created with."""
-    stored: Mapping[str, Any] = campaign.spec.config
-    space = parse_space(stored["space"]["yaml"], stored["space"]["name"], f"the campaign '{campaign.name}'")
-    return SearchConfig.model_validate(stored["search"]), space
 
 
 def build_worker(
@@ -185,6 +131,8 @@ def build_worker(
     """A worker of this process on the campaign. The number of threads is settled here, so that a trial's resolved
     configuration gives the same bits when it is trained again."""
     from hpo.adapters.runners import ProcessRunner
+    from hpo.objective import Objective
+    from hpo.worker import Worker
 
     train = config.trainer.train
     if not train.threads:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
+import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
@@ -57,6 +58,7 @@ def study_storage(url: str, *, create_tables: bool = False) -> RDBStorage:
     Raises:
         EnvironmentFault: the tables were made by another Optuna.
     """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # that a study was made is our news, not Optuna's
     try:
         with _loggers_left_alone():
             return PatientStorage(

@@ -27,31 +27,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from hpo.cli import commands
-    from hpo.errors import EnvironmentFault, HpoError, Interrupted, InvariantBroken
-    from search_spaces.errors import SpaceError
-    from trainer.errors import TrainerError
 
     try:
         commands.COMMANDS[options.command](options)
         sys.stdout.flush()
-    except Interrupted as stop:
-        print(f"\n{stop}", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    except InvariantBroken as breach:
-        return _refuse(breach, EXIT_BUG)
-    except EnvironmentFault as fault:
-        return _refuse(fault, EXIT_ENVIRONMENT)
-    except (HpoError, SpaceError, TrainerError) as error:
-        return _refuse(error, EXIT_INPUT)
     except BrokenPipeError:
         raise
-    except OSError as error:
-        return _refuse(f"{error.strerror or error}: {error.filename or 'the system'}.", EXIT_ENVIRONMENT)
+    except Exception as error:
+        code = _exit_code(error)
+        if code is None:
+            raise
+        _say_why(error)
+        return code
     return EXIT_DONE
 
 
-def _refuse(said: object, code: int) -> int:
-    from hpo.adapters.urls import redact_text
+def _exit_code(error: Exception) -> int | None:
+    """What a foreseen error ends the command with; None for one that nobody foresaw, a bug."""
+    from hpo.errors import EnvironmentFault, HpoError, Interrupted, InvariantBroken
+    from search_spaces.errors import SpaceError
+    from trainer.errors import TrainerError
 
-    print(f"hpo: {redact_text(str(said))}", file=sys.stderr)
-    return code
+    codes: dict[type[Exception] | tuple[type[Exception], ...], int] = {
+        Interrupted: EXIT_INTERRUPTED,
+        InvariantBroken: EXIT_BUG,
+        (EnvironmentFault, OSError): EXIT_ENVIRONMENT,
+        (HpoError, SpaceError, TrainerError): EXIT_INPUT,
+    }
+    return next((code for kinds, code in codes.items() if isinstance(error, kinds)), None)
+
+
+def _say_why(error: Exception) -> None:
+    from hpo.adapters.urls import redact_text
+    from hpo.errors import Interrupted
+
+    said = f"{error.strerror or error}: {error.filename or 'the system'}." if isinstance(error, OSError) else str(error)
+    lead = "\n" if isinstance(error, Interrupted) else "hpo: "
+    print(lead + redact_text(said), file=sys.stderr)

@@ -1,4 +1,7 @@
-"""What each command does: one function each, listed in `COMMANDS`."""
+"""What each command does: one function each, listed in `COMMANDS`.
+
+What only some commands need is imported by those, so that `hpo status` does not wait for torch, Optuna or MLflow.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +12,20 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
-from hpo import config_loader, results, session
-from hpo.checkup import check_up, mend
-from hpo.cli.face import Terminal
+from hpo import results
 from hpo.cli.parser import Command
 from hpo.cli.status import status_lines, status_record
-from hpo.config import SearchConfig
-from hpo.domain import Campaign, CampaignState
+from hpo.domain import DEFAULT_STUDY, Campaign, CampaignState
 from hpo.errors import UsageError
-from hpo.report.comparison import compare as compare_contenders
-from hpo.report.comparison import comparison_lines
-from hpo.wiring import App, frozen_config, log_to, open_app, prepare_data
-from search_spaces import Space
+from hpo.wiring import App, embedded_database, find_campaign, log_to, open_app
+
+if TYPE_CHECKING:
+    from hpo.config import SearchConfig
+    from search_spaces import Space
 
 WATCH_SECONDS = 1.0
 
@@ -45,6 +47,9 @@ def setup(options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Open or join the campaign and bring it to its full budget."""
+    from hpo import session
+    from hpo.cli.face import Terminal
+
     config, space = _composed(options, fork=options.fork)
     with open_app() as app:
         session.run(app, config, space, Terminal(), options.timeout or config.worker.timeout)
@@ -52,6 +57,10 @@ def run(options: argparse.Namespace) -> None:
 
 def resume(options: argparse.Namespace) -> None:
     """Continue a campaign as it was created, with a larger budget if one is named."""
+    from hpo import config_loader, session
+    from hpo.checkup import mend
+    from hpo.cli.face import Terminal
+
     with open_app() as app:
         campaign, config, space = _frozen(app, options.overrides, allowed=("trials=", "worker."))
         if options.fork:
@@ -67,7 +76,7 @@ def status(options: argparse.Namespace) -> None:
     """Tiers, running trials, the best so far; JSON lines in a pipe."""
     with open_app() as app:
         while True:
-            campaign = session.find_campaign(app, _study(options.overrides))
+            campaign = find_campaign(app, _study(options.overrides))
             slots, now = app.ledger.slots(campaign.id), datetime.now(UTC)
             if sys.stdout.isatty():
                 print("\033[H\033[J" if options.watch else "", end="")
@@ -82,24 +91,26 @@ def status(options: argparse.Namespace) -> None:
 def best(options: argparse.Namespace) -> None:
     """The champion, or the incumbent so far: for people, or as settings that `trainer` takes."""
     with open_app() as app:
-        campaign = session.find_campaign(app, _study(options.overrides))
+        campaign = find_campaign(app, _study(options.overrides))
         if options.format == "text":
             print("\n".join(results.standing(app, campaign)))
             return
         settings = results.best_settings(app, campaign)
-        if options.format == "json":
-            print(json.dumps(settings, indent=2))
-        elif options.format == "yaml":
-            print(yaml.safe_dump(settings, sort_keys=False), end="")
-        else:
-            print("\n".join(config_loader.as_overrides(settings)))
+    if options.format == "json":
+        print(json.dumps(settings, indent=2))
+    elif options.format == "yaml":
+        print(yaml.safe_dump(settings, sort_keys=False), end="")
+    else:
+        from hpo.config_loader import as_overrides
+
+        print("\n".join(as_overrides(settings)))
 
 
 def predict(options: argparse.Namespace) -> None:
     """Score new data with the champion and write the table."""
     output = Path(options.output)
     with open_app() as app:
-        campaign = session.find_campaign(app, _study(options.overrides))
+        campaign = find_campaign(app, _study(options.overrides))
         made = results.predict(app, campaign, Path(options.data), output, everything=options.all)
     days, symbols = made.table["date"].nunique(), made.table["symbol"].nunique()
     if made.num_context_days:
@@ -112,21 +123,28 @@ def predict(options: argparse.Namespace) -> None:
     print(f"{len(made.table):,} scores, {days} days, {symbols} symbols: {output}")
 
 
-def compare(options: argparse.Namespace) -> None:
+def compare_trials(options: argparse.Namespace) -> None:
     """Two champions or trials on the same days, paired."""
+    from hpo import contenders
+    from hpo.report.comparison import compare, comparison_lines
+
     with open_app() as app:
         sides = [_named_trial(app, name) for name in (options.first, options.second)]
         metric = str(sides[0][0].spec.config["search"]["objective"])
-        with_holdout = all(results.has_holdout(app, *side) for side in sides)
-        first, second = (results.contender(app, *side, with_holdout=with_holdout) for side in sides)
-    for line in comparison_lines(first, second, compare_contenders(first, second, metric)):
+        with_holdout = all(contenders.has_holdout(app, *side) for side in sides)
+        first, second = (contenders.contender(app, *side, with_holdout=with_holdout) for side in sides)
+    for line in comparison_lines(first, second, compare(first, second, metric)):
         print(line)
 
 
 def report(options: argparse.Namespace) -> None:
     """Write the report and say its summary."""
+    from hpo import session
+    from hpo.campaigns import frozen_config, prepare_data
+    from hpo.cli.face import Terminal
+
     with open_app() as app:
-        campaign = session.find_campaign(app, _study(options.overrides))
+        campaign = find_campaign(app, _study(options.overrides))
         config, _ = frozen_config(campaign)
         output = Path(options.output) if options.output else None
         written = session.report(app, campaign, prepare_data(app, config), Terminal(), output)
@@ -135,6 +153,8 @@ def report(options: argparse.Namespace) -> None:
 
 def worker(options: argparse.Namespace) -> None:
     """Work on a campaign from this process."""
+    from hpo import session
+
     log_to(None)
     with open_app() as app:
         campaign, config, _ = _frozen(app, options.overrides, allowed=("worker.",))
@@ -143,17 +163,23 @@ def worker(options: argparse.Namespace) -> None:
 
 def sync(options: argparse.Namespace) -> None:
     """Bring MLflow up to date with the run folders."""
+    from hpo import session
+    from hpo.cli.face import Terminal
+
     with open_app() as app:
-        campaign = session.find_campaign(app, _study(options.overrides))
+        campaign = find_campaign(app, _study(options.overrides))
         number = session.sync(app, campaign, Terminal())
         print(f"{number} items written; MLflow is up to date with the campaign '{campaign.name}'.")
 
 
 def doctor(options: argparse.Namespace) -> None:
     """Check every invariant between the stores; with --repair, mend first what can be mended."""
+    from hpo.checkup import check_up
+    from hpo.cli.output import say
+
     with open_app() as app:
-        campaign = session.find_campaign(app, _study(options.overrides))
-        check_up(app, campaign, Terminal().say, repair=options.repair)
+        campaign = find_campaign(app, _study(options.overrides))
+        check_up(app, campaign, say, repair=options.repair)
 
 
 def config(options: argparse.Namespace) -> None:
@@ -165,9 +191,10 @@ def config(options: argparse.Namespace) -> None:
 def dashboard(options: argparse.Namespace) -> None:
     """Serve a user interface on this database until Ctrl-C."""
     from hpo.adapters import interfaces
+    from hpo.cli.output import say
 
     with open_app() as app:
-        interfaces.serve(options.which, app.database, app.home, options.host, options.port, Terminal().say)
+        interfaces.serve(options.which, app.database, app.home, options.host, options.port, say)
 
 
 def url(options: argparse.Namespace) -> None:
@@ -179,8 +206,6 @@ def url(options: argparse.Namespace) -> None:
 
 def db(options: argparse.Namespace) -> None:
     """Start, stop or describe the embedded database."""
-    from hpo.wiring import embedded_database
-
     print(embedded_database(options.action))
 
 
@@ -191,7 +216,7 @@ COMMANDS: Mapping[str, Command] = {
     "status": status,
     "best": best,
     "predict": predict,
-    "compare": compare,
+    "compare": compare_trials,
     "report": report,
     "worker": worker,
     "sync": sync,
@@ -205,6 +230,8 @@ COMMANDS: Mapping[str, Command] = {
 
 def _composed(options: argparse.Namespace, fork: str | None = None) -> tuple[SearchConfig, Space]:
     """The configuration of a run from its settings and options."""
+    from hpo import config_loader
+
     overrides = list(options.overrides)
     for option, key, value in (
         ("--space", "space", options.space),
@@ -224,7 +251,7 @@ def _named_trial(app: App, name: str) -> tuple[Campaign, int | None]:
     study, _, number = name.partition("#")
     if "#" in name and not number.isdigit():
         raise UsageError(f"'{name}': write NAME for a campaign's champion or NAME#7 for its trial 7.")
-    return session.find_campaign(app, study), int(number) if number else None
+    return find_campaign(app, study), int(number) if number else None
 
 
 def _study(overrides: Sequence[str]) -> str:
@@ -232,11 +259,14 @@ def _study(overrides: Sequence[str]) -> str:
     for override in overrides:
         if not override.startswith("study="):
             raise UsageError(f"'{override}': this command takes study=NAME alone; it works on a campaign as it is.")
-    return overrides[-1].removeprefix("study=") if overrides else SearchConfig().study
+    return overrides[-1].removeprefix("study=") if overrides else DEFAULT_STUDY
 
 
 def _frozen(app: App, overrides: Sequence[str], allowed: Sequence[str]) -> tuple[Campaign, SearchConfig, Space]:
     """The campaign that is meant, with its own configuration and the allowed settings changed."""
+    from hpo import config_loader
+    from hpo.campaigns import frozen_config
+
     named = [override for override in overrides if override.startswith("study=")]
     others = [override for override in overrides if override not in named]
     for override in others:
@@ -245,7 +275,7 @@ def _frozen(app: App, overrides: Sequence[str], allowed: Sequence[str]) -> tuple
                 f"'{override}': a campaign goes on as it was created; only {' and '.join(allowed)} may be "
                 "given. Start another with `hpo run study=NAME ...`, or fork it with --fork NAME."
             )
-    campaign = session.find_campaign(app, _study(named))
+    campaign = find_campaign(app, _study(named))
     config, space = frozen_config(campaign)
     at_least = config.model_copy(update={"trials": campaign.spec.budget})
     return campaign, config_loader.changed(at_least, others), space

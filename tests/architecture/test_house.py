@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import trainer
 import trainer.data
 
 ROOT = Path(__file__).parents[2]
+SLOW = ("torch", "optuna", "mlflow", "pandas", "scipy", "hydra")
 HEAVY = ("torch", "optuna", "mlflow", "pandas", "numpy", "sqlalchemy", "hydra")
 
 
@@ -32,6 +34,24 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert said.stdout.splitlines()[-1] == "loaded:"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["status", "study=night"], ["best", "study=night"], ["url", "optuna"]], ids=lambda words: words[0]
+)
+def test_a_look_at_a_campaign_waits_for_no_library_that_searches_or_trains(
+    arguments: list[str], database_url: str
+) -> None:
+    code = (
+        f"import sys\nfrom hpo.cli import main\nmain({arguments!r})\n"
+        f"print('loaded:', *[name for name in {SLOW!r} if name in sys.modules])"
+    )
+    environment = {**os.environ, "HPO_DATABASE_URL": database_url}
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, env=environment
+    )
+    assert said.stdout.splitlines()[-1] == "loaded:", said.stdout
+    assert "Traceback" not in said.stderr
 
 
 def test_a_search_space_is_plain_data() -> None:

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from hpo import results
+from hpo import contenders, results
 from hpo.adapters.clock import FakeClock
 from hpo.adapters.memory_ledger import MemoryLedger
 from hpo.adapters.processes import this_process
@@ -171,7 +171,7 @@ def test_the_output_must_be_writable_and_another_file(
 
 
 def test_two_trials_are_compared_on_the_days_of_their_validation(app: Any, campaign: Campaign) -> None:
-    first, second = (results.contender(app, campaign, slot, with_holdout=True) for slot in (1, 2))
+    first, second = (contenders.contender(app, campaign, slot, with_holdout=True) for slot in (1, 2))
     found = compare(first, second, "rank_ic")
     assert first.name.startswith("night#1, complete, epoch 3")
     difference = found["validation"][0].difference
@@ -185,7 +185,7 @@ def test_two_trials_are_compared_on_the_days_of_their_validation(app: Any, campa
 
 def test_a_trial_that_is_not_there_is_refused(app: Any, campaign: Campaign, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has trials 1 to 3, and no 9"):
-        results.contender(app, campaign, 9, with_holdout=False)
+        contenders.contender(app, campaign, 9, with_holdout=False)
     elsewhere = SimpleNamespace(**{**vars(app), "runs": lambda name: tmp_path})
     with pytest.raises(EnvironmentFault, match="run folder of trial"):
         results.best_settings(elsewhere, campaign)  # type: ignore[arg-type]  # stands in for App
