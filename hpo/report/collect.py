@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import platform
+import shlex
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpo.config import SearchConfig
 from hpo.domain import REFINEMENT, Campaign, Outcome, SlotView
 from hpo.report.evidence import (
     CampaignEvidence,
@@ -21,13 +24,17 @@ from hpo.report.evidence import (
     TrialEvidence,
     with_means,
 )
+from hpo.report.places import file_name, known_places, without_places
 from hpo.run_folder import Attempt, SlotFolder
 from search_spaces import FloatDimension, Space, parse_space
 
 DEFAULT_SLOT = 1
 """The first slot of every campaign trains the default configuration."""
 
-PACKAGES = ("torch", "optuna", "numpy", "pandas", "mlflow")
+SAID_APART = {"study", "trials", "space", "trainer.data.source", "trainer.train.monitor", "trainer.train.seed"}
+"""Settings that have words of their own in the command, or follow others."""
+
+PACKAGES = ("tiertune", "torch", "optuna", "numpy", "pandas", "mlflow")
 """Packages whose versions a report names."""
 
 
@@ -46,26 +53,26 @@ def collect(
     report without it. A slot whose run folder is not on this machine contributes what the ledger knows of it.
     """
     search, stored = campaign.spec.config["search"], campaign.spec.config["space"]
-    trainer = search["trainer"]
+    trainer, state = search["trainer"], runs.parent.parent
     space = parse_space(stored["yaml"], stored["name"], f"the campaign '{campaign.name}'")
+    places = known_places(trainer["data"]["source"], search["space"], state)
     return CampaignEvidence(
         name=campaign.name,
         objective=search["objective"],
         horizons=tuple(trainer["data"]["horizons"]),
         seed=campaign.spec.seed,
         tiers=_tiers(campaign, space),
-        trials=[_trial(slot, runs, trainer["train"]) for slot in slots],
+        trials=[_trial(slot, runs, trainer["train"], places) for slot in slots],
         champion_slot=(campaign.champion or {}).get("slot"),
         default_slot=DEFAULT_SLOT,
         holdout=holdout,
         num_holdout_openings=campaign.num_holdout_openings,
-        data_source=_file_name(trainer["data"]["source"]),
-        data_summary=data_summary or {},
-        config=search,
+        data_source=file_name(trainer["data"]["source"]),
+        data_summary=without_places(data_summary or {}, places),
+        config=without_places(search, places),
         fingerprints=campaign.spec.fingerprints,
         environment=_environment(),
-        command=f"hpo run study={campaign.name} trials={campaign.spec.budget} space={_file_name(search['space'])} "
-        f"seed={campaign.spec.seed} trainer.data.source={_file_name(trainer['data']['source'])}",
+        command=_command(campaign, space),
         links=links or {},
         log_settings=frozenset(d.name for d in space.dimensions if isinstance(d, FloatDimension) and d.log),
         created_at=campaign.created_at,
@@ -97,7 +104,7 @@ def _tiers(campaign: Campaign, space: Space) -> list[TierEvidence]:
     ]
 
 
-def _trial(view: SlotView, runs: Path, train: Mapping[str, Any]) -> TrialEvidence:
+def _trial(view: SlotView, runs: Path, train: Mapping[str, Any], places: Mapping[str, str]) -> TrialEvidence:
     worker = f"{view.worker.host}/{view.worker.pid}" if view.worker else None
     common: dict[str, Any] = {
         "slot": view.slot,
@@ -106,7 +113,7 @@ def _trial(view: SlotView, runs: Path, train: Mapping[str, Any]) -> TrialEvidenc
         "trial_number": view.trial_number,
         "score": view.score,
         "planned_epochs": train["epochs"],
-        "reason": view.reason,
+        "reason": without_places(view.reason, places),
         "num_crashes": view.num_crashes,
         "worker": worker,
         "started_at": view.started_at,
@@ -145,9 +152,29 @@ def _mean(series: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     return np.asarray(total / len(series), dtype=np.float32)
 
 
-def _file_name(source: str) -> str:
-    """A path's last part: a report is passed on, and where somebody keeps their data is nobody's business."""
-    return source if source.startswith("planted:") else Path(source).name
+def _command(campaign: Campaign, space: Space) -> str:
+    """The call that begins this campaign anew: every setting that is neither a default nor the space's own."""
+    search = campaign.spec.config["search"]
+    held = {f"trainer.{name}": value for name, value in space.settings.items()}
+    usual = {**_flat(SearchConfig().model_dump(mode="json")), **_flat(held)}
+    words = ["hpo", "run", f"study={campaign.name}", f"trials={campaign.spec.budget}"]
+    words += ["--space", file_name(search["space"]), "--data", file_name(search["trainer"]["data"]["source"])]
+    for name, value in _flat(search).items():
+        is_said = name in SAID_APART or name.startswith("worker.")
+        if not is_said and value != usual.get(name):
+            words.append(f"{name}={value if isinstance(value, str) else json.dumps(value, separators=(',', ':'))}")
+    return " ".join(shlex.quote(word) for word in words)
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted name; lists stay values."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            found |= _flat(value, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = list(value) if isinstance(value, tuple) else value
+    return found
 
 
 def _environment() -> dict[str, str]:

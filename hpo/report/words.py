@@ -61,11 +61,16 @@ def count(number: int | None, noun: str = "") -> str:
 
 
 def value(anything: Any) -> str:
-    """A setting's value: floats short, lists joined, the rest as it prints."""
+    """A setting's value: floats short, lists and mappings joined, the rest as it prints."""
     if isinstance(anything, bool) or anything is None:
         return {True: "yes", False: "no", None: ABSENT}[anything]
     if isinstance(anything, float):
         return f"{anything:.4g}".replace("-", "−") if math.isfinite(anything) else ABSENT
+    if isinstance(anything, Mapping):
+        parts = ((name, part, isinstance(part, Mapping)) for name, part in anything.items())
+        return ", ".join(
+            f"{name} ({value(part)})" if nested else f"{name} {value(part)}" for name, part, nested in parts
+        )
     if isinstance(anything, (list, tuple)):
         return ", ".join(value(item) for item in anything)
     return str(anything)

@@ -12,10 +12,13 @@ from hpo.report.charts.scales import Scale, short
 WIDTH = 1100.0
 MOST_ROWS = 24
 
+FEW = 6
+"""As many distinct whole numbers are written out one by one."""
+
 
 @dataclass(frozen=True)
 class Setting:
-    """One coordinate: a numeric range or a list of categories."""
+    """One coordinate: a numeric range, or a list of categories, which a few whole numbers are too."""
 
     name: str
     values: tuple[float | str, ...]
@@ -23,10 +26,12 @@ class Setting:
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """In order of appearance; empty for a numeric setting."""
-        if all(isinstance(value, (int, float)) for value in self.values):
-            return ()
-        return tuple(dict.fromkeys(str(value) for value in self.values))
+        """In order of appearance, whole numbers in their own; empty for a numeric setting."""
+        numbers = {value for value in self.values if isinstance(value, (int, float))}
+        if len(numbers) < len(set(self.values)):
+            return tuple(dict.fromkeys(str(value) for value in self.values))
+        is_few = len(numbers) <= FEW and all(float(number).is_integer() for number in numbers)
+        return tuple(short(number) for number in sorted(numbers)) if is_few else ()
 
     def scale(self, first: float, last: float) -> Scale:
         if self.categories:
@@ -36,7 +41,9 @@ class Setting:
 
     def position(self, value: float | str) -> float:
         """A value as the scale takes it."""
-        return float(self.categories.index(str(value))) if self.categories else float(value)
+        if not self.categories:
+            return float(value)
+        return float(self.categories.index(value if isinstance(value, str) else short(value)))
 
 
 def parallel_chart(

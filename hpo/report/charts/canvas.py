@@ -9,6 +9,9 @@ from hpo.report.charts.scales import Scale
 
 Point = tuple[float, float]
 
+GLYPH = 6.6
+"""Width of a character, on the safe side: pictures are laid out without knowing the reader's font."""
+
 MANY = 250
 """Dots in one element above which they are drawn smaller."""
 
@@ -67,7 +70,8 @@ class Canvas:
             x = scale(value)
             if top is not None:
                 self.line([(x, bottom), (x, top)], "grid")
-            self.text(x, bottom + 15, text, "tick", "middle")
+            half = GLYPH * len(text) / 2
+            self.text(min(max(x, half), self.width - half), bottom + 15, text, "tick", "middle")
         self.line([(scale.first, bottom), (scale.last, bottom)], "axis")
         if label:
             self.text((scale.first + scale.last) / 2, bottom + 31, label, "label", "middle")

@@ -67,7 +67,19 @@ def _score_facts(evidence: CampaignEvidence, findings: Findings, champion: Trial
                 f"the best possible holdout {metric} is {words.score(findings.ceiling)}",
             )
         )
-    return facts
+    return [*facts, *_belief(evidence, findings)]
+
+
+def _belief(evidence: CampaignEvidence, findings: Findings) -> list[Fact]:
+    """Whether all this could be luck, in one figure; the next section has the rest."""
+    found, overfitting = findings.deflated, findings.overfitting
+    if found is None:
+        return []
+    note = f"deflated score: that it is above zero, {words.count(found.num_trials, 'trial')} tried"
+    if overfitting:
+        note += f"; probability of overfitting {words.percent(overfitting.probability)}"
+    source = f"runs/*/daily, {findings.metric}, all {words.count(found.num_trials, 'trial')} tried"
+    return [Fact("believable", "more than luck", found.probability, words.probability(found.probability), source, note)]
 
 
 def _interval_fact(key: str, label: str, interval: Interval | None, source: str) -> Fact:

@@ -39,7 +39,7 @@ def build(evidence: CampaignEvidence, findings: Findings) -> Section | None:
     blocks: list[Block] = [
         _by_target(evidence, holdout, daily),
         *[_cumulative(evidence, holdout, daily, prefix) for prefix in VARIANTS if _present(evidence, daily, prefix)],
-        *_daily(findings, holdout, daily),
+        *_daily(evidence, findings, holdout, daily),
         _yearly(evidence, findings, holdout, daily),
     ]
     if holdout.champion_scores is not None:
@@ -117,26 +117,39 @@ def _summed(series: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.where(np.isfinite(series), np.nancumsum(series, dtype=np.float64), np.nan)
 
 
-def _daily(findings: Findings, holdout: HoldoutEvidence, daily: DailySeries) -> list[Chart]:
-    """The objective day by day, with its rolling mean."""
-    if findings.metric not in daily or len(holdout.dates) < ROLLING_DAYS:
+def _daily(evidence: CampaignEvidence, findings: Findings, holdout: HoldoutEvidence, daily: DailySeries) -> list[Chart]:
+    """The objective and every horizon day by day, with rolling means, raw and style-neutral."""
+    if len(holdout.dates) < ROLLING_DAYS:
         return []
-    values = daily[findings.metric].astype(np.float64)
-    sums = np.nancumsum(values)
-    counts = np.cumsum(np.isfinite(values))
+    metrics = dict.fromkeys((findings.metric, *(f"rank_ic_{horizon}d" for horizon in evidence.horizons)))
+    return [_day_by_day(holdout, daily, metric) for metric in metrics if metric in daily]
+
+
+def _day_by_day(holdout: HoldoutEvidence, daily: DailySeries, metric: str) -> Chart:
+    days, values = _days(holdout.dates), daily[metric].astype(np.float64)
+    means = {f"mean of {ROLLING_DAYS} days": (_rolling(values), "accent thick")}
+    neutral = daily.get(f"neutral_{metric}")
+    if neutral is not None:
+        means["the same, style-neutral"] = (_rolling(neutral.astype(np.float64)), "second")
+    drawn = {"each day": (values, "muted faint"), **means}
+    curves = [
+        Curves(name, css, [list(zip(days, series.tolist(), strict=True))]) for name, (series, css) in drawn.items()
+    ]
+    title = f"Daily {metric}"
+    svg = line_chart(title, "Day by day, and its rolling means", Axis("", "date"), Axis("RankIC"), curves, zero=True)
+    data = {"date": holdout.dates.astype(str).tolist(), **{name: series for name, (series, _) in drawn.items()}}
+    source = f"{holdout.source}, {metric}" + (f" and neutral_{metric}" if neutral is not None else "")
+    return Chart(f"daily_{metric}", title, svg, data, source)
+
+
+def _rolling(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of the last ROLLING_DAYS days, those without a value left out; NaN before there are as many."""
+    sums, counts = np.nancumsum(values), np.cumsum(np.isfinite(values))
     rolling = np.full(len(values), np.nan)
     width = np.maximum(counts[ROLLING_DAYS:] - counts[:-ROLLING_DAYS], 1)
     rolling[ROLLING_DAYS:] = (sums[ROLLING_DAYS:] - sums[:-ROLLING_DAYS]) / width
     rolling[~np.isfinite(values)] = np.nan
-    days = _days(holdout.dates)
-    title = f"Daily {findings.metric}"
-    curves = [
-        Curves("each day", "muted faint", [list(zip(days, values.tolist(), strict=True))]),
-        Curves(f"mean of {ROLLING_DAYS} days", "accent thick", [list(zip(days, rolling.tolist(), strict=True))]),
-    ]
-    svg = line_chart(title, "Day by day, and its rolling mean", Axis("", "date"), Axis("RankIC"), curves, zero=True)
-    data = {"date": holdout.dates.astype(str).tolist(), "value": values, "rolling": rolling}
-    return [Chart("daily", title, svg, data, f"{holdout.source}, {findings.metric}")]
+    return rolling
 
 
 def _yearly(evidence: CampaignEvidence, findings: Findings, holdout: HoldoutEvidence, daily: DailySeries) -> Table:

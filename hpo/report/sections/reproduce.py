@@ -14,7 +14,7 @@ def build(evidence: CampaignEvidence, findings: Findings) -> Section:
     """The section."""
     champion = findings.champion
     rows = [
-        _row("command", evidence.command, "the call that began the campaign"),
+        _row("command", evidence.command, "table hpo.campaign, column config, less what is a default"),
         _row("campaign seed", evidence.seed, "table hpo.campaign, column seed"),
         _row("champion's training seed", champion.trainer_seed if champion else None, "runs/*/run.json"),
         _row("champion's run folder", champion.folder if champion else None, "table hpo.slot, column run_folder"),
@@ -24,7 +24,11 @@ def build(evidence: CampaignEvidence, findings: Findings) -> Section:
             for k, v in evidence.fingerprints.items()
         ],
         *[_row(name, text, "where the report was made") for name, text in evidence.environment.items()],
-        *[_row(name, text, "the prepared panel") for name, text in evidence.data_summary.items()],
+        *[
+            _row(name.replace("_", "-"), value, "the prepared panel")
+            for name, value in evidence.data_summary.items()
+            if name != "source"
+        ],
     ]
     columns = [
         Column("what", "what", kind="text"),

@@ -17,6 +17,9 @@ from hpo.report.importance import importances
 MOST_CURVES = 120
 """Learning curves, and lines across the parallel coordinates, that are drawn of each kind: evenly chosen by score."""
 
+SCORE = "score"
+"""The last of the parallel coordinates."""
+
 RESULTS = "runs/*/result.json and runs/*/config.json"
 CURVES = "runs/*/metrics.jsonl, score by epoch"
 
@@ -158,10 +161,16 @@ def _parallel(evidence: CampaignEvidence, scored: Sequence[TrialEvidence]) -> li
     settings = _varying(evidence, complete)
     if len(settings) < 2:
         return []
+    scores = tuple(trial.score or 0.0 for trial in complete)
+    settings.append(Setting(SCORE, scores))
     ranked = sorted(complete, key=lambda trial: -(trial.score or 0.0))
     num_best = max(1, len(ranked) // 10)
     lines = {
-        t.slot: {s.name: _coordinate(t.settings[s.name]) for s in settings if s.name in t.settings} for t in complete
+        t.slot: {
+            **{s.name: _coordinate(t.settings[s.name]) for s in settings if s.name in t.settings},
+            SCORE: t.score or 0.0,
+        }
+        for t in complete
     }
     champion = [evidence.champion] if evidence.champion in complete else []
     groups = [
@@ -170,8 +179,8 @@ def _parallel(evidence: CampaignEvidence, scored: Sequence[TrialEvidence]) -> li
         ("champion", "accent thick", [lines[t.slot] for t in champion if t]),
     ]
     title = "Parallel coordinates"
-    svg = parallel_chart(title, "One line per complete trial across its settings", settings, groups)
-    data = [{"slot": t.slot, "score": t.score, **lines[t.slot]} for t in ranked]
+    svg = parallel_chart(title, "One line per complete trial across its settings to its score", settings, groups)
+    data = [{"slot": t.slot, **lines[t.slot]} for t in ranked]
     return [Chart("parallel", title, svg, data, RESULTS, size="wide")]
 
 

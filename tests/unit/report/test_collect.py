@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from hpo.domain import (
     TierPlan,
     WorkerIdentity,
 )
-from hpo.report import analyse, candidates, collect, summary_lines
+from hpo.report import analyse, candidates, collect, summary_lines, write_report
 from hpo.run_folder import SlotFolder
 from search_spaces import dump_space, load_space
 from trainer.reports import EpochReport
@@ -143,10 +144,40 @@ def test_a_run_folder_elsewhere_leaves_what_the_ledger_knows(campaign: Campaign,
     assert failed.num_crashes == 3
 
 
-def test_a_report_does_not_tell_where_somebody_keeps_their_data(campaign: Campaign, runs: Path) -> None:
-    evidence = collect(campaign, SLOTS, runs)
+def test_a_report_does_not_tell_where_somebody_keeps_their_things(
+    campaign: Campaign, runs: Path, tmp_path: Path
+) -> None:
+    """Neither page nor JSON names a folder of the machine, wherever the words came from."""
+    said = f"error: {tmp_path}/cache and {Path.home()}/notes and /home/somebody/prices.parquet cannot be read"
+    slots = [*SLOTS[:3], replace(SLOTS[3], reason=said)]
+    evidence = collect(campaign, slots, runs, data_summary={"source": "/home/somebody/prices.parquet", "days": 60})
     assert evidence.data_source == "prices.parquet"
-    assert "/home" not in evidence.command
+    assert evidence.trials[3].reason == "error: HPO_HOME/cache and ~/notes and prices.parquet cannot be read"
+    written = write_report(evidence, tmp_path / "out")
+    for file in (written.html, written.json):
+        text = file.read_text(encoding="utf-8")
+        assert "prices.parquet" in text
+        for place in ("/home/somebody", str(tmp_path), str(Path.home())):
+            assert place not in text
+
+
+def test_the_command_names_every_setting_that_is_not_a_default(campaign: Campaign, runs: Path) -> None:
+    search = campaign.spec.config["search"]
+    for name, value in SPACE.settings.items():
+        *path, last = name.split(".")
+        section = search["trainer"]
+        for part in path:
+            section = section[part]
+        section[last] = value
+    plain = "hpo run study=read trials=4 --space quickstart --data prices.parquet"
+    assert collect(campaign, SLOTS, runs).command == plain
+    search["seed"], search["tiers"]["refinement_fraction"] = 3, 0.3
+    search["trainer"]["data"]["horizons"] = [1, 5]
+    search["trainer"]["data"]["split"]["train_end"] = "2020-12-31"
+    assert collect(campaign, SLOTS, runs).command == (
+        f"{plain} seed=3 tiers.refinement_fraction=0.3 "
+        "'trainer.data.horizons=[1,5]' trainer.data.split.train_end=2020-12-31"
+    )
 
 
 def test_the_evidence_suffices_for_a_verdict(campaign: Campaign, runs: Path) -> None:
