@@ -59,10 +59,16 @@ class App:
 
     @cached_property
     def tracker(self) -> Tracker:
+        from hpo.adapters.dashboard_pages import FILES, DashboardPages
         from hpo.adapters.mlflow_tracker import MLflowTracker
+        from hpo.adapters.study_storage import study_storage
+        from hpo.adapters.trackers import Trackers
 
         uri = os.environ.get("MLFLOW_TRACKING_URI") or self.database.url_for("mlflow")
-        return MLflowTracker(uri, self.home / "mlflow-artifacts")
+        mlflow = MLflowTracker(uri, self.home / "mlflow-artifacts")
+        # A storage of its own: the one that trials use has few connections, and nobody waits for a note.
+        pages = DashboardPages(lambda: study_storage(self.database.url), self.home / FILES, mlflow.address)
+        return Trackers(mlflow, pages)
 
     def runs(self, campaign: str) -> Path:
         """The campaign's folder of run folders."""

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from hpo.adapters.addresses import PORTS
 from hpo.adapters.database import Database, prepare_mlflow
 from hpo.adapters.study_storage import study_storage
 from hpo.errors import EnvironmentFault, UsageError
 
-PORTS = {"optuna": 8080, "mlflow": 5000}
 POOL = "MLFLOW_SQLALCHEMYSTORE_"
 """Settings that keep a tracker's connections few; a server needs more."""
 GRACE_SECONDS = 5.0
@@ -48,9 +48,14 @@ def _check_port(host: str, port: int) -> None:
 
 
 def _serve_optuna(database: Database, home: Path, host: str, port: int) -> None:
+    from optuna.artifacts import FileSystemArtifactStore
     from optuna_dashboard import run_server
 
-    run_server(study_storage(database.url), host=host, port=port)
+    from hpo.adapters.dashboard_pages import FILES
+
+    files = home / FILES
+    files.mkdir(parents=True, exist_ok=True)
+    run_server(study_storage(database.url), host=host, port=port, artifact_store=FileSystemArtifactStore(files))
 
 
 def _serve_mlflow(database: Database, home: Path, host: str, port: int) -> None:

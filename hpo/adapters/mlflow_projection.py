@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.adapters import mlflow_records as records
+from hpo.adapters.addresses import mlflow_run
 from hpo.adapters.mlflow_store import Experiment, Store, locked
 from hpo.adapters.processes import is_dead
 from hpo.domain import Campaign, CampaignState, WorkerIdentity, run_name
@@ -49,6 +50,7 @@ class SlotState:
     """All of a slot that is projected, seen from outside: two equal states need no write in between.
 
     is_alive: has no result and may be training. num_bytes: of metrics.jsonl. finished_ns: when the result was written.
+    study_id: of its Optuna study, None in folders that do not tell.
     """
 
     fence: int
@@ -56,6 +58,7 @@ class SlotState:
     num_bytes: int
     finished_ns: int | None
     is_alive: bool
+    study_id: int | None = None
 
 
 class Projection:
@@ -96,10 +99,10 @@ class Projection:
         """The campaign's run, once it was synced. Raises FileNotFoundError before."""
         return ParentBook(**read_json(self._folder / BOOK)).runs[CAMPAIGN]
 
-    def link(self, slot: int) -> str | None:
-        """See `MLflowTracker.link`."""
+    def address(self, slot: int) -> str | None:
+        """See `MLflowTracker.address`."""
         path = SlotFolder(self._folder, slot).folder / BOOK
-        return f"#/experiments/{self._experiment.id}/runs/{self.run_id(path.parent)}" if path.exists() else None
+        return mlflow_run(self._store.uri, self._experiment.id, self.run_id(path.parent)) if path.exists() else None
 
     # -- looking ------------------------------------------------------------------------------------------------
 
@@ -115,7 +118,7 @@ class Projection:
             return replace(known, num_bytes=num_bytes, finished_ns=finished_ns, is_alive=False)
         run = attempt.run()
         is_alive = finished_ns is None and campaign.state is not CampaignState.COMPLETE and not _is_dead(run)
-        return SlotState(attempt.fence, int(run["tier"]), num_bytes, finished_ns, is_alive)
+        return SlotState(attempt.fence, int(run["tier"]), num_bytes, finished_ns, is_alive, run.get("study_id"))
 
     # -- trials ---------------------------------------------------------------------------------------------------
 
@@ -214,6 +217,7 @@ def _say(campaign: Campaign, states: Mapping[int, SlotState]) -> dict[str, dict[
     """The tags of the campaign's run and of every tier that has begun, by key, the campaign first."""
     alive = {state.tier for state in states.values() if state.is_alive}
     begun = {state.tier for state in states.values()} | set(campaign.decisions)
+    studies = {state.tier: state.study_id for state in states.values()}
 
     def status(is_finished: bool, is_alive: bool) -> dict[str, str]:
         return {records.STATUS_TAG: FINISHED if is_finished else RUNNING if is_alive else KILLED}
@@ -223,7 +227,8 @@ def _say(campaign: Campaign, states: Mapping[int, SlotState]) -> dict[str, dict[
     for tier in campaign.spec.tiers:
         if tier.number in begun:
             part = status(tier.number in campaign.decisions, tier.number in alive)
-            said[records.tier_key(tier.number, tier.name)] = {**records.tier_tags(campaign, tier), **part}
+            tags = records.tier_tags(campaign, tier, studies.get(tier.number))
+            said[records.tier_key(tier.number, tier.name)] = {**tags, **part}
     return said
 
 

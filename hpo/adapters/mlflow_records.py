@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -10,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
+from hpo.adapters.addresses import optuna_study, optuna_trial
 from hpo.adapters.mlflow_store import Point
+from hpo.adapters.pictures import learning_curve
 from hpo.domain import Campaign, Outcome, TierPlan
 from hpo.durable import encode
 from hpo.run_folder import Attempt, EpochRecord, Result
@@ -21,7 +21,6 @@ MAX_KEY = 250
 MAX_VALUE = 6000
 """MLflow's limits on parameters, in characters."""
 MAX_TAG = 5000
-CURVES = ("valid/rank_ic", "valid/neutral_rank_ic", "train/rank_ic")
 PARENT = "mlflow.parentRunId"
 STATUS_TAG = "tiertune.status"
 STATUS = {Outcome.COMPLETE: "FINISHED", Outcome.PRUNED: "FINISHED", Outcome.FAILED: "FAILED"}
@@ -72,14 +71,22 @@ def campaign_tags(campaign: Campaign) -> dict[str, str]:
     )
 
 
-def tier_tags(campaign: Campaign, tier: TierPlan) -> dict[str, str]:
-    """Tags of a tier's run."""
+def tier_tags(campaign: Campaign, tier: TierPlan, study_id: int | None = None) -> dict[str, str]:
+    """Tags of a tier's run. study_id: of its Optuna study, where known."""
     decision = campaign.decisions.get(tier.number)
     note = f"Tier {tier.number}, **{tier.name}**: {tier.num_slots} trials."
     if decision is not None:
         note += f"\n\nDecided: {_settings(decision.get('values', {}))}. {decision.get('reason') or ''}"
-    study = tier.study_name(campaign.name)
-    return _tags({}, kind="tier", campaign=campaign.name, tier=tier_key(tier.number, tier.name), study=study, note=note)
+    address = None if study_id is None else optuna_study(study_id)
+    return _tags(
+        {},
+        kind="tier",
+        campaign=campaign.name,
+        tier=tier_key(tier.number, tier.name),
+        study=tier.study_name(campaign.name),
+        optuna=address,
+        note=note + _see_also("Its study", address),
+    )
 
 
 def trial_tags(attempt: Attempt, result: Result | None) -> dict[str, str]:
@@ -94,11 +101,13 @@ def trial_tags(attempt: Attempt, result: Result | None) -> dict[str, str]:
         "searched": ", ".join(run["params"]),
         "host": run.get("worker", {}).get("host"),
         "device": run.get("device"),
+        "optuna": None if run.get("study_id") is None else optuna_trial(run["study_id"], run["trial_number"]),
     }
     if result is not None:
         score = "" if result.score is None else f", score {result.score:+.5f}"
         note += f"\n\n{result.outcome}{score}{': ' + result.reason if result.reason else ''}"
         tags |= {"outcome": result.outcome, "reason": result.reason}
+    note += _see_also("The trial", tags["optuna"])
     return _tags({}, kind="trial", campaign=run["campaign"], note=note, **tags)
 
 
@@ -136,28 +145,22 @@ def write_artifacts(attempt: Attempt, result: Result, target: Path) -> None:
     if series[0]:
         stacked = {name: np.stack([epoch[name] for epoch in series]) for name in series[0]}
         np.savez(target / "daily.npz", allow_pickle=False, **stacked)
-    (target / "learning_curve.png").write_bytes(learning_curve(records))
+    (target / "learning_curve.svg").write_bytes(learning_curve(records))
     if result.outcome is Outcome.COMPLETE and attempt.best.exists():
         (target / attempt.best.name).symlink_to(attempt.best.resolve())
 
 
-def learning_curve(records: Sequence[EpochRecord]) -> bytes:
-    """A small PNG: the score and RankIC by epoch, and the training loss."""
-    figure = Figure(figsize=(6.4, 4.0), dpi=90, layout="constrained")
-    upper, lower = figure.subplots(2, 1, sharex=True)
-    epochs = [record.epoch for record in records]
-    upper.plot(epochs, [record.score for record in records], "k-", label="score", linewidth=2)
-    for name in CURVES:
-        if all(name in record.metrics for record in records):
-            upper.plot(epochs, [record.metrics[name] for record in records], label=name, linewidth=1)
-    lower.plot(epochs, [record.metrics.get("train/loss", np.nan) for record in records], label="train/loss")
-    lower.set_xlabel("epoch")
-    for axes in (upper, lower):
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=7)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+def report_tags(report: Mapping[str, Any]) -> dict[str, str]:
+    """Tags of a campaign's run that a written report (`report.json`) adds."""
+    return {f"tiertune.{name}": _short(str(report[name]), MAX_TAG) for name in ("finding", "verdict")}
+
+
+def report_metrics(report: Mapping[str, Any]) -> list[Point]:
+    """The report's figures, at the time it was written: campaigns can be sorted by them."""
+    time = milliseconds(datetime.fromisoformat(report["created_at"]))
+    facts = {key: fact["value"] for section in report["sections"].values() for key, fact in section["facts"].items()}
+    figures = {key: value.get("estimate") if isinstance(value, Mapping) else value for key, value in facts.items()}
+    return [Point(f"report/{key}", float(value), time, 0) for key, value in figures.items() if value is not None]
 
 
 def milliseconds(time: datetime) -> int:
@@ -169,6 +172,10 @@ def _tags(marks: Mapping[str, Any], note: str, **ours: Any) -> dict[str, str]:
     named = {f"tiertune.{name}": value for name, value in ours.items()}
     said = {**marks, **named, "mlflow.note.content": note}
     return {name: _short(str(value), MAX_TAG) for name, value in said.items() if value is not None}
+
+
+def _see_also(what: str, address: str | None) -> str:
+    return "" if address is None else f"\n\n[{what} in optuna-dashboard]({address}) (with `hpo dashboard optuna` up)"
 
 
 def _settings(values: Mapping[str, Any]) -> str:

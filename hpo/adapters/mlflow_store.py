@@ -48,10 +48,10 @@ class Point:
 
 
 class Store:
-    """A tracking store. Every method may raise what MLflow raises; `answering` turns that into StoreUnavailable."""
+    """The tracking store at `uri`. Methods may raise what MLflow raises; `answering` makes that StoreUnavailable."""
 
     def __init__(self, uri: str, artifact_root: Path | str | None) -> None:
-        self._uri = uri
+        self.uri = uri
         self._artifact_root = artifact_root.resolve().as_uri() if isinstance(artifact_root, Path) else artifact_root
         self._client: MlflowClient | None = None
 
@@ -63,7 +63,7 @@ class Store:
         except (MlflowException, SQLAlchemyError, RequestException, OSError) as error:
             said = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise StoreUnavailable(
-                f"MLflow at {redact_text(self._uri)} does not take the records: {redact_text(said).rstrip('.')}. "
+                f"MLflow at {redact_text(self.uri)} does not take the records: {redact_text(said).rstrip('.')}. "
                 "The run folders hold them; `hpo sync` brings MLflow up to date later."
             ) from error
 
@@ -72,9 +72,9 @@ class Store:
         """Connects at the first call. A database that is down is noticed at once; MLflow itself insists for minutes."""
         if self._client is None:
             if self._is_database:
-                engine = create_engine(self._uri, poolclass=NullPool)
+                engine = create_engine(self.uri, poolclass=NullPool)
                 engine.connect().close()
-            self._client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
+            self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
         return self._client
 
     def experiment(self, campaign: str) -> Experiment:
@@ -164,7 +164,7 @@ class Store:
 
     @property
     def _is_database(self) -> bool:
-        return self._uri.startswith(DATABASES)
+        return self.uri.startswith(DATABASES)
 
 
 @contextmanager

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hpo.adapters.mlflow_projection import Projection
+from hpo.adapters.mlflow_records import report_metrics, report_tags
 from hpo.adapters.mlflow_registry import register
 from hpo.adapters.mlflow_store import Store, locked
 from hpo.domain import Campaign
+from hpo.durable import read_json
 
 
 class MLflowTracker:
@@ -44,17 +46,22 @@ class MLflowTracker:
                 return register(self._store, campaign, projection.run_id(run_folder.parent), model)
 
     def attach_report(self, campaign: Campaign, runs: Path, files: Sequence[Path]) -> None:
-        """See `Tracker.attach_report`. They are artifacts of the campaign's run, in its folder `report`."""
+        """See `Tracker.attach_report`. They are artifacts of the campaign's run, in its folder `report`; its
+        figures become metrics, its verdict a tag."""
         with self._store.answering():
             projection = self._projection(campaign, runs)
             projection.sync(campaign)
+            run_id = projection.campaign_run_id()
             for file in files:
-                self._store.log_file(projection.campaign_run_id(), file, "report")
+                self._store.log_file(run_id, file, "report")
+                if file.suffix == ".json":
+                    report = read_json(file)
+                    self._store.log(run_id, metrics=report_metrics(report), tags=report_tags(report))
 
-    def link(self, campaign: Campaign, runs: Path, slot: int) -> str | None:
-        """The part of the MLflow UI's address that shows the slot's run (`#/experiments/1/runs/ab12`), or None."""
+    def address(self, campaign: Campaign, runs: Path, slot: int) -> str | None:
+        """Where the MLflow UI shows the slot's run, None before it was synced."""
         with self._store.answering():
-            return self._projection(campaign, runs).link(slot)
+            return self._projection(campaign, runs).address(slot)
 
     def close(self) -> None:
         """Forget the connection and all that was seen; a later call starts anew."""

@@ -207,8 +207,8 @@ def test_what_is_written(mlflow_tracker: MLflowTracker, store: str, runs: Path) 
     assert tags["tiertune.outcome"] == "complete"
     assert [step for step, _, _ in history["valid/rank_ic"]] == [1, 2, 3]
     assert history["result/score"][0][2] == 0.02
-    assert files == ["best.pt", "config.json", "daily.npz", "learning_curve.png"]
-    assert held["0002 capacity"][5] == ["config.json", "daily.npz", "learning_curve.png"]
+    assert files == ["best.pt", "config.json", "daily.npz", "learning_curve.svg"]
+    assert held["0002 capacity"][5] == ["config.json", "daily.npz", "learning_curve.svg"]
     assert "non_finite" in held["0003 refinement"][2]["tiertune.reason"]
     assert "best of two" in held["1-capacity"][2]["mlflow.note.content"]
 
@@ -267,7 +267,7 @@ def test_a_run_deleted_by_hand_comes_back_whole_while_it_lives(
     attempt = open_attempt(runs, 1)
     attempt.append_epoch(report(1))
     mlflow_tracker.sync(campaign(), runs)
-    MlflowClient(tracking_uri=store).delete_run(mlflow_tracker.link(campaign(), runs, 1).split("/")[-1])
+    MlflowClient(tracking_uri=store).delete_run(mlflow_tracker.address(campaign(), runs, 1).split("/")[-1])
     attempt.append_epoch(report(2))
     mlflow_tracker.sync(campaign(), runs)
     assert [step for step, _, _ in content(store)["0001 capacity"][4]["score"]] == [1, 2]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from hpo.charts.plots import Whisker, interval_chart
 from hpo.report import words
-from hpo.report.charts.plots import Whisker, interval_chart
 from hpo.report.document import Block, Chart, Column, Fact, Section, Table
 from hpo.report.evidence import CampaignEvidence, TrialEvidence
 from hpo.report.findings import Findings

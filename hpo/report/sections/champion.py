@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpo.charts.plots import Axis, Curves, bar_chart, column_chart, line_chart
 from hpo.report import words
-from hpo.report.charts.plots import Axis, Curves, bar_chart, column_chart, line_chart
 from hpo.report.document import Block, Chart, Column, Fact, Section, Table
 from hpo.report.evidence import CampaignEvidence, DailySeries, HoldoutEvidence, PanelScores
 from hpo.report.findings import Findings

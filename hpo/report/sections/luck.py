@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
+from hpo.charts.plots import Axis, Curves, column_chart, line_chart
 from hpo.report import words
-from hpo.report.charts.plots import Axis, Curves, column_chart, line_chart
 from hpo.report.document import Block, Chart, Column, Fact, Section, Table
 from hpo.report.evidence import CampaignEvidence
 from hpo.report.findings import Findings

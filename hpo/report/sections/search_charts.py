@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
+from hpo.charts.campaign_plots import Bar, Setting, parallel_chart, timeline_chart
+from hpo.charts.plots import Axis, Curves, Dots, bar_chart, line_chart, scatter_chart
 from hpo.domain import Outcome
-from hpo.report.charts.campaign_plots import Bar, Setting, parallel_chart, timeline_chart
-from hpo.report.charts.plots import Axis, Curves, Dots, bar_chart, line_chart, scatter_chart
 from hpo.report.document import Chart
 from hpo.report.evidence import CampaignEvidence, TrialEvidence
 from hpo.report.findings import Findings

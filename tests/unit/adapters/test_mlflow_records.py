@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from xml.etree import ElementTree
 
 from hpo.adapters import mlflow_records as records
+from hpo.adapters.pictures import learning_curve
 from hpo.domain import Campaign, CampaignSpec, CampaignState, Outcome, TierPlan
 from hpo.run_folder import EpochRecord, Result
 
@@ -63,9 +65,13 @@ def test_a_result_is_said_the_same_way_again() -> None:
 
 
 def test_a_learning_curve_is_a_small_picture() -> None:
-    picture = records.learning_curve([epoch(1), epoch(2, **{"train/loss": 1.0})])
-    assert picture.startswith(b"\x89PNG")
-    assert len(picture) < 60_000
+    picture = learning_curve([epoch(1), epoch(2, **{"train/loss": 1.0, "valid/rank_ic": 0.1})])
+    root = ElementTree.fromstring(picture)
+    assert root.tag.endswith("svg")
+    said = " ".join(root.itertext())
+    assert all(name in said for name in ("score", "valid/rank_ic", "train/loss", "epoch"))
+    assert "train/rank_ic" not in said
+    assert len(picture) < 20_000
 
 
 def test_the_campaign_names_its_champion() -> None:

@@ -8,9 +8,9 @@ import re
 import numpy as np
 import pytest
 
-from hpo.report.charts.canvas import polyline, thinned
-from hpo.report.charts.plots import Axis, Curves, line_chart
-from hpo.report.charts.scales import Scale, padded, round_step, short
+from hpo.charts.canvas import polyline, thinned
+from hpo.charts.plots import Axis, Curves, line_chart
+from hpo.charts.scales import Scale, padded, round_step, short
 
 
 @pytest.mark.parametrize(

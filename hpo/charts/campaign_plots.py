@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hpo.report.charts.canvas import Canvas
-from hpo.report.charts.scales import Scale, short
+from hpo.charts.canvas import Canvas
+from hpo.charts.scales import Scale, short
 
 WIDTH = 1100.0
 MOST_ROWS = 24

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from hpo.report.charts.scales import Scale
+from hpo.charts.scales import Scale
 
 Point = tuple[float, float]
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hpo.report.charts.canvas import Canvas, thinned
-from hpo.report.charts.scales import Kind, Scale, padded
+from hpo.charts.canvas import Canvas, thinned
+from hpo.charts.scales import Kind, Scale, padded
 
 WIDTH, HEIGHT = 380.0, 245.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 26.0, 40.0

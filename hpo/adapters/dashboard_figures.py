@@ -1,0 +1,93 @@
+"""A report's key figures as optuna-dashboard draws them: Plotly figures as plain JSON, made without Plotly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+MOST_POINTS = 250
+"""Points of one line; a figure lies in the database in pieces of 2 kB."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What `save_plotly_graph_object` asks of a figure. key: of the report's chart."""
+
+    key: str
+    traces: Sequence[Mapping[str, Any]]
+    layout: Mapping[str, Any]
+
+    def to_json(self) -> str:
+        """The figure as Plotly's own `to_json` has it."""
+        layout = {"margin": {"t": 50, "r": 20}, "legend": {"orientation": "h", "y": -0.2}, **self.layout}
+        return json.dumps({"data": self.traces, "layout": layout}, separators=(",", ":"))
+
+
+def key_figures(report: Mapping[str, Any]) -> Iterator[Figure]:
+    """The figures of a written report (`report.json`), as far as it has them."""
+    charts: dict[str, Mapping[str, Any]] = {}
+    for section in report["sections"].values():
+        charts |= section["charts"]
+    for key, draw in DRAWN.items():
+        if key in charts:
+            yield draw(key, charts[key])
+
+
+def _intervals(key: str, chart: Mapping[str, Any]) -> Figure:
+    rows = dict(reversed(chart["data"].items()))
+    estimates = [row["estimate"] for row in rows.values()]
+    spread = {
+        "type": "data",
+        "symmetric": False,
+        "array": [row["high"] - row["estimate"] for row in rows.values()],
+        "arrayminus": [row["estimate"] - row["low"] for row in rows.values()],
+    }
+    trace = {"type": "scatter", "mode": "markers", "x": estimates, "y": list(rows), "error_x": spread}
+    return Figure(key, [trace], _layout(chart, yaxis={"automargin": True}))
+
+
+def _leaders(key: str, chart: Mapping[str, Any]) -> Figure:
+    leaders = chart["data"]["leaders"]
+    places = list(range(1, len(leaders) + 1))
+    lines = {name: [leader[name] for leader in leaders] for name in ("validation", "holdout")}
+    traces = [_line(name, places, values) for name, values in lines.items()]
+    return Figure(key, traces, _layout(chart, xaxis={"title": {"text": "place by validation score"}}))
+
+
+def _by_day(key: str, chart: Mapping[str, Any]) -> Figure:
+    """Lines over dates, whatever they are called."""
+    data = dict(chart["data"])
+    dates = data.pop("date")
+    every = max(1, -(-len(dates) // MOST_POINTS))
+    traces = [_line(name.replace("_", " "), dates[::every], values[::every]) for name, values in data.items()]
+    return Figure(key, traces, _layout(chart))
+
+
+def _by_horizon(key: str, chart: Mapping[str, Any]) -> Figure:
+    names = {name: name if name == "date" else f"{name} days" for name in chart["data"]}
+    return _by_day(key, {**chart, "data": {names[name]: values for name, values in chart["data"].items()}})
+
+
+def _bars(key: str, chart: Mapping[str, Any]) -> Figure:
+    trace = {"type": "bar", "x": list(chart["data"]), "y": list(chart["data"].values())}
+    return Figure(key, [trace], _layout(chart, xaxis={"type": "category"}))
+
+
+def _line(name: str, x: Sequence[Any], y: Sequence[Any]) -> dict[str, Any]:
+    return {"type": "scatter", "mode": "lines", "name": name, "x": x, "y": y}
+
+
+def _layout(chart: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    return {"title": {"text": chart["title"]}, **more}
+
+
+DRAWN: Mapping[str, Callable[[str, Mapping[str, Any]], Figure]] = {
+    "intervals": _intervals,
+    "shrinkage": _leaders,
+    "cumulative_raw_rank_ic": _by_horizon,
+    "deciles": _bars,
+    "long_short": _by_day,
+}
+"""Chart of the report -> its Plotly form."""
