@@ -17,7 +17,7 @@ from hpo.domain import Campaign
 
 ALIAS = "champion"
 REQUIREMENTS = ("tiertune", "mlflow", "torch", "numpy", "pandas", "pyarrow", "pydantic")
-"""Distributions the loaded model imports; pinned to what is installed here."""
+"""Distributions the loaded model imports."""
 TEXTS = ("symbol", "sector")
 _CODE = Path(__file__).with_name("mlflow_model.py")
 _BUDGET, _SHA256 = "tiertune.budget", "tiertune.sha256"
@@ -92,7 +92,7 @@ def save_model(checkpoint: Path, target: Path) -> None:
 
     scorer = load_scorer(checkpoint, device="cpu")
     columns = input_columns(scorer.feature_names)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")  # advice about type hints and the like
         mlflow.pyfunc.save_model(
             target,
@@ -100,13 +100,18 @@ def save_model(checkpoint: Path, target: Path) -> None:
             artifacts={"checkpoint": str(checkpoint.resolve())},
             signature=_signature(columns, scorer.horizons),
             input_example=_example(columns),
-            pip_requirements=[f"{name}=={_version(name)}" for name in REQUIREMENTS],
+            pip_requirements=_requirements(Path(folder)),
         )
 
 
-def _version(name: str) -> str:
-    """The installed version without a build's local part, which no index knows."""
-    return importlib.metadata.version(name).split("+")[0]
+def _requirements(folder: Path) -> list[str]:
+    """What the model imports, pinned, and every other version of this environment as a constraint, which pip heeds
+    where it needs the package at all. Without a build's local part, which no index knows."""
+    on_path = list(importlib.metadata.distributions())
+    installed = {found.name: found.version.split("+")[0] for found in reversed(on_path)}  # the first is imported
+    constraints = folder / "constraints.txt"
+    constraints.write_text("".join(f"{name}=={version}\n" for name, version in sorted(installed.items())))
+    return [*(f"{name}=={installed[name]}" for name in REQUIREMENTS), f"-c {constraints}"]
 
 
 def input_columns(features: tuple[str, ...]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
-from hpo.adapters.mlflow_registry import input_columns
+from hpo.adapters.mlflow_registry import input_columns, save_model
 from hpo.adapters.mlflow_tracker import MLflowTracker
 from hpo.adapters.null_tracker import NullTracker
-from hpo.adapters.quiet_mlflow import MlflowClient
+from hpo.adapters.quiet_mlflow import MlflowClient, mlflow
 from hpo.domain import Campaign, CampaignSpec, CampaignState, Outcome, TierPlan
 from hpo.run_folder import Attempt, SlotFolder, campaign_folder
 from trainer import checkpoint
@@ -112,8 +114,14 @@ def test_the_champion_scores_elsewhere_what_the_trainer_scores(
     )
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": store, "MLFLOW_DISABLE_TELEMETRY": "true"}
-    command = [sys.executable, "-c", PREDICT, str(prices), "scores.parquet"]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(elsewhere),
+        "MLFLOW_TRACKING_URI": store,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    # -I: neither this folder nor PYTHONPATH is looked into, only what is installed.
+    command = [sys.executable, "-I", "-c", PREDICT, str(prices), "scores.parquet"]
     subprocess.run(command, cwd=elsewhere, env=environment, check=True, timeout=120)
     given = pd.read_parquet(elsewhere / "scores.parquet")
     assert list(given.columns) == ["date", "symbol", "score_1d", "score_5d"]
@@ -126,6 +134,37 @@ def test_the_champion_scores_elsewhere_what_the_trainer_scores(
     assert len(both) == len(ours)
     np.testing.assert_allclose(both["score_1d"], both["one"], atol=1e-5)
     np.testing.assert_allclose(both["score_5d"], both["five"], atol=1e-5)
+
+
+def test_the_model_says_what_it_takes_and_what_it_needs(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    save_model(trained[0], model)
+    info = mlflow.models.get_model_info(str(model))
+    assert info.signature.inputs.input_names() == ["date", "symbol", "open", "high", "low", "close", "volume"]
+    assert info.signature.outputs.input_names() == ["date", "symbol", "score_1d", "score_5d"]
+    example = json.loads((model / "input_example.json").read_text())
+    assert example["columns"] == info.signature.inputs.input_names()
+
+    *pinned, last = (model / "requirements.txt").read_text().split("\n")
+    assert last == "-c constraints.txt"
+    versions = dict(line.split("==") for line in pinned)
+    assert {"tiertune", "torch", "mlflow"} <= versions.keys()
+    resolved = dict(line.split("==") for line in (model / "constraints.txt").read_text().split())
+    assert versions.items() <= resolved.items()
+    assert "scipy" in resolved, "what the imported packages need themselves"
+    assert all("+" not in version for version in resolved.values()), "an index knows no local build"
+
+
+def test_nothing_in_the_model_is_pickled_but_weights_that_are_read_as_plain_data(
+    trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    save_model(trained[0], model)
+    kinds = {path.suffix for path in model.rglob("*") if path.is_file()}
+    assert kinds == {"", ".json", ".pt", ".py", ".txt", ".yaml"}
+    assert yaml.safe_load((model / "MLmodel").read_text())["flavors"]["python_function"]["loader_module"] == (
+        "mlflow.pyfunc.loaders.code_model"
+    )
 
 
 def test_the_alias_moves_only_forward(store: str, runs: Path, trained: tuple[Path, Path], tmp_path: Path) -> None:
