@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import ByteSize, Field, field_validator
 
 from hpo.domain import DEFAULT_STUDY
 from trainer.config import Section, TrainerConfig
@@ -52,6 +52,9 @@ class WorkerConfig(Section):
     """Stop taking new trials after this long; None: never."""
     trial_timeout: timedelta | None = None
     """End a trial (FAILED, reason `timeout`) that trains longer than this in one go; None: never."""
+    trial_memory: ByteSize | None = None
+    """Memory a trial on a CPU may take (`4GiB`): one that needs more is not started. None: what is available when its
+    worker starts, divided by `num_workers`. On CUDA counts what is free on the device."""
     keep_checkpoints: Annotated[int, Field(ge=0)] = 10
     """When the campaign is complete, the checkpoints of this many best trials stay, beside those of the champion and
     of the default configuration."""

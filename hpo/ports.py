@@ -137,12 +137,14 @@ class TrialRequest:
     """Everything a trial process is given. It gets no database, no holdout, no search.
 
     config: resolved TrainerConfig as plain JSON; data: the cache folder of train and validation alone;
-    folder: where its files go (and where an earlier attempt's checkpoint may lie).
+    folder: where its files go (and where an earlier attempt's checkpoint may lie). memory: bytes of this machine's
+    memory that it may take (on CUDA counts what is free on the device); None: any.
     """
 
     config: Mapping[str, Any]
     data: Path
     folder: Path
+    memory: int | None = None
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,8 @@ class TrialEnd:
 
     kind: `finished` (fit returned), `stopped` (a STOP verdict or an interruption), `failed` (a typed failure or a
     Python error), `died` (the process ended without a word: killed, crashed), `environment` (the disk is full or not
-    writable: no fault of the trial). reason: for `failed` and `died`, a stable word.
+    writable: no fault of the trial). reason: for `failed` and `died`, a stable word. excess: where the configuration
+    was refused because it does not fit, by which share of the memory there is.
     """
 
     kind: str
@@ -160,6 +163,7 @@ class TrialEnd:
     num_parameters: int | None = None
     reason: str | None = None
     message: str | None = None
+    excess: float | None = None
 
 
 class TrialRunner(Protocol):

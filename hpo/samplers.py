@@ -14,6 +14,7 @@ the slot's, or every slot would deal from another deck.
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -34,6 +35,10 @@ NESTED = ("base_sampler", "independent_sampler")
 
 OBJECTS = ("Callable", "Crossover", "Mutation", "FrozenTrial")
 """An option whose type names one of these takes a Python object, which a configuration cannot hold."""
+
+
+MEMORY = "memory"
+"""The constraint of trials that did not fit. No other trial has any."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,19 @@ def build_sampler(
 def check_sampler(config: SamplerConfig, distributions: Mapping[str, BaseDistribution]) -> None:
     """Raise UsageError now for what would make `build_sampler` fail in every slot."""
     build_sampler(config, seed=0, study_seed=0, distributions=distributions)
+
+
+def tell_unfit(study: Study, trial: optuna.Trial, excess: float) -> None:
+    """Tell Optuna of a trial that was not started because it needs more memory than there is.
+
+    excess: by which share of it. The trial gets the constraint `memory` and ends PRUNED without an epoch: among trials
+    without a score, TPE looks at these alone, and ranks them by how far they violate their constraints.
+    """
+    if not trial.constraints:
+        trial.set_constraint(MEMORY, excess)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Constraints have been set", UserWarning)  # by samplers that ignore them
+        study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
 
 
 class _NeverStopping(BaseSampler):

@@ -129,6 +129,7 @@ def incumbent_copy(
         distributions=dict(within),
         user_attrs={**trial.user_attrs, COPIED_FROM: _source(trial, study_name)},
         system_attrs={key: value for key, value in trial.system_attrs.items() if key.startswith(RUNG)},
+        constraints=trial.constraints or None,
         intermediate_values=trial.intermediate_values,
     )
 
@@ -138,11 +139,12 @@ def refinement_seeds(
 ) -> tuple[FrozenTrial, ...]:
     """What the refinement knows before its first trial: every earlier trial that lies inside its ranges.
 
-    earlier: (study name, trial) over all tiers. Complete and pruned trials are copied, each once, by slot.
+    earlier: (study name, trial) over all tiers. Complete and pruned trials are copied, each once, by slot, and those
+    that were refused because they do not fit.
     """
     seeds: dict[int, FrozenTrial] = {}
     for study_name, trial in earlier:
-        is_result = trial.state in RESULTS and trial.value is not None
+        is_result = trial.state in RESULTS and (trial.value is not None or trial.constraints)
         if not is_result or COPIED_FROM in trial.user_attrs or not _lies_within(trial, space.dimensions, within):
             continue
         seeds[trial.user_attrs[SLOT]] = incumbent_copy(trial, study_name, space.dimensions, within)
@@ -226,6 +228,8 @@ def _counts(trials: Iterable[FrozenTrial]) -> dict[str, int]:
     words = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
     for trial in trials:
         word = "copied" if COPIED_FROM in trial.user_attrs else words.get(trial.state)
+        if word == "pruned" and trial.constraints:  # it did not fit, and was never started
+            word = "failed"
         if word is not None and DUPLICATE_OF not in trial.user_attrs:
             counts[word] += 1
     return counts

@@ -6,6 +6,7 @@ TrainerError
 └── TrainingFailure     the run itself cannot go on: the trial is FAILED, with `reason`
     ├── NonFiniteError
     ├── DeviceMemoryError
+    ├── DoesNotFitError
     └── MissingMetricError
 """
 
@@ -42,6 +43,19 @@ class DeviceMemoryError(TrainingFailure):
     """The device ran out of memory. The batch is never silently reduced."""
 
     reason = "out_of_memory"
+
+
+class DoesNotFitError(TrainingFailure):
+    """A configuration needs more memory than there is; known, and refused, before it was started.
+
+    excess: by which share of the memory there is (above 0) it is exceeded.
+    """
+
+    reason = "does_not_fit"
+
+    def __init__(self, message: str, excess: float) -> None:
+        super().__init__(message)
+        self.excess = excess
 
 
 class MissingMetricError(TrainingFailure):

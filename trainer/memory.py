@@ -13,8 +13,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from trainer.batches import day_chunks, size_plan
+from trainer.batches import Span, SpanPlan, day_chunks, size_plan
 from trainer.config import MODEL_KNOBS, TrainerConfig
+from trainer.errors import DoesNotFitError
 from trainer.evaluate import CHUNK_STOCK_DAYS
 from trainer.feed import resident_bytes
 from trainer.graph import Graph
@@ -29,6 +30,31 @@ ALLOCATION_UNIT = 512
 LIBRARY_WORKSPACE = 32 * 2**20
 
 
+def check_fits(config: TrainerConfig, panel_shape: tuple[int, int, int], available: int) -> None:
+    """Raise DoesNotFitError where training `config` on a panel of [D, S, F] needs more than `available` bytes.
+
+    Costs the second that `estimate` takes only where the configuration is large beside `available`.
+    """
+    if upper_bound(config, panel_shape) <= available or (needed := estimate(config, panel_shape)) <= available:
+        return
+    raise DoesNotFitError(
+        f"it needs about {_gib(needed)} of memory where {_gib(available)} are to be had; lower model.hidden_size, "
+        "train.batch_size or model.window.",
+        excess=needed / max(1, available) - 1,
+    )
+
+
+def upper_bound(config: TrainerConfig, panel_shape: tuple[int, int, int]) -> int:
+    """More than `estimate`, usually several times as much, in no time: from the widths of the layers alone."""
+    days, stocks, features = panel_shape
+    model = config.model
+    span_days, span_stocks = _plan(config, days, stocks).largest
+    chunk = _chunk(config, days, stocks)
+    units = 2 * (16 + model.window + model.num_neighbours) * (features + model.hidden_size * (model.num_layers + 1))
+    rows = max(span_days * span_stocks, (chunk.context + len(chunk.days)) * stocks)
+    return resident_bytes((*panel_shape, len(config.data.horizons))) + LIBRARY_WORKSPACE + 4 * rows * units
+
+
 def estimate(config: TrainerConfig, panel_shape: tuple[int, int, int]) -> int:
     """Peak bytes that training `config` allocates on a CUDA device, for a panel of [D, S, F].
 
@@ -40,12 +66,11 @@ def estimate(config: TrainerConfig, panel_shape: tuple[int, int, int]) -> int:
     """
     days, stocks, features = panel_shape
     horizons = len(config.data.horizons)
-    plan = size_plan(np.arange(stocks), range(days), days * stocks, config.model.window, config.train)
-    first_chunk = next(day_chunks(range(days), config.model.window, stocks, CHUNK_STOCK_DAYS))
+    plan, chunk = _plan(config, days, stocks), _chunk(config, days, stocks)
     with FakeTensorMode():
         weights = 4 * sum(p.numel() for p in build_model(config.model, features, horizons).parameters())
         training = step_bytes(config, features, *plan.largest)
-        scoring = score_bytes(config, features, first_chunk.context + len(first_chunk.days), stocks)
+        scoring = score_bytes(config, features, chunk.context + len(chunk.days), stocks)
     averages = 1 if config.train.ema_decay or config.train.swa_fraction else 0
     # 1 for the copy that undoes a step that was not finite. Weights and gradients are within `training`.
     copies = STATE_COPIES[config.optim.name] + averages + 1
@@ -82,6 +107,19 @@ def score_bytes(config: TrainerConfig, features: int, days: int, stocks: int) ->
         with _on_cpu(config).autocast():
             model(*batch)
     return int(live.peak)
+
+
+def _plan(config: TrainerConfig, days: int, stocks: int) -> SpanPlan:
+    return size_plan(np.arange(stocks), range(days), days * stocks, config.model.window, config.train)
+
+
+def _chunk(config: TrainerConfig, days: int, stocks: int) -> Span:
+    """The largest that validation scores at once."""
+    return next(day_chunks(range(days), config.model.window, stocks, CHUNK_STOCK_DAYS))
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB"
 
 
 def _on_cpu(config: TrainerConfig) -> Precision:

@@ -18,17 +18,21 @@ import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpo.errors import EnvironmentFault
 from hpo.ports import TrialEnd, TrialRequest
 from hpo.run_folder import Attempt
 from trainer.reports import Ending, EpochReport, FitResult, Verdict
 
+if TYPE_CHECKING:
+    from trainer.config import TrainerConfig
+    from trainer.data.panel import TrainingData
+
 POLL_SECONDS = 0.1
 STOP_GRACE_SECONDS = 20.0
 """How long a trial may take to notice STOP before it is killed; its last epoch is on disk either way."""
-PRELOAD = ["torch", "torch._dynamo", "trainer.loop", "trainer.data", "hpo.adapters.runners"]
+PRELOAD = ["torch", "torch._dynamo", "trainer.loop", "trainer.memory", "trainer.data", "hpo.adapters.runners"]
 """What the warm parent imports. Every torch optimizer imports torch._dynamo, which takes a second."""
 WORKER_NUMBER = "HPO_WORKER_NUMBER"
 """Environment variable in which a supervisor tells its workers apart, counted from 1."""
@@ -199,13 +203,15 @@ def _send_output_to(log: Path) -> None:
 def _fit(request: TrialRequest, reporter: Any) -> TrialEnd:
     from trainer.config import TrainerConfig
     from trainer.data import open_training
-    from trainer.errors import TrainingFailure
+    from trainer.errors import DoesNotFitError, TrainingFailure
     from trainer.loop import fit
 
     try:
-        result = fit(
-            TrainerConfig.model_validate(request.config), open_training(request.data), reporter, request.folder
-        )
+        config, data = TrainerConfig.model_validate(request.config), open_training(request.data)
+        _refuse_what_does_not_fit(request, config, data)
+        result = fit(config, data, reporter, request.folder)
+    except DoesNotFitError as error:
+        return TrialEnd("failed", reason=error.reason, message=str(error), excess=error.excess)
     except TrainingFailure as failure:
         return TrialEnd("failed", reason=failure.reason, message=str(failure))
     except EnvironmentFault as fault:
@@ -219,6 +225,17 @@ def _fit(request: TrialRequest, reporter: Any) -> TrialEnd:
         traceback.print_exc()
         return TrialEnd("failed", reason="error", message=f"{type(error).__name__}: {error}")
     return _end_of(result)
+
+
+def _refuse_what_does_not_fit(request: TrialRequest, config: TrainerConfig, data: TrainingData) -> None:
+    """Raise DoesNotFitError; never where the trial has begun already, whatever has become of the memory since."""
+    from trainer.checkpoint import LAST
+    from trainer.device import room
+    from trainer.memory import check_fits
+    from trainer.precision import choose_device
+
+    if request.memory is not None and not (request.folder / LAST).exists():
+        check_fits(config, data.panel.features.shape, room(choose_device(config.train.device), request.memory))
 
 
 def _end_of(result: FitResult) -> TrialEnd:

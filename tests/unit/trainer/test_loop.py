@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from trainer import checkpoint
-from trainer.errors import InputError, MissingMetricError, NonFiniteError
+from trainer.errors import DeviceMemoryError, InputError, MissingMetricError, NonFiniteError
+from trainer.folds import FoldRun
 from trainer.loop import fit
 from trainer.reports import Ending
 
@@ -219,3 +220,19 @@ def test_signal_is_found_and_noise_is_not(
 ) -> None:
     config = make_config({"train.epochs": 8, "optim.lr": 1e-2})
     assert low < fit(config, make_data(signal=signal, days=150), recorder(), tmp_path).score < high
+
+
+def test_a_device_without_memory_is_a_typed_failure_that_leaves_the_batch_alone(
+    make_config: Any, make_data: Any, recorder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a capacity of 79 GiB")
+    calls = []
+
+    def gradient(*_: object) -> None:
+        calls.append(1)
+        raise full
+
+    monkeypatch.setattr(FoldRun, "gradient", gradient)
+    with pytest.raises(DeviceMemoryError, match=r"out of memory on cpu: lower train\.batch_size") as caught:
+        fit(make_config(), make_data(), recorder(), tmp_path)
+    assert (caught.value.reason, caught.value.__cause__, len(calls)) == ("out_of_memory", full, 1)

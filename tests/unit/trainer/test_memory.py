@@ -8,8 +8,18 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from trainer.config import OptimConfig
-from trainer.memory import ALLOCATION_UNIT, STATE_COPIES, LiveBytes, estimate, step_bytes
+from trainer import memory
+from trainer.config import OptimConfig, TrainerConfig
+from trainer.errors import DoesNotFitError
+from trainer.memory import (
+    ALLOCATION_UNIT,
+    STATE_COPIES,
+    LiveBytes,
+    check_fits,
+    estimate,
+    step_bytes,
+    upper_bound,
+)
 from trainer.optim import OPTIMIZERS, build_optimizer
 
 SHAPE = (200, 12, 5)
@@ -97,3 +107,35 @@ def copies(optimizer: Any) -> int:
         for value in values.values()
         if isinstance(value, torch.Tensor)
     )
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp", "gru", "atft_gat_fan"])
+@pytest.mark.parametrize(
+    ("hidden", "layers", "window", "neighbours", "features"),
+    [(8, 1, 4, 0, 5), (64, 2, 20, 32, 24), (16, 1, 60, 0, 400), (512, 1, 10, 0, 24)],
+)
+def test_the_upper_bound_is_never_below_the_estimate(
+    kind: str, hidden: int, layers: int, window: int, neighbours: int, features: int
+) -> None:
+    model = {"kind": kind, "hidden_size": hidden, "num_layers": layers, "window": window, "num_neighbours": neighbours}
+    config = TrainerConfig.model_validate({"model": model, "train": {"precision": "fp32", "device": "cpu"}})
+    shape = (900, 300, features)
+    assert upper_bound(config, shape) >= estimate(config, shape)
+
+
+def test_what_fits_passes_and_what_does_not_is_refused_with_its_excess(make_config: Any) -> None:
+    config = make_config({"model.kind": "gru"})
+    needed = estimate(config, SHAPE)
+    check_fits(config, SHAPE, needed)
+    sentence = r"needs about 0\.\d\d GiB of memory where 0\.\d\d GiB are to be had; lower model\.hidden_size"
+    with pytest.raises(DoesNotFitError, match=sentence) as caught:
+        check_fits(config, SHAPE, needed // 2)
+    assert caught.value.excess == pytest.approx(1.0, rel=0.01)
+    assert caught.value.reason == "does_not_fit"
+
+
+def test_small_configurations_are_let_pass_without_counting(make_config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "estimate", None)  # calling it would fail
+    check_fits(make_config(), SHAPE, 2**30)
+    with pytest.raises(TypeError):
+        check_fits(make_config(), SHAPE, 2**20)
