@@ -89,7 +89,9 @@ class TimedRunner:
 
     def run(self, request: TrialRequest, on_epoch: Callable[[EpochReport], Any], stop: object) -> TrialEnd:
         self.called = time.perf_counter()
+        attempt = Attempt(request.folder)
         for epoch in range(1, EPOCHS + 1):
+            attempt.append_epoch(report(epoch, 0.01 * epoch))
             started = time.perf_counter()
             on_epoch(report(epoch, 0.01 * epoch))
             self._times["epoch"].append(time.perf_counter() - started)

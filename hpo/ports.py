@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -41,7 +41,7 @@ class Clock(Protocol):
 class Ledger(Protocol):
     """The work: campaigns, tiers, slots, leases.
 
-    Thread-safe. Every method is one transaction. Temporary database errors are retried inside, with bounded
+    Thread-safe. Every change of a slot is atomic. Temporary database errors are retried inside, with bounded
     back-off; after that `StoreUnavailable` is raised. Methods that take a claim raise `LeaseLost`, and change
     nothing, when the claim's fence is no longer the slot's newest or the slot is done.
     """
@@ -107,6 +107,10 @@ class Ledger(Protocol):
 
     def slots(self, campaign_id: int) -> Sequence[SlotView]:
         """All slots in order."""
+        ...
+
+    def unfinished_tiers(self, campaign_id: int) -> Set[int]:
+        """Numbers of the tiers with slots that are not done. Cheap, however large the budget."""
         ...
 
     def decide_tier(self, campaign_id: int, tier: int, decision: Mapping[str, Any]) -> Mapping[str, Any]:

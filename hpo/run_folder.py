@@ -154,7 +154,8 @@ class Attempt:
         return read_json(self.folder / "config.json")
 
     def append_epoch(self, report: EpochReport) -> None:
-        """Add an epoch, durably; one that is there already is left alone.
+        """Add an epoch; one that is there already is left alone. It survives its process, and a power cut from
+        `finish` on; until then the next attempt is told it again by whoever trained it.
 
         After a resume the trainer reports its past again. An epoch that an earlier attempt had recorded with this
         very score is taken over from there, so that it keeps the time at which it was trained.
@@ -175,7 +176,6 @@ class Attempt:
             with self.metrics_file.open("ab") as file:
                 file.truncate(num_bytes)  # a torn line of a power cut goes
                 file.write(record.line())
-                flush(file)
 
     def epochs(self) -> list[EpochRecord]:
         """The epochs so far, 1, 2, ...; a torn last line is passed over."""
@@ -194,7 +194,8 @@ class Attempt:
         num_parameters: int | None = None,
         reason: str | None = None,
     ) -> None:
-        """Write the result; said twice it is written once, said differently the last word counts."""
+        """Write the result, once everything else is durable; said twice it is written once, said differently the last
+        word counts."""
         said = {
             "outcome": outcome,
             "score": score,
@@ -204,6 +205,7 @@ class Attempt:
         }
         before = self.result()
         if before is None or vars(before) != {**said, "finished_at": before.finished_at}:
+            self._flush()
             write_json(self.result_file, {**said, "finished_at": _now().isoformat()})
 
     def result(self) -> Result | None:
@@ -213,6 +215,13 @@ class Attempt:
         fields = read_json(self.result_file)
         times = {"finished_at": datetime.fromisoformat(fields["finished_at"])}
         return Result(**{**fields, "outcome": Outcome(fields["outcome"]), **times})
+
+    def _flush(self) -> None:
+        """Make the epochs durable. What the disk has had time for costs nothing here."""
+        with writing(self.folder):
+            for path in (*self.folder.glob("daily/*.npz"), *self.folder.glob(self.metrics_file.name)):
+                with path.open("rb") as file:
+                    flush(file)
 
     def _read(self) -> tuple[list[EpochRecord], int]:
         """The whole lines, and the bytes they take; what follows them was torn by a power cut."""
@@ -246,7 +255,6 @@ class Attempt:
         temporary = path.with_suffix(".tmp")
         with temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, **report.daily)
-            flush(file)
         temporary.replace(path)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,17 +144,15 @@ def own_trials(trials: Sequence[FrozenTrial]) -> dict[int, list[FrozenTrial]]:
     return found
 
 
-def settle(study: optuna.Study, slot: int) -> FrozenTrial | None:
+def settle(study: optuna.Study, slot: int, states: Container[TrialState] | None = None) -> FrozenTrial | None:
     """The slot's trial. Others that carry the slot are marked as its duplicates and failed; whoever does this keeps
-    the same one, the first."""
-    trials = study.get_trials(deepcopy=False)
+    the same one, the first. states: where it is known that no other trial can be the slot's."""
+    trials = [trial for trial in study.get_trials(deepcopy=False, states=states) if trial.user_attrs.get(SLOT) == slot]
     own = own_trials(trials).get(slot, [])
     for other in own[1:]:
         study._storage.set_trial_user_attr(other._trial_id, DUPLICATE_OF, own[0].number)
     half_marked = [
-        trial.number
-        for trial in trials
-        if trial.user_attrs.get(SLOT) == slot and DUPLICATE_OF in trial.user_attrs and not trial.state.is_finished()
+        trial.number for trial in trials if DUPLICATE_OF in trial.user_attrs and not trial.state.is_finished()
     ]
     for number in [*(other.number for other in own[1:]), *half_marked]:
         study.tell(number, state=TrialState.FAIL, skip_if_finished=True)

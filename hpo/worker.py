@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from hpo.config import WorkerConfig
-from hpo.domain import Campaign, CampaignState, Claim, SlotState, WorkerIdentity
+from hpo.domain import Campaign, CampaignState, Claim, WorkerIdentity
 from hpo.errors import LeaseLost, StoreUnavailable
 from hpo.objective import Objective
 from hpo.ports import Clock, Ledger
@@ -101,8 +101,7 @@ class Worker:
         campaign = self._ledger.find_campaign(self._campaign.name)
         if campaign is None or campaign.state is CampaignState.COMPLETE:
             return False
-        slots = self._ledger.slots(campaign.id)
-        unfinished = {slot.tier for slot in slots if slot.state is not SlotState.DONE}
+        unfinished = self._ledger.unfinished_tiers(campaign.id)
         for tier in campaign.spec.tiers:
             if tier.number in unfinished:
                 break

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SADeprecationWarning
 
 from hpo.adapters import migrations_runner
 from hpo.adapters.embedded_postgres import EmbeddedPostgres
-from hpo.adapters.urls import canonical, place, unreachable, url_for
+from hpo.adapters.urls import KEEPALIVE, canonical, place, unreachable, url_for
 from hpo.errors import EnvironmentFault
 
 SCHEMAS = ("optuna", "mlflow", "hpo")
@@ -22,9 +22,6 @@ MIN_VERSION = 14
 SETUP_LOCK = 0x74696572
 """Key of the advisory lock under which tables are made: two processes creating them at once collide."""
 INSUFFICIENT_PRIVILEGE = "42501"
-
-KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 30_000}
-"""A server that vanished without a word is noticed within about a minute (libpq's names; seconds, milliseconds)."""
 
 
 class Database:
@@ -88,12 +85,12 @@ def open_database(home: Path, url: str | None = None) -> Database:
 
 
 def engine_for(url: str, application: str = "tiertune", pool_size: int = 1, max_overflow: int = 0) -> Engine:
-    """An engine on UTC that tests a connection before use and notices a silent server."""
+    """An engine on UTC that notices a silent server. A connection that was dropped shows when it is used: wrap it in
+    `retry.PatientEngine`, which goes on with another."""
     return create_engine(
         url_for(url, application=application),
         pool_size=pool_size,
         max_overflow=max_overflow,
-        pool_pre_ping=True,
         connect_args=KEEPALIVE,
     )
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row
 
 from hpo.adapters.ledger_models import CampaignRow, CheckpointRow, SlotRow, TierRow, WorkerRow
 from hpo.domain import (
@@ -39,7 +42,7 @@ def to_campaign(row: CampaignRow, tiers: Sequence[TierRow]) -> Campaign:
     )
 
 
-def to_claim(row: SlotRow) -> Claim:
+def to_claim(row: Row[*tuple[Any, ...]]) -> Claim:
     """The right to work on a slot that was just claimed."""
     if row.worker_id is None:
         raise ValueError(f"slot {row.number} is claimed by nobody")
@@ -55,7 +58,8 @@ def to_claim(row: SlotRow) -> Claim:
     )
 
 
-def to_identity(row: WorkerRow) -> WorkerIdentity:
+def to_identity(row: WorkerRow | Row[*tuple[Any, ...]]) -> WorkerIdentity:
+    """Who works, from a row with the worker's columns."""
     return WorkerIdentity(row.host, row.pid, row.started)
 
 

@@ -7,13 +7,31 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Update, and_, case, exists, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Update,
+    and_,
+    case,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session, aliased
+from sqlalchemy.sql.dml import ReturningInsert
 
 from hpo.adapters import ledger_rules as rules
-from hpo.adapters.ledger_models import CampaignRow, SlotRow, TierRow
+from hpo.adapters.ledger_models import CampaignRow, CheckpointRow, SlotRow, TierRow
 from hpo.adapters.ledger_rows import to_campaign
-from hpo.domain import Campaign, Claim, TierPlan
+from hpo.domain import Campaign, CheckpointRecord, Claim, TierPlan
+
+NO_WAIT = func.set_config("synchronous_commit", "off", True) == "off"
+"""A condition that is always true: its statement does not wait for the disk. For renewals alone: if the server crashes
+within a second after one, the lease ends as early as before it, and the fence sees to the rest."""
 
 
 def held(claim: Claim) -> ColumnElement[bool]:
@@ -101,15 +119,36 @@ def add_slots(session: Session, campaign_id: int, tier: int, number: int, positi
     session.flush()
 
 
-def change(session: Session, claim: Claim, **values: Any) -> bool:
-    """Update the claimed slot; False, and nothing changed, if it is not ours any more."""
-    statement = update(SlotRow).where(held(claim)).values(**values).returning(SlotRow.number)
-    return session.scalar(statement, execution_options={"synchronize_session": False}) is not None
+def change(connection: Connection, claim: Claim, *conditions: ColumnElement[bool], **values: Any) -> bool:
+    """Update the claimed slot; False, and nothing changed, if it is not ours any more or fails a condition."""
+    statement = update(SlotRow).where(held(claim), *conditions).values(**values).returning(SlotRow.number)
+    return connection.scalar(statement) is not None
 
 
-def state_left(session: Session, claim: Claim) -> str | None:
+def put_checkpoint(claim: Claim, record: CheckpointRecord) -> ReturningInsert[int]:
+    """Insert or replace the record as long as the slot is ours; returns its number then."""
+    columns = {
+        CheckpointRow.campaign_id: SlotRow.campaign_id,
+        CheckpointRow.slot: SlotRow.number,
+        CheckpointRow.kind: literal(record.kind),
+        CheckpointRow.epoch: literal(record.epoch),
+        CheckpointRow.path: literal(record.path),
+        CheckpointRow.host: literal(record.host),
+        CheckpointRow.sha256: literal(record.sha256),
+        CheckpointRow.score: literal(record.score, CheckpointRow.score.type),
+    }
+    # The lock keeps the slot ours until the row is written.
+    ours = select(*columns.values()).where(held(claim)).with_for_update(of=SlotRow)
+    insertion = upsert(CheckpointRow).from_select(list(columns), ours)
+    replaced = {name: insertion.excluded[name] for name in ("epoch", "path", "host", "sha256", "score")}
+    return insertion.on_conflict_do_update(
+        index_elements=["campaign_id", "slot", "kind"], set_={**replaced, "recorded_at": func.now()}
+    ).returning(CheckpointRow.slot)
+
+
+def state_left(connection: Connection, claim: Claim) -> str | None:
     """The slot's state if nobody has claimed it since."""
-    return session.scalar(
+    return connection.scalar(
         select(SlotRow.state).where(
             SlotRow.campaign_id == claim.campaign_id, SlotRow.number == claim.slot, SlotRow.fence == claim.fence
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -224,6 +224,10 @@ class MemoryLedger:
     def slots(self, campaign_id: int) -> Sequence[SlotView]:
         with self._lock:
             return [slot.view for slot in self._of(campaign_id).slots]
+
+    def unfinished_tiers(self, campaign_id: int) -> Set[int]:
+        with self._lock:
+            return {slot.view.tier for slot in self._of(campaign_id).slots if slot.view.state is not SlotState.DONE}
 
     def decide_tier(self, campaign_id: int, tier: int, decision: Mapping[str, Any]) -> Mapping[str, Any]:
         plain = rules.plain_json(decision, "decision")

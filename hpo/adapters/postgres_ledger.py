@@ -1,15 +1,16 @@
-"""The ledger on PostgreSQL: leases on the database's clock, every method one transaction that is safe to repeat."""
+"""The ledger on PostgreSQL: leases on the database's clock, every method safe to repeat; what happens around an epoch
+is one statement."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, or_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -20,6 +21,7 @@ from hpo.adapters.database import engine_for
 from hpo.adapters.ledger_models import CampaignRow, CheckpointRow, SlotRow, TierRow, WorkerRow
 from hpo.adapters.ledger_rows import to_checkpoint, to_claim, to_identity, to_view
 from hpo.adapters.ledger_statements import (
+    NO_WAIT,
     add_slots,
     add_tiers,
     change,
@@ -27,6 +29,7 @@ from hpo.adapters.ledger_statements import (
     held,
     lock_campaign,
     num_unfinished,
+    put_checkpoint,
     read_campaign,
     state_left,
 )
@@ -130,19 +133,16 @@ class PostgresLedger:
         # more would leave it leased to a worker that does not know.
         token = uuid4()
 
-        def work(session: Session, repeated: bool) -> Claim | None:
+        def work(connection: Connection, repeated: bool) -> Claim | None:
+            row = None
             if repeated:
-                mine = session.scalar(
-                    select(SlotRow).where(
-                        SlotRow.campaign_id == campaign_id, SlotRow.claim_token == token, SlotRow.state == "running"
-                    )
-                )
-                if mine is not None:
-                    return to_claim(mine)
-            row = session.scalar(claim_slot(campaign_id, worker_id, lease, token))
+                mine = SlotRow.campaign_id == campaign_id, SlotRow.claim_token == token, SlotRow.state == "running"
+                row = connection.execute(select(SlotRow).where(*mine)).one_or_none()
+            if row is None:
+                row = connection.execute(claim_slot(campaign_id, worker_id, lease, token)).one_or_none()
             return None if row is None else to_claim(row)
 
-        return self._database.run(work)
+        return self._database.alone(work)
 
     def renew(self, claim: Claim, lease: timedelta, progress: Progress | None = None) -> None:
         noted: dict[str, Any] = {}
@@ -153,82 +153,67 @@ class PostgresLedger:
                 "samples_per_second": progress.samples_per_second,
             }
 
-        def work(session: Session, repeated: bool) -> None:
-            if not change(session, claim, lease_expires_at=func.now() + lease, **noted):
+        def work(connection: Connection, repeated: bool) -> None:
+            if not change(connection, claim, NO_WAIT, lease_expires_at=func.now() + lease, **noted):
                 raise rules.lease_lost(claim)
 
-        self._database.run(work)
+        self._database.alone(work)
 
     def check(self, claim: Claim) -> None:
-        def work(session: Session, repeated: bool) -> None:
-            if session.scalar(select(SlotRow.number).where(held(claim))) is None:
+        def work(connection: Connection, repeated: bool) -> None:
+            if connection.scalar(select(SlotRow.number).where(held(claim))) is None:
                 raise rules.lease_lost(claim)
 
-        self._database.run(work)
+        self._database.alone(work)
 
     def bind_trial(self, claim: Claim, trial_number: int, run_folder: str) -> None:
-        def work(session: Session, repeated: bool) -> None:
-            slot = session.scalar(select(SlotRow).where(held(claim)).with_for_update())
-            if slot is None:
-                raise rules.lease_lost(claim)
-            if slot.trial_number not in (None, trial_number):
-                raise rules.rebound(claim, slot.trial_number, trial_number)
-            slot.trial_number, slot.run_folder = trial_number, run_folder
+        def work(connection: Connection, repeated: bool) -> None:
+            free = or_(SlotRow.trial_number.is_(None), SlotRow.trial_number == trial_number)
             try:
-                session.flush()
+                if change(connection, claim, free, trial_number=trial_number, run_folder=run_folder):
+                    return
             except IntegrityError as error:
                 raise rules.bound_elsewhere(claim, trial_number) from error
+            bound = connection.scalar(select(SlotRow.trial_number).where(held(claim)))
+            raise rules.lease_lost(claim) if bound is None else rules.rebound(claim, bound, trial_number)
 
-        self._database.run(work)
+        self._database.alone(work)
 
     def finish(self, claim: Claim, outcome: Outcome, score: float | None, reason: str | None = None) -> None:
         rules.check_result(claim, outcome, score)
         end = {"outcome": outcome.value, "score": score, "reason": reason, "finished_at": func.now()}
-
-        def work(session: Session, repeated: bool) -> None:
-            if change(session, claim, state="done", lease_expires_at=None, **end):
-                return
-            # Done under our own fence, on a repeated attempt: the first one got through after all.
-            if not (repeated and state_left(session, claim) == SlotState.DONE):
-                raise rules.lease_lost(claim)
-
-        self._database.run(work)
+        self._leave(claim, SlotState.DONE, **end)
 
     def release(self, claim: Claim, *, crashed: bool = False) -> None:
-        freed = {"state": "open", "lease_expires_at": None, "worker_id": None}
+        self._leave(claim, SlotState.OPEN, worker_id=None, num_crashes=SlotRow.num_crashes + int(crashed))
 
-        def work(session: Session, repeated: bool) -> None:
-            if change(session, claim, **freed, num_crashes=SlotRow.num_crashes + int(crashed)):
+    def _leave(self, claim: Claim, state: SlotState, **values: Any) -> None:
+        """End the claim."""
+
+        def work(connection: Connection, repeated: bool) -> None:
+            if change(connection, claim, state=state.value, lease_expires_at=None, **values):
                 return
-            if not (repeated and state_left(session, claim) == SlotState.OPEN):
+            # Left under our own fence, on a repeated attempt: the first one got through after all.
+            if not (repeated and state_left(connection, claim) == state):
                 raise rules.lease_lost(claim)
 
-        self._database.run(work)
+        self._database.alone(work)
 
     def expire_dead(self, campaign_id: int, is_dead: Callable[[WorkerIdentity], bool]) -> Sequence[int]:
-        def work(session: Session, repeated: bool) -> list[int]:
-            running = session.execute(
-                select(SlotRow, WorkerRow)
+        freed = {"state": "open", "lease_expires_at": None, "worker_id": None, "num_crashes": SlotRow.num_crashes + 1}
+
+        def work(connection: Connection, repeated: bool) -> list[int]:
+            running = connection.execute(
+                select(SlotRow, WorkerRow.host, WorkerRow.pid, WorkerRow.started)
                 .join(WorkerRow, WorkerRow.id == SlotRow.worker_id)
                 .where(SlotRow.campaign_id == campaign_id, SlotRow.state == "running")
                 .order_by(SlotRow.number)
-            )
-            dead = [to_claim(slot) for slot, worker in running if is_dead(to_identity(worker))]
+            ).all()
+            dead = [to_claim(row) for row in running if is_dead(to_identity(row))]
             # Another process may have done the same meanwhile: the fence tells, and each crash counts once.
-            return [
-                claim.slot
-                for claim in dead
-                if change(
-                    session,
-                    claim,
-                    state="open",
-                    lease_expires_at=None,
-                    worker_id=None,
-                    num_crashes=SlotRow.num_crashes + 1,
-                )
-            ]
+            return [claim.slot for claim in dead if change(connection, claim, **freed)]
 
-        return self._database.run(work)
+        return self._database.alone(work)
 
     def slots(self, campaign_id: int) -> Sequence[SlotView]:
         def work(session: Session, repeated: bool) -> list[SlotView]:
@@ -241,6 +226,10 @@ class PostgresLedger:
             return [to_view(slot, worker) for slot, worker in rows]
 
         return self._database.run(work)
+
+    def unfinished_tiers(self, campaign_id: int) -> Set[int]:
+        query = select(SlotRow.tier).distinct().where(SlotRow.campaign_id == campaign_id, SlotRow.state != "done")
+        return self._database.alone(lambda connection, _: set(connection.scalars(query)))
 
     def decide_tier(self, campaign_id: int, tier: int, decision: Mapping[str, Any]) -> Mapping[str, Any]:
         plain = rules.plain_json(decision, "decision")
@@ -273,26 +262,12 @@ class PostgresLedger:
 
     def record_checkpoint(self, claim: Claim, record: CheckpointRecord) -> None:
         rules.check_checkpoint(claim, record)
-        values = {
-            "epoch": record.epoch,
-            "path": record.path,
-            "host": record.host,
-            "sha256": record.sha256,
-            "score": record.score,
-        }
 
-        def work(session: Session, repeated: bool) -> None:
-            # The lock keeps the slot ours until the row is written.
-            if session.scalar(select(SlotRow.number).where(held(claim)).with_for_update()) is None:
+        def work(connection: Connection, repeated: bool) -> None:
+            if connection.scalar(put_checkpoint(claim, record)) is None:
                 raise rules.lease_lost(claim)
-            key = {"campaign_id": claim.campaign_id, "slot": record.slot, "kind": record.kind}
-            session.execute(
-                upsert(CheckpointRow)
-                .values(**key, **values)
-                .on_conflict_do_update(index_elements=list(key), set_={**values, "recorded_at": func.now()})
-            )
 
-        self._database.run(work)
+        self._database.alone(work)
 
     def checkpoints(self, campaign_id: int) -> Sequence[CheckpointRecord]:
         def work(session: Session, repeated: bool) -> list[CheckpointRecord]:

@@ -28,7 +28,10 @@ LOCK_PAUSE = timedelta(milliseconds=100)
 TEMPORARY_CODES = {
     "40001": "serialization failure",
     "40P01": "deadlock",
+    "53200": "the server is out of memory",
     "53300": "too many connections",
+    "55P03": "a lock was not free in time",
+    "57014": "the statement took too long",
     "57P01": "the server is shutting down",
     "57P02": "the server crashed and restarts",
     "57P03": "the server is starting up",
@@ -54,6 +57,8 @@ TEMPORARY_WORDS = (
     "in recovery mode",
     "terminating connection",
     "too many clients",
+    "too many connections",
+    "no more connections allowed",
     "remaining connection slots",
     "network is unreachable",
     "no route to host",
@@ -117,6 +122,8 @@ class PatientEngine:
 
     def __init__(self, engine: Engine, clock: Clock, patience: timedelta = PATIENCE) -> None:
         self._engine, self._clock = engine, clock
+        # One statement is a transaction by itself; begin and commit would be two more ways to the server and back.
+        self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._patiently = Patience(engine, clock, patience).run
 
     def run(self, work: Callable[[Session, bool], Result]) -> Result:
@@ -133,6 +140,16 @@ class PatientEngine:
         def attempt(repeated: bool) -> Result:
             with Session(self._engine, expire_on_commit=False) as session, session.begin():
                 return work(session, repeated)
+
+        return self._patiently(attempt)
+
+    def alone(self, work: Callable[[Connection, bool], Result]) -> Result:
+        """The result of `work(connection, repeated)`, in which each statement is a transaction of its own. Otherwise
+        as `run`."""
+
+        def attempt(repeated: bool) -> Result:
+            with self._single.connect() as connection:
+                return work(connection, repeated)
 
         return self._patiently(attempt)
 

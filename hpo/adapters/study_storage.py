@@ -4,45 +4,45 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NoReturn, TypeVar, cast
 
 import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from hpo.adapters import trial_statements as statements
 from hpo.adapters.clock import SystemClock
 from hpo.adapters.retry import Patience
-from hpo.adapters.urls import place, url_for
+from hpo.adapters.urls import KEEPALIVE, place, url_for
 from hpo.errors import EnvironmentFault
+from hpo.study_cache import Given
+
+Result = TypeVar("Result")
 
 TRANSACTIONS = (
     "create_new_study",
-    "create_new_trial",
     "get_all_studies",
-    "get_all_trials",
     "get_study_directions",
     "get_study_id_from_name",
     "get_study_name_from_id",
     "get_study_system_attrs",
     "get_study_user_attrs",
-    "get_trial",
     "get_trial_id_from_study_id_trial_number",
     "set_study_system_attr",
     "set_study_user_attr",
-    "set_trial_intermediate_value",
     "set_trial_param",
     "set_trial_system_attr",
     "set_trial_user_attr",
     # What the cache in front of this storage calls instead of the public ones.
-    "_create_new_trial",
     "_get_best_trial_id",
-    "_get_trials",
     "_set_trial_param",
 )
 """Methods that are one transaction each and may be repeated: they read, or write the same row again. A trial that was
@@ -53,7 +53,8 @@ def study_storage(url: str, *, create_tables: bool = False) -> RDBStorage:
     """Optuna's storage in the schema `optuna`.
 
     Tables are created by `database.prepare` alone, under a lock; everybody else skips that. There is no heartbeat:
-    leases are the ledger's. At most two connections, each tested before use, because idle ones get dropped.
+    leases are the ledger's. One connection, and a second while the tables' version is looked up; where it was
+    dropped, the statement is repeated on another.
 
     Raises:
         EnvironmentFault: the tables were made by another Optuna.
@@ -63,7 +64,7 @@ def study_storage(url: str, *, create_tables: bool = False) -> RDBStorage:
         with _loggers_left_alone():
             return PatientStorage(
                 url_for(url, "optuna", "tiertune-optuna"),
-                engine_kwargs={"pool_size": 1, "max_overflow": 1, "pool_pre_ping": True},
+                engine_kwargs={"pool_size": 1, "max_overflow": 1, "connect_args": KEEPALIVE},
                 skip_table_creation=not create_tables,
             )
     except RuntimeError as error:  # Optuna's word for tables of another version
@@ -86,7 +87,8 @@ def _loggers_left_alone() -> Iterator[None]:
 
 
 class PatientStorage(RDBStorage):
-    """Repeats a transaction while the database's errors are temporary.
+    """Optuna's storage that repeats a transaction while the database's errors are temporary, and takes each step of a
+    trial in one statement.
 
     Raises StoreUnavailable, from any method, when they last longer than `retry.PATIENCE`.
     """
@@ -95,6 +97,8 @@ class PatientStorage(RDBStorage):
         super().__init__(*args, **kwargs)
         self._patience = Patience(self.engine, SystemClock())
         self._nesting = threading.local()
+        # One statement is a transaction by itself; begin and commit would be two more ways to the server and back.
+        self._single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def patiently(self, transaction: Callable[[], Any]) -> Any:
         """The transaction's result. One that is part of another is repeated with that one."""
@@ -106,21 +110,78 @@ class PatientStorage(RDBStorage):
         finally:
             self._nesting.inside = False
 
-    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Any = None) -> bool:
-        repeated = False
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        trial = self._alone(lambda connection: statements.read_one(connection, trial_id))
+        if trial is None:
+            raise KeyError(f"there is no trial with the id {trial_id}")
+        return trial
 
-        def transaction() -> bool:
-            nonlocal repeated
-            try:
-                return super(PatientStorage, self).set_trial_state_values(trial_id, state, values)
-            except UpdateFinishedTrialError:
-                if repeated and self.get_trial(trial_id).state is state:
-                    return True  # the first attempt got through; only its answer was lost
-                raise
-            finally:
-                repeated = True
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        found = self._alone(lambda c: statements.read(c, study_id, trial_id_greater_than, included_trial_ids))
+        return [trial for trial in found if states is None or trial.state in states]
 
-        return bool(self.patiently(transaction))
+    def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
+        if template_trial is None or template_trial.state is not TrialState.RUNNING:
+            create = super()._create_new_trial
+            return cast("FrozenTrial", self.patiently(lambda: create(study_id, template_trial)))
+
+        def transaction() -> FrozenTrial:
+            with self.engine.begin() as connection:
+                return statements.create(connection, study_id, template_trial)
+
+        return cast("FrozenTrial", self.patiently(transaction))
+
+    def write_trial(self, trial_id: int, params: Given, user_attrs: Mapping[str, Any]) -> None:
+        """See `hpo.study_cache.Backend`."""
+        if not self._alone(lambda connection: statements.write(connection, trial_id, params, user_attrs)):
+            self._refuse(trial_id)
+
+    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
+        if not self._alone(lambda connection: statements.report(connection, trial_id, step, intermediate_value)):
+            self._refuse(trial_id)
+
+    def set_trial_state_values(
+        self,
+        trial_id: int,
+        state: TrialState,
+        values: Sequence[float] | None = None,
+        user_attrs: Mapping[str, Any] = MappingProxyType({}),
+    ) -> bool:
+        """See `hpo.study_cache.Backend`."""
+        if not state.is_finished():
+            change = super().set_trial_state_values
+            return bool(self.patiently(lambda: change(trial_id, state, values)))
+        attempts = 0
+
+        def transaction(connection: Connection) -> bool:
+            nonlocal attempts
+            attempts += 1
+            return statements.finish(connection, trial_id, state, values or (), user_attrs)
+
+        # Finished already, at a repeated attempt: the first one got through, only its answer was lost.
+        if not self._alone(transaction) and not (attempts > 1 and self.get_trial(trial_id).state is state):
+            self._refuse(trial_id)
+        return True
+
+    def _alone(self, statement: Callable[[Connection], Result]) -> Result:
+        """The statement's result, in a transaction of its own."""
+
+        def transaction() -> Result:
+            with self._single.connect() as connection:
+                return statement(connection)
+
+        return cast("Result", self.patiently(transaction))
+
+    def _refuse(self, trial_id: int) -> NoReturn:
+        state = self.get_trial(trial_id).state
+        self.check_trial_is_updatable(trial_id, state)
+        raise UpdateFinishedTrialError(f"trial {trial_id} is {state.name} and cannot be written to")
 
 
 def _with_driver_errors(transaction: Callable[[], Any]) -> Any:

@@ -14,6 +14,9 @@ DRIVER = "postgresql+psycopg2"
 VARIABLE = "HPO_DATABASE_URL"
 EXAMPLE = "postgresql://user:password@host:5432/database"
 
+KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 30_000}
+"""A server that vanished without a word is noticed within about a minute (libpq's names; seconds, milliseconds)."""
+
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][\w.+-]*)://(?P<rest>.*)", re.DOTALL)
 _OURS = re.compile(r"postgres(ql)?(\+(psycopg|psycopg2|asyncpg|pg8000))?", re.IGNORECASE)
 _TAIL = r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^/:?@\[\]]*)(:(?P<port>\d+))?(/(?P<database>[^/?@]*))?(\?(?P<query>.*))?"

@@ -32,8 +32,6 @@ def strikes(point: str, action: str) -> list[Fault]:
         return [Fault(point, action, nth) for nth in (1, 1, 2)]
     if point in ("amid epoch", "amid checkpoint", "between report and verdict", "between renewal and report"):
         return [Fault(point, action, nth) for nth in (2, 9, 4, 7)]
-    if point == "amid parameters":
-        return [Fault(point, action, nth) for nth in (1, 3, 2)]
     return [Fault(point, action, nth) for nth in (1, 2, 2)]
 
 

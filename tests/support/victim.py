@@ -70,7 +70,8 @@ LEDGER: dict[str, tuple[str, str, Call]] = {
 STORAGE: dict[str, tuple[str, str, Call]] = {
     "before trial creation": ("_create_new_trial", "before", _is_new),
     "after trial creation": ("_create_new_trial", "after", _is_new),
-    "amid parameters": ("_set_trial_param", "after", _always),
+    "before parameters": ("write_trial", "before", _always),
+    "after parameters": ("write_trial", "after", _always),
     "between report and verdict": ("set_trial_intermediate_value", "after", _always),
     "before tell": ("set_trial_state_values", "before", _always),
     "after study creation": ("create_new_study", "after", _always),
