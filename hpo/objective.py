@@ -20,6 +20,7 @@ from hpo.domain import Campaign, CheckpointRecord, Claim, Outcome, Progress, Wor
 from hpo.errors import EnvironmentFault, LeaseLost
 from hpo.ports import Ledger, TrialEnd, TrialRequest, TrialRunner
 from hpo.run_folder import Attempt, EpochRecord, SlotFolder
+from hpo.samplers import tell_unfit
 from hpo.stage import Stage, open_study, settle, stages
 from hpo.study_cache import StudyCache
 from hpo.tiers import NUM_PARAMETERS, VALUES
@@ -101,10 +102,12 @@ class Objective:
 
     def _pass_on(self, claim: Claim, known: FrozenTrial) -> None:
         """Tell the ledger of a trial whose earlier owner told Optuna, and died or lost the slot before this."""
-        score = known.value if known.state is TrialState.COMPLETE else None
-        if known.state is TrialState.PRUNED:
+        outcome = outcome_of(known)
+        assert outcome is not None, "a finished trial has an outcome"
+        score = known.value if outcome is Outcome.COMPLETE else None
+        if outcome is Outcome.PRUNED:
             score = trailing_mean(known.intermediate_values, self._config.trainer.train.score_epochs)
-        self._ledger.finish(claim, OUTCOMES[known.state], score, known.user_attrs.get("reason"))
+        self._ledger.finish(claim, outcome, score, known.user_attrs.get("reason"))
 
     def decide(self, campaign: Campaign, tier: int) -> Mapping[str, Any]:
         """The decision of a tier whose slots are all done."""
@@ -171,7 +174,9 @@ class Objective:
             config=config.model_dump(mode="json"),
         )
         conversation = Conversation(self._ledger, claim, trial, config, self._config.worker.lease)
-        request = TrialRequest(config.model_dump(mode="json"), self._data, attempt.folder)
+        request = TrialRequest(
+            config.model_dump(mode="json"), self._data, attempt.folder, self._config.worker.trial_memory
+        )
         conversation.end = self._runner.run(request, conversation.on_epoch, stop)
         return conversation
 
@@ -235,7 +240,10 @@ class Objective:
             for name, value in said.items():
                 if value is not None:
                     trial.set_user_attr(name, value)
-            study.tell(trial, told, state=state, skip_if_finished=True)
+            if end.excess is None:
+                study.tell(trial, told, state=state, skip_if_finished=True)
+            else:
+                tell_unfit(study, trial, end.excess)
         self._ledger.finish(claim, outcome, score, reason)
         logger.info("slot %d done: %s, score %s", claim.slot, outcome, score)
 
@@ -250,6 +258,13 @@ class Objective:
         digest = hashlib.sha256(attempt.best.read_bytes()).hexdigest()
         record = CheckpointRecord(claim.slot, "best", best_epoch, str(attempt.best), self._identity.host, digest, score)
         self._ledger.record_checkpoint(claim, record)
+
+
+def outcome_of(trial: FrozenTrial) -> Outcome | None:
+    """How a trial ended, None before it has. One that did not fit is PRUNED for Optuna's samplers, which learn from
+    its constraint, and FAILED for everybody else: it has no score."""
+    unfit = trial.state is TrialState.PRUNED and trial.constraints
+    return Outcome.FAILED if unfit else OUTCOMES.get(trial.state)
 
 
 class Conversation:

@@ -135,7 +135,8 @@ def build_worker(
     app: App, campaign: Campaign, config: SearchConfig, space: Space, data: Path, drain: threading.Event
 ) -> Worker:
     """A worker of this process on the campaign. The number of threads is settled here, so that a trial's resolved
-    configuration gives the same bits when it is trained again."""
+    configuration gives the same bits when it is trained again; and so is a trial's share of the memory, before any
+    trial takes some."""
     from hpo.adapters.runners import ProcessRunner
     from hpo.objective import Objective
     from hpo.worker import Worker
@@ -144,7 +145,10 @@ def build_worker(
     if not train.threads:
         train = train.model_copy(update={"threads": processes.num_threads()})
     trainer = config.trainer.model_copy(update={"train": train})
-    config = config.model_copy(update={"trainer": trainer})
+    worker = config.worker
+    if worker.trial_memory is None:
+        worker = worker.model_copy(update={"trial_memory": processes.available_memory() // worker.num_workers})
+    config = config.model_copy(update={"trainer": trainer, "worker": worker})
     identity = processes.this_process()
     objective = Objective(
         campaign, config, space, app.ledger, app.storage, ProcessRunner(), data, app.runs(campaign.name), identity

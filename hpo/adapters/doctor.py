@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo.adapters import processes
 from hpo.adapters.ledger_invariants import invariants
 from hpo.domain import Campaign, Outcome, SlotState, SlotView, WorkerIdentity
-from hpo.objective import OUTCOMES
+from hpo.objective import OUTCOMES, outcome_of
 from hpo.ports import Ledger
 from hpo.run_folder import Attempt, SlotFolder
 from hpo.stage import own_trials, settle
@@ -199,7 +199,7 @@ def _belongs(seen: Seen, tier: int, trial: FrozenTrial) -> str | None:
 def _outcome(slot: SlotView, trial: FrozenTrial) -> str | None:
     if slot.state is not SlotState.DONE:
         return None  # Optuna may know the end already; the slot's next owner passes it on
-    told = OUTCOMES.get(trial.state)
+    told = outcome_of(trial)
     if told is not slot.outcome:
         return f"slot {slot.slot} is {slot.outcome}, its trial {trial.number} is {trial.state.name}"
     if told is Outcome.COMPLETE and trial.value != slot.score:

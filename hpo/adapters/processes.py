@@ -10,6 +10,8 @@ import psutil
 
 from hpo.domain import WorkerIdentity
 
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+"""Where the kernel tells a container how many bytes it may use, or `max`."""
 _CREATION_TOLERANCE_SECONDS = 2.0
 
 
@@ -31,6 +33,13 @@ def num_threads() -> int:
     if given.isdigit() and int(given):
         return int(given)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def available_memory() -> int:
+    """Bytes that processes here can still take: what the machine has to spare, and no more than its container may."""
+    spare = psutil.virtual_memory().available
+    allowed = CONTAINER_LIMIT.read_text().strip() if CONTAINER_LIMIT.exists() else ""
+    return min(spare, int(allowed)) if allowed.isdigit() else spare
 
 
 def is_dead(identity: WorkerIdentity) -> bool:
