@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 MOST_POINTS = 250
 """Points of one line; a figure lies in the database in pieces of 2 kB."""
+
+
+RETURNS = {"gross": "before costs, %", "net": "net, %", "net_later": "net, one close later, %"}
+"""The report's long-short series -> their names here."""
 
 
 @dataclass(frozen=True)
@@ -57,22 +62,30 @@ def _leaders(key: str, chart: Mapping[str, Any]) -> Figure:
 
 
 def _by_day(key: str, chart: Mapping[str, Any]) -> Figure:
-    """Lines over dates, whatever they are called."""
+    """A line over dates for each thing beside them."""
     data = dict(chart["data"])
     dates = data.pop("date")
     every = max(1, -(-len(dates) // MOST_POINTS))
-    traces = [_line(name.replace("_", " "), dates[::every], values[::every]) for name, values in data.items()]
+    traces = [_line(name, dates[::every], values[::every]) for name, values in data.items()]
     return Figure(key, traces, _layout(chart))
 
 
 def _by_horizon(key: str, chart: Mapping[str, Any]) -> Figure:
-    names = {name: name if name == "date" else f"{name} days" for name in chart["data"]}
-    return _by_day(key, {**chart, "data": {names[name]: values for name, values in chart["data"].items()}})
+    """Lines over dates, named by the days that labels look ahead."""
+    lines = {name if name == "date" else f"{name}-day": values for name, values in chart["data"].items()}
+    return _by_day(key, {**chart, "data": lines})
+
+
+def _long_short(key: str, chart: Mapping[str, Any]) -> Figure:
+    """Daily returns of one side's value, summed, in percent."""
+    daily = chart["data"]
+    lines = {name: [100 * total for total in accumulate(daily[part])] for part, name in RETURNS.items()}
+    return _by_day(key, {**chart, "data": {"date": daily["date"], **lines}})
 
 
 def _bars(key: str, chart: Mapping[str, Any]) -> Figure:
     trace = {"type": "bar", "x": list(chart["data"]), "y": list(chart["data"].values())}
-    return Figure(key, [trace], _layout(chart, xaxis={"type": "category"}))
+    return Figure(key, [trace], _layout(chart, xaxis={"type": "category", "title": {"text": "decile of the score"}}))
 
 
 def _line(name: str, x: Sequence[Any], y: Sequence[Any]) -> dict[str, Any]:
@@ -80,7 +93,7 @@ def _line(name: str, x: Sequence[Any], y: Sequence[Any]) -> dict[str, Any]:
 
 
 def _layout(chart: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    return {"title": {"text": chart["title"]}, **more}
+    return {"title": {"text": chart["title"], "x": 0.02, "xanchor": "left", "font": {"size": 14}}, **more}
 
 
 DRAWN: Mapping[str, Callable[[str, Mapping[str, Any]], Figure]] = {
@@ -88,6 +101,6 @@ DRAWN: Mapping[str, Callable[[str, Mapping[str, Any]], Figure]] = {
     "shrinkage": _leaders,
     "cumulative_raw_rank_ic": _by_horizon,
     "deciles": _bars,
-    "long_short": _by_day,
+    "long_short": _long_short,
 }
 """Chart of the report -> its Plotly form."""

@@ -87,6 +87,7 @@ class DashboardPages:
             address = None if slot is None else self._run_address(campaign, folder, slot)
             for study in studies:
                 _renew_result(study, _result_note(report, slot, address, studies[-1].study_name))
+                self._decorate_copies(study, SlotFolder(folder, slot or 1).current(), address)
 
     def register_champion(self, campaign: Campaign, run_folder: Path, model: Path) -> str | None:
         """Optuna has no registry: None."""
@@ -125,8 +126,22 @@ class DashboardPages:
         study = self._study(run["study_name"])
         if study is None:
             return 0
-        storage = study._storage
-        trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, run["trial_number"])
+        trial_id = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, run["trial_number"])
+        return self._decorate_trial(study, trial_id, attempt, result, address)
+
+    def _decorate_copies(self, study: optuna.Study, champion: Attempt | None, address: str | None) -> None:
+        """The champion where a later tier was given a copy of it: there it is what people look at."""
+        if champion is None:
+            return
+        slot = champion.run()["slot"]
+        for trial in study.get_trials(deepcopy=False):
+            if trial.user_attrs.get("slot") == slot and "copied_from" in trial.user_attrs:
+                self._decorate_trial(study, trial._trial_id, champion, champion.result(), address)
+
+    def _decorate_trial(
+        self, study: optuna.Study, trial_id: int, attempt: Attempt, result: Result | None, address: str | None
+    ) -> int:
+        run, storage = attempt.run(), study._storage
         ours = [trial_note(run, said, link) for said in (result, None) for link in (address, None)]
         num_written = int(_write_note(_TrialPage(storage, study, trial_id), ours[0], in_place_of=ours))
         if result is None:

@@ -74,10 +74,10 @@ def campaign_tags(campaign: Campaign) -> dict[str, str]:
 def tier_tags(campaign: Campaign, tier: TierPlan, study_id: int | None = None) -> dict[str, str]:
     """Tags of a tier's run. study_id: of its Optuna study, where known."""
     decision = campaign.decisions.get(tier.number)
-    note = f"Tier {tier.number}, **{tier.name}**: {tier.num_slots} trials."
+    address = None if study_id is None else optuna_study(study_id)
+    note = f"Tier {tier.number}, **{tier.name}**: {tier.num_slots} trials.{_see_also('Its study', address)}"
     if decision is not None:
         note += f"\n\nDecided: {_settings(decision.get('values', {}))}. {decision.get('reason') or ''}"
-    address = None if study_id is None else optuna_study(study_id)
     return _tags(
         {},
         kind="tier",
@@ -85,14 +85,16 @@ def tier_tags(campaign: Campaign, tier: TierPlan, study_id: int | None = None) -
         tier=tier_key(tier.number, tier.name),
         study=tier.study_name(campaign.name),
         optuna=address,
-        note=note + _see_also("Its study", address),
+        note=note,
     )
 
 
 def trial_tags(attempt: Attempt, result: Result | None) -> dict[str, str]:
     """Tags of a trial's run; those of its end once it has one."""
     run = attempt.run()
-    note = f"Trial {run['slot']} of **{run['campaign']}**, tier {run['tier_name']}.\n\n{_settings(run['params'])}"
+    address = None if run.get("study_id") is None else optuna_trial(run["study_id"], run["trial_number"])
+    note = f"Trial {run['slot']} of **{run['campaign']}**, tier {run['tier_name']}."
+    note += f"{_see_also('The trial', address)}\n\n{_settings(run['params'])}"
     tags: dict[str, Any] = {
         "slot": trial_key(run["campaign"], run["slot"]),
         "tier": tier_key(run["tier"], run["tier_name"]),
@@ -101,13 +103,12 @@ def trial_tags(attempt: Attempt, result: Result | None) -> dict[str, str]:
         "searched": ", ".join(run["params"]),
         "host": run.get("worker", {}).get("host"),
         "device": run.get("device"),
-        "optuna": None if run.get("study_id") is None else optuna_trial(run["study_id"], run["trial_number"]),
+        "optuna": address,
     }
     if result is not None:
         score = "" if result.score is None else f", score {result.score:+.5f}"
         note += f"\n\n{result.outcome}{score}{': ' + result.reason if result.reason else ''}"
         tags |= {"outcome": result.outcome, "reason": result.reason}
-    note += _see_also("The trial", tags["optuna"])
     return _tags({}, kind="trial", campaign=run["campaign"], note=note, **tags)
 
 
@@ -175,7 +176,7 @@ def _tags(marks: Mapping[str, Any], note: str, **ours: Any) -> dict[str, str]:
 
 
 def _see_also(what: str, address: str | None) -> str:
-    return "" if address is None else f"\n\n[{what} in optuna-dashboard]({address}) (with `hpo dashboard optuna` up)"
+    return "" if address is None else f" [{what} in optuna-dashboard]({address}) (with `hpo dashboard optuna` up)."
 
 
 def _settings(values: Mapping[str, Any]) -> str:

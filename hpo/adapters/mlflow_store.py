@@ -24,6 +24,8 @@ MAX_METRICS = 1000
 MAX_PARAMS = 100
 MAX_TAGS = 100
 """MLflow's limits for one batch."""
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Tag by which the MLflow UI shows training runs, and not what it has for language models."""
 LOCK = ".tracked.lock"
 LOCK_SECONDS = 60.0
 DATABASES = ("postgresql", "sqlite", "mysql", "mssql")
@@ -84,7 +86,7 @@ class Store:
         if found is None:
             try:
                 self.client.create_experiment(
-                    name, artifact_location=self._location(campaign), tags={"tiertune.campaign": campaign}
+                    name, artifact_location=self._location(campaign), tags={"tiertune.campaign": campaign, **KIND}
                 )
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -43,7 +44,13 @@ def report(epoch: int) -> EpochReport:
 
 def open_attempt(runs: Path, slot: int, fence: int = 1, tier: TierPlan = TIERS[0], worker: Any = None) -> Attempt:
     run = {"campaign": "night", "tier": tier.number, "tier_name": tier.name, "slot": slot, "trial_number": slot - 1}
-    run |= {"study_name": tier.study_name("night"), "params": {"optim.lr": 1e-3}, "trainer_seed": 5, "worker": worker}
+    run |= {
+        "study_name": tier.study_name("night"),
+        "study_id": 7,
+        "params": {"optim.lr": 1e-3},
+        "trainer_seed": 5,
+        "worker": worker,
+    }
     run = {name: value for name, value in run.items() if value is not None}
     return SlotFolder(runs, slot).open_attempt(fence, run, {"optim": {"lr": 1e-3, "name": "adamw"}, "epochs": 3})
 
@@ -167,12 +174,22 @@ def test_the_report_lies_at_the_campaigns_run(
 ) -> None:
     open_attempt(runs, 1).append_epoch(report(1))
     files = [tmp_path / "report.html", tmp_path / "report.json"]
+    facts = {"holdout": {"value": {"estimate": 0.02, "low": 0.01}}, "overfitting_probability": {"value": 0.25}}
+    facts |= {"champion": {"value": {"slot": 2}}, "gain": {"value": None}}
+    told = {
+        "finding": "better",
+        "verdict": "better than the default by 0.006",
+        "created_at": "2026-01-02T03:04:05+00:00",
+    }
+    files[1].write_text(json.dumps({**told, "sections": {"answer": {"facts": facts}}}))
     for text in ("first", "second"):
-        for file in files:
-            file.write_text(text)
+        files[0].write_text(text)
         mlflow_tracker.attach_report(campaign(), runs, files)
     client = MlflowClient(tracking_uri=store)
     (run,) = client.search_runs(["1"], "tags.`tiertune.kind` = 'campaign'")
+    assert run.data.tags["tiertune.finding"] == "better"
+    assert run.data.tags["tiertune.verdict"] == "better than the default by 0.006"
+    assert run.data.metrics == {"report/holdout": 0.02, "report/overfitting_probability": 0.25}
     held = client.list_artifacts(run.info.run_id, "report")
     assert [file.path for file in held] == ["report/report.html", "report/report.json"]
     page = client.download_artifacts(run.info.run_id, "report/report.html", str(tmp_path))
@@ -184,6 +201,10 @@ def test_a_trials_run_names_its_optuna_study_and_number(mlflow_tracker: MLflowTr
     mlflow_tracker.sync(campaign(), runs)
     tags = content(store)["0002 capacity"][2]
     assert (tags["tiertune.study"], tags["tiertune.trial_number"]) == ("night/1-capacity", "1")
+    address = "http://127.0.0.1:8080/dashboard/studies/7/trials?numbers=1"
+    assert tags["tiertune.optuna"] == address
+    assert f"]({address})" in tags["mlflow.note.content"]
+    assert content(store)["1-capacity"][2]["tiertune.optuna"] == "http://127.0.0.1:8080/dashboard/studies/7"
 
 
 def test_what_is_written(mlflow_tracker: MLflowTracker, store: str, runs: Path) -> None:

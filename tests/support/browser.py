@@ -29,6 +29,7 @@ FLAGS = (
     "--remote-debugging-pipe",
 )
 ANSWER_SECONDS = 60.0
+BLANK = "about:blank"
 
 
 def chromium() -> str | None:
@@ -46,7 +47,7 @@ class Browser:
         ends = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 20) for end in (commands, answers)]
         shell = ["bash", "-c", 'exec "${@:3}" 3<&"$1" 4>&"$2"', "bash", *map(str, ends)]
         self._process = subprocess.Popen(
-            [*shell, binary, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            [*shell, binary, *FLAGS, f"--user-data-dir={profile}", BLANK],
             pass_fds=ends,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -74,7 +75,7 @@ class Browser:
 
     def page(self) -> Page:
         """A new, empty page."""
-        target = self.call("Target.createTarget", {"url": "about:blank"})["targetId"]
+        target = self.call("Target.createTarget", {"url": BLANK})["targetId"]
         session = self.call("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
         self._pages[session] = page = Page(self, session)
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -157,6 +158,8 @@ class Page:
 
     def open(self, address: str) -> None:
         """Go to an address and wait until it is loaded."""
+        if address != BLANK:
+            self.open(BLANK)  # where only what follows `#` differs, nothing would be loaded
         self.problems.clear()
         self._is_loaded = False
         error = self.call("Page.navigate", {"url": address}).get("errorText")
