@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ from hpo.champion import choose
 from hpo.config import SearchConfig, WorkerConfig
 from hpo.contenders import NUM_LEADERS
 from hpo.domain import Campaign, CampaignState, SlotState, SlotView
+from hpo.durable import read_json, write_json
 from hpo.errors import EnvironmentFault, Interrupted, UsageError
 from hpo.report.collect import candidates, collect
 from hpo.report.findings import analyse
@@ -31,6 +33,8 @@ from search_spaces import Space
 from trainer.data import Prepared
 
 SYNC_EVERY = timedelta(seconds=2)
+CONCLUDED = "concluded.json"
+"""Beside a campaign's slots: the budget whose report, registration and retention were done here."""
 
 
 class Face(Protocol):
@@ -63,6 +67,9 @@ def run(app: App, config: SearchConfig, space: Space, face: Face, timeout: timed
     campaign = open_campaign(app, config, space, prepared)
     if campaign.state is CampaignState.COMPLETE:
         face.say(_already_complete(campaign))
+        if app.runs(campaign.name).exists() and not _is_concluded(app, campaign):
+            face.say("Its conclusion was interrupted and is made now.")
+            _conclude(app, campaign, config, prepared, face)
         return
     with Projector(lambda: project(app, campaign.name), SYNC_EVERY) as projector:
         _supervise(app, campaign, config, face, timeout)
@@ -149,11 +156,22 @@ def _finish(app: App, campaign: Campaign, config: SearchConfig, space: Space, pr
         if current.state is not CampaignState.COMPLETE:
             decided = decide_rest(app, current, config, space)
             current = app.ledger.complete_campaign(campaign.id, choose(decided, app.runs(campaign.name)))
-    written = report(app, current, prepared, face)
+    _conclude(app, current, config, prepared, face)
+
+
+def _conclude(app: App, campaign: Campaign, config: SearchConfig, prepared: Prepared, face: Face) -> None:
+    """Report, register and tidy up a complete campaign; may be repeated. The mark says that it was done."""
+    written = report(app, campaign, prepared, face)
     _publish(app, find_campaign(app, campaign.name), face)
-    kept = candidates(current, app.ledger.slots(campaign.id), config.worker.keep_checkpoints)
+    kept = candidates(campaign, app.ledger.slots(campaign.id), config.worker.keep_checkpoints)
     retain(app.runs(campaign.name), set(kept))
+    write_json(app.runs(campaign.name) / CONCLUDED, {"budget": campaign.spec.budget})
     face.say(f"Report: {written.html}")
+
+
+def _is_concluded(app: App, campaign: Campaign) -> bool:
+    mark = app.runs(campaign.name) / CONCLUDED
+    return mark.exists() and read_json(mark)["budget"] == campaign.spec.budget
 
 
 def report(app: App, campaign: Campaign, prepared: Prepared, face: Face, output: Path | None = None) -> Written:
@@ -222,5 +240,7 @@ def _how_to_go_on(app: App, campaign: Campaign) -> str:
 
 
 def _drain_at_end_of_input(drain: threading.Event) -> None:
-    sys.stdin.buffer.read()
+    # Not through sys.stdin: a thread that still waits in it makes Python abort at its end, whatever the exit code.
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
     drain.set()
