@@ -20,7 +20,7 @@ from trainer import checkpoint
 from trainer.config import TrainerConfig
 from trainer.data.panel import TrainingData
 from trainer.device import DeviceWatch, memory_errors
-from trainer.errors import InputError
+from trainer.errors import CheckpointError, InputError
 from trainer.folds import FoldRun
 from trainer.metrics import TARGET_PREFIXES, summarise
 from trainer.precision import Precision, choose_precision
@@ -35,8 +35,9 @@ MACHINE_SETTINGS = {"config.train.device", "config.train.threads"}
 def fit(config: TrainerConfig, data: TrainingData, reporter: Reporter, folder: Path) -> FitResult:
     """Train `config` on `data`, telling `reporter` every epoch; go on from `folder/last.pt` where there is one.
 
-    At an epoch's end: validate, write `last.pt`, `best.pt` where the trailing score improved, then report. A run that
-    is resumed equals the uninterrupted one, bit for bit on the CPU. The global random state is left as it was.
+    At an epoch's end: validate, write `last.pt`, report, and, unless that is answered STOP, write `best.pt` where the
+    trailing score improved. A run that is resumed equals the uninterrupted one, bit for bit on the CPU. The global
+    random state is left as it was.
 
     Raises InputError (unknown monitor, another configuration's folder, a fold without labels), NonFiniteError,
     DeviceMemoryError, MissingMetricError.
@@ -58,6 +59,7 @@ class _Run:
         self._folds = [FoldRun(config, data.panel, fold, i, precision) for i, fold in enumerate(data.folds)]
         self._reports: list[EpochReport] = []
         self._best: dict[str, Any] = {"epoch": 0, "score": -math.inf, "weights": []}
+        self._kept = 0  # the epoch in best.pt
         torch.manual_seed(config.train.seed)
 
     def drive(self, reporter: Reporter) -> FitResult:
@@ -66,10 +68,12 @@ class _Run:
         for report in tuple(self._reports):
             if reporter.report(report) is Verdict.STOP:
                 return self._result(Ending.STOPPED)
+            self._keep_best(report.epoch)
         while (ending := self._ending()) is None:
             news = self._epoch(len(self._reports) + 1, lambda: reporter.poll() is Verdict.STOP)
             if news is None or reporter.report(news) is Verdict.STOP:
                 return self._result(Ending.STOPPED)
+            self._keep_best(news.epoch)
         return self._result(ending)
 
     def _epoch(self, epoch: int, stop: Callable[[], bool]) -> EpochReport | None:
@@ -102,11 +106,10 @@ class _Run:
         return {**scalars, **summarise(daily, self._config.train.monitor)}
 
     def _save(self, report: EpochReport) -> None:
-        """Add the epoch to the history and write `last.pt`, then `best.pt` where the trailing score improved."""
+        """Add the epoch to the history and write `last.pt`."""
         self._reports.append(report)
         score = self._trailing_score()
-        improved = score > self._best["score"]
-        if improved:
+        if score > self._best["score"]:
             weights = [_cpu_copy(fold.average.scored.state_dict()) for fold in self._folds]
             self._best = {"epoch": report.epoch, "score": score, "weights": weights}
         state = {
@@ -117,14 +120,15 @@ class _Run:
             "best": self._best,
         }
         checkpoint.save_last(state, self._folder)
-        if improved:
-            self._save_best()
 
-    def _save_best(self) -> None:
-        checkpoint.save({**self._identity(), **self._best}, self._folder / checkpoint.BEST)
+    def _keep_best(self, epoch: int) -> None:
+        """Write `best.pt` where the epoch, which the reporter took, is the best so far."""
+        if epoch == self._best["epoch"]:
+            checkpoint.save({**self._identity(), **self._best}, self._folder / checkpoint.BEST)
+            self._kept = epoch
 
     def _resume(self) -> None:
-        """Take up the newest whole checkpoint of the folder, if any; `best.pt` is written anew from it."""
+        """Take up the newest whole checkpoint of the folder, if any."""
         found = checkpoint.load_newest(self._folder)
         if found is None:
             return
@@ -133,9 +137,8 @@ class _Run:
         for fold, saved in zip(self._folds, state["folds"], strict=True):
             fold.load_state_dict(saved)
         self._reports = [_unpacked(packed) for packed in state["reports"]]
-        self._best = state["best"]
+        self._best, self._kept = state["best"], _best_epoch(self._folder)
         _set_random_state(state["random"], self._device)
-        self._save_best()
         logger.info("going on from %s after epoch %d", path, len(self._reports))
 
     def _identity(self) -> dict[str, Any]:
@@ -163,7 +166,15 @@ class _Run:
     def _result(self, ending: Ending) -> FitResult:
         score = self._trailing_score() if self._reports else math.nan
         parameters = sum(parameter.numel() for parameter in self._folds[0].model.parameters())
-        return FitResult(ending, tuple(self._reports), score, self._best["epoch"], parameters)
+        return FitResult(ending, tuple(self._reports), score, self._kept, parameters)
+
+
+def _best_epoch(folder: Path) -> int:
+    """The epoch in `best.pt`; 0 where there is no whole one."""
+    try:
+        return int(checkpoint.load(folder / checkpoint.BEST)["epoch"])
+    except (FileNotFoundError, CheckpointError):
+        return 0
 
 
 def check_monitor(monitor: str, horizons: Sequence[int]) -> None:

@@ -51,7 +51,8 @@ class Reporter(Protocol):
 
     def report(self, report: EpochReport) -> Verdict:
         """Take one epoch, in order. After a resume it is first called again for every epoch of the checkpoint,
-        so it must be idempotent by epoch. It may block until the verdict on the epoch before is known."""
+        so it must be idempotent by epoch. It may block until the verdict on the epoch before is known. Answered STOP,
+        the epoch is not taken: it will not be in `best.pt`. Who wants it taken answers the next `poll` with STOP."""
         ...
 
     def poll(self) -> Verdict:

@@ -43,7 +43,7 @@ class TerminalReporter:
             )
         self._bar.set_postfix_str(f"loss {loss:.4f}, score {report.score:+.4f}, {rate:,.0f} samples/s", refresh=False)
         self._bar.update(report.epoch - self._bar.n)
-        return self.poll()
+        return Verdict.CONTINUE  # an epoch that is done counts; Ctrl-C is seen at the next step
 
     def poll(self) -> Verdict:
         """STOP after Ctrl-C."""

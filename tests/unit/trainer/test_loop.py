@@ -84,6 +84,23 @@ def test_best_is_written_anew_where_only_the_last_checkpoint_was_carried_over(
     assert same(checkpoint.load(tmp_path / "second" / checkpoint.BEST), best)
 
 
+def test_an_epoch_that_is_answered_stop_leaves_no_mark_in_the_best_checkpoint(
+    make_config: Any, make_data: Any, recorder: Any, tmp_path: Path
+) -> None:
+    config, data = make_config({"train.epochs": 8}), make_data()
+    whole = recorder()
+    fit(config, data, whole, tmp_path / "whole")
+    scores = [report.score for report in whole.reports]
+    trailing = [np.mean(scores[max(0, n - config.train.score_epochs) : n]) for n in range(1, 9)]
+    late = next(epoch for epoch in range(8, 1, -1) if trailing[epoch - 1] > max(trailing[: epoch - 1]))
+    taken = int(np.argmax(trailing[: late - 1])) + 1
+
+    for _ in range(2):  # also when it goes on from a last checkpoint that has the epoch
+        result = fit(config, data, recorder(stop_at=late), tmp_path / "stopped")
+        assert result.best_epoch == taken
+        assert checkpoint.load(tmp_path / "stopped" / checkpoint.BEST)["epoch"] == taken
+
+
 def test_a_damaged_checkpoint_costs_one_epoch(
     make_config: Any, make_data: Any, recorder: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
