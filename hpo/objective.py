@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo.binding import bind
 from hpo.config import SearchConfig
 from hpo.domain import Campaign, CheckpointRecord, Claim, Outcome, Progress, WorkerIdentity, derive_seed, run_name
-from hpo.errors import EnvironmentFault, LeaseLost
+from hpo.errors import EnvironmentFault, LeaseLost, StoreUnavailable
 from hpo.ports import Ledger, TrialEnd, TrialRequest, TrialRunner
 from hpo.run_folder import Attempt, EpochRecord, SlotFolder
 from hpo.samplers import tell_unfit
@@ -85,6 +86,12 @@ class Objective:
             if known is None or not known.state.is_finished():
                 raise
             self._pass_on(claim, known)
+        except StoreUnavailable:
+            raise  # whose the slot is will be seen when the database is back
+        except EnvironmentFault:
+            with suppress(EnvironmentFault, LeaseLost):
+                self._ledger.release(claim)  # no fault of the trial, so not as a crash
+            raise
 
     def _run(self, claim: Claim, stop: Callable[[], bool], overdue: Callable[[], bool]) -> None:
         stage = self._stage(claim.tier)
@@ -207,7 +214,6 @@ class Objective:
             logger.warning("slot %d: %s", claim.slot, end.message)
             self._ledger.release(claim, crashed=True)
         elif end.kind == "environment":
-            self._ledger.release(claim)
             raise EnvironmentFault(f"Trial {claim.slot} {end.message}")
         elif timed_out:
             limit = self._config.worker.trial_timeout

@@ -16,6 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ PRELOAD = ["torch", "torch._dynamo", "trainer.loop", "trainer.memory", "trainer.
 """What the warm parent imports. Every torch optimizer imports torch._dynamo, which takes a second."""
 WORKER_NUMBER = "HPO_WORKER_NUMBER"
 """Environment variable in which a supervisor tells its workers apart, counted from 1."""
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _ORPHANED = 70
 
 
@@ -135,22 +136,28 @@ class InProcessRunner:
     def run(
         self, request: TrialRequest, on_epoch: Callable[[EpochReport], Verdict], stop: Callable[[], bool]
     ) -> TrialEnd:
-        return _fit(request, _DirectReporter(Attempt(request.folder), on_epoch, stop))
+        return _fit(request, DirectReporter(Attempt(request.folder), on_epoch, stop))
 
     def close(self) -> None:
         """Nothing is held."""
 
 
-class _DirectReporter:
+class DirectReporter:
+    """What PipeReporter is, within one process."""
+
     def __init__(self, attempt: Attempt, on_epoch: Callable[[EpochReport], Verdict], stop: Callable[[], bool]) -> None:
         self._attempt, self._on_epoch, self._stop = attempt, on_epoch, stop
+        self._verdict = Verdict.CONTINUE
 
     def report(self, report: EpochReport) -> Verdict:
-        self._attempt.append_epoch(report)
-        return self._on_epoch(report)
+        if self._verdict is Verdict.CONTINUE:
+            self._attempt.append_epoch(report)
+            self._verdict = self._on_epoch(report)
+            return Verdict.CONTINUE  # the epoch is taken; STOP is seen at the next step, as in a process of its own
+        return Verdict.STOP
 
     def poll(self) -> Verdict:
-        return Verdict.STOP if self._stop() else Verdict.CONTINUE
+        return Verdict.STOP if self._stop() else self._verdict
 
 
 def _answer(pipe: Connection, verdict: Verdict) -> None:
@@ -174,7 +181,8 @@ def _train(request: TrialRequest, connection: Connection) -> None:
     """A trial process from its first line to its last."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the worker decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _send_output_to(request.folder / "trial.log")
+    with suppress(OSError):  # a full disk will be said of something that matters more than this log
+        _send_output_to(request.folder / "trial.log")
     _take_gpu()
     end = _fit(request, PipeReporter(connection, Attempt(request.folder)))
     connection.send(end)
@@ -183,10 +191,12 @@ def _train(request: TrialRequest, connection: Connection) -> None:
 
 def _take_gpu() -> None:
     """Spread the workers of one supervisor over the GPUs there are; what calls itself `cuda` is then the chosen one."""
+    number = os.environ.get(WORKER_NUMBER)
+    if not number:
+        return
     import torch
 
-    number = os.environ.get(WORKER_NUMBER)
-    if number and torch.cuda.is_available():
+    if torch.cuda.is_available():
         torch.cuda.set_device((int(number) - 1) % torch.cuda.device_count())
 
 
@@ -224,7 +234,7 @@ def _fit(request: TrialRequest, reporter: Any) -> TrialEnd:
             return TrialEnd("environment", message=said)
         traceback.print_exc()
         return TrialEnd("failed", reason="error", message=f"{type(error).__name__}: {error}")
-    return _end_of(result)
+    return end_of(result)
 
 
 def _refuse_what_does_not_fit(request: TrialRequest, config: TrainerConfig, data: TrainingData) -> None:
@@ -238,7 +248,8 @@ def _refuse_what_does_not_fit(request: TrialRequest, config: TrainerConfig, data
         check_fits(config, data.panel.features.shape, room(choose_device(config.train.device), request.memory))
 
 
-def _end_of(result: FitResult) -> TrialEnd:
+def end_of(result: FitResult) -> TrialEnd:
+    """A run that came to its end, or was stopped, as its runner tells it."""
     return TrialEnd(
         "stopped" if result.ending is Ending.STOPPED else "finished",
         score=result.score,

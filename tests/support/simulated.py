@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import random
-import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
 
 from hpo.adapters.clock import SystemClock
+from hpo.adapters.runners import DirectReporter, end_of
 from hpo.config import SearchConfig
 from hpo.domain import Campaign, CampaignSpec, WorkerIdentity
 from hpo.objective import Objective
@@ -22,9 +19,9 @@ from hpo.run_folder import Attempt, campaign_folder
 from hpo.tiers import plan_tiers
 from hpo.worker import Worker
 from search_spaces import Space, parse_space
+from support.training import NUM_EPOCHS, train
 from trainer.reports import EpochReport, Verdict
 
-NUM_EPOCHS = 6
 SPACE = """
 settings:
   model.kind: atft_gat_fan
@@ -62,54 +59,15 @@ class SimulatedRunner:
     def run(
         self, request: TrialRequest, on_epoch: Callable[[EpochReport], Verdict], stop: Callable[[], bool]
     ) -> TrialEnd:
-        attempt = Attempt(request.folder)
-        scores: list[float] = []
-        past = len(self._past(request.folder))
-        for epoch, score in enumerate(curve(request.config), start=1):
-            if stop():
-                return TrialEnd("stopped")
-            if epoch > past:
-                self._before_epoch(request.folder, epoch)
-                self.trained.append((request.folder.parent.name, epoch))
-            scores.append(score)
-            report = EpochReport(epoch, score, {"valid/rank_ic": score}, {"rank_ic": np.zeros(3, np.float32)}, 0.01)
-            if epoch > past:
-                self._save(request.folder, epoch)
-            attempt.append_epoch(report)
-            if on_epoch(report) is Verdict.STOP:
-                return TrialEnd("stopped", best_epoch=epoch, num_parameters=1000)
-        (request.folder / "best.pt").write_text(f"weights of {request.config['train']['seed']}")
-        return TrialEnd("finished", sum(scores[-3:]) / 3, len(scores), request.config["model"]["hidden_size"] * 100)
+        reporter = DirectReporter(Attempt(request.folder), on_epoch, stop)
+        return end_of(train(request.config, reporter, request.folder, self._begin, self._saving))
 
     def close(self) -> None:
         """Nothing is held."""
 
-    def _save(self, folder: Path, epoch: int) -> None:
-        """As the trainer does it: beside, then renamed, the one before kept."""
-        last, temporary = folder / "last.pt", folder / ".last.pt.tmp"
-        temporary.write_text(f"epoch {epoch}")
-        self._saving()
-        temporary.write_text(f"epoch {epoch} whole")
-        if last.exists():
-            last.replace(folder / "previous.pt")
-        temporary.replace(last)
-
-    def _past(self, folder: Path) -> Sequence[int]:
-        """Epochs that need not be trained again: those of the newest whole checkpoint."""
-        for checkpoint in (folder / "last.pt", folder / "previous.pt"):
-            whole = checkpoint.exists() and re.fullmatch(rb"epoch (\d+) whole", checkpoint.read_bytes())
-            if whole:
-                return range(int(whole[1]))
-        return ()
-
-
-def curve(config: Any) -> list[float]:
-    """Scores per epoch: a pure function of the configuration and its seed."""
-    rate, width = config["optim"]["lr"], config["model"]["hidden_size"]
-    quality = 0.06 - 0.01 * abs(math.log10(rate / 3e-3)) - 0.005 * abs(math.log2(width / 64))
-    noise = random.Random(config["train"]["seed"])
-    epochs = range(1, config["train"]["epochs"] + 1)
-    return [quality * (1 - math.exp(-epoch / 2)) + noise.gauss(0, 0.003) for epoch in epochs]
+    def _begin(self, folder: Path, epoch: int) -> None:
+        self._before_epoch(folder, epoch)
+        self.trained.append((folder.parent.name, epoch))
 
 
 def configuration(
