@@ -95,8 +95,8 @@ class Campaign:
 class WorkerIdentity:
     """Who works: enough to tell, on the same host, whether it still lives.
 
-    started: the process's creation time in seconds since the epoch, as the operating system reports it
-    (pids are reused, pairs of pid and creation time are not).
+    started: the process's creation time in seconds, as `hpo.adapters.processes` reads it (pids are reused, pairs of pid
+    and creation time are not).
     """
 
     host: str

@@ -24,7 +24,12 @@ def host_name() -> str:
 
 def this_process() -> WorkerIdentity:
     """The identity of the calling process."""
-    return WorkerIdentity(host_name(), os.getpid(), psutil.Process().create_time())
+    return identity_of(os.getpid())
+
+
+def identity_of(pid: int) -> WorkerIdentity:
+    """Of a process of this host. Raises psutil.NoSuchProcess."""
+    return WorkerIdentity(host_name(), pid, _started(psutil.Process(pid)))
 
 
 def num_threads() -> int:
@@ -50,8 +55,18 @@ def is_dead(identity: WorkerIdentity) -> bool:
         process = psutil.Process(identity.pid)
         if process.status() == psutil.STATUS_ZOMBIE:
             return True
-        return abs(process.create_time() - identity.started) > _CREATION_TOLERANCE_SECONDS
-    except psutil.NoSuchProcess:
+        return abs(_started(process) - identity.started) > _CREATION_TOLERANCE_SECONDS
+    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
         return True
     except psutil.AccessDenied:
         return False
+
+
+def _started(process: psutil.Process) -> float:
+    """When it was created: on Linux in seconds since the system's start, which nobody can set as a clock can be set;
+    elsewhere in seconds since 1970."""
+    status = Path(f"/proc/{process.pid}/stat")
+    if not status.exists():
+        return process.create_time()
+    behind_name = status.read_text().rpartition(")")[2].split()
+    return int(behind_name[19]) / os.sysconf("SC_CLK_TCK")  # field 22 of proc(5)'s table

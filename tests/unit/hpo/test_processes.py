@@ -10,8 +10,7 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from hpo.adapters.processes import is_dead, num_threads, this_process
-from hpo.domain import WorkerIdentity
+from hpo.adapters.processes import identity_of, is_dead, num_threads, this_process
 
 
 def test_this_process_lives() -> None:
@@ -26,10 +25,17 @@ def test_a_reused_process_number_is_another_process() -> None:
     assert is_dead(replace(this_process(), started=this_process().started - 60.0))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system knows a process's age by the clock alone")
+def test_setting_the_clock_kills_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's start seems to be later when the clock is set forward."""
+    before, start = this_process(), psutil._pslinux.boot_time()
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: start + 3600.0)
+    assert not is_dead(before)
+
+
 def test_an_ended_process_is_dead_even_before_it_is_collected() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        started = psutil.Process(child.pid).create_time()
-        identity = WorkerIdentity(this_process().host, child.pid, started)
+        identity = identity_of(child.pid)
         assert not is_dead(identity)
         child.kill()
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # ended, and still a zombie

@@ -11,7 +11,8 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
-from support.simulated import NUM_EPOCHS, SimulatedRunner, configuration, worker
+from support.simulated import SimulatedRunner, configuration, worker
+from support.training import NUM_EPOCHS
 
 from hpo.adapters.postgres_ledger import PostgresLedger
 from hpo.adapters.study_storage import study_storage
