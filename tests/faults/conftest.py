@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from support.arena import Arena, Tally
+from support.tree import Tree
 
 NOTES = pytest.StashKey[list[str]]()
 TABLE = pytest.StashKey[dict[tuple[str, str, str], Tally]]()
@@ -21,7 +22,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     table = config.stash.get(TABLE, {})
     if not table and not config.stash[NOTES]:
         return
-    line = "{:<6} {:<28} {:<12} {:>5} {:>5} {:>11} {:>16}".format
+    line = "{:<8} {:<36} {:<13} {:>5} {:>5} {:>11} {:>16}".format
     terminalreporter.section("injected faults")
     terminalreporter.line(line("fault", "point", "victim", "runs", "lost", "duplicated", "epochs repeated"))
     for (action, point, victim), tally in sorted(table.items()):
@@ -40,3 +41,17 @@ def arena(
     arena = Arena(session_database_url, home, request.config.stash[TABLE], request.config.stash[NOTES])
     yield arena
     arena.close()
+
+
+@pytest.fixture(scope="session")
+def _forest(arena: Arena, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
+    """One state folder for all real searches, so that the panel is prepared once."""
+    local = Arena(arena.url, tmp_path_factory.mktemp("forest"), arena.table, arena.notes)
+    yield local
+    local.close()
+
+
+@pytest.fixture
+def tree(_forest: Arena) -> Tree:
+    """Real searches beside the arena's."""
+    return Tree(_forest)

@@ -7,15 +7,17 @@ claim's row lock removed everything stays green: the fence alone keeps two owner
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 
 import pytest
 from support.arena import Arena
-from support.victim import POINTS, Fault
+from support.plans import Fault
+from support.victim import POINTS
 
 NUM_TRIALS = 6
+LEASE = 0.5
+"""Seconds; for those who sleep longer."""
 HANDOVER = ("after study creation", "between copies", "before study is ready")
 DECISIONS = ("before tier decision", "after tier decision")
 CHAMPION = ("before champion", "after champion")
@@ -72,19 +74,39 @@ def test_a_worker_that_sleeps_longer_than_its_lease_has_lost_its_slot_and_writes
     name = f"STOP-{point}".replace(" ", "-").replace(",", "")
     nth = 1 if point == "after claim" else 2
     fault = Fault(point, "STOP", nth)
-    sleeper = arena.start(arena.plan(name, NUM_TRIALS, fault, lease=0.5))
-    assert arena.wait_until_stopped(sleeper), "the point was not reached"
-    time.sleep(0.6)
+    sleeper = arena.start(arena.plan(name, NUM_TRIALS, fault, lease=LEASE))
+    asleep = arena.wait_until_stopped(sleeper)
+    assert asleep, "the point was not reached"
+    time.sleep(1.2 * LEASE)
     arena.recover(arena.plan(name, NUM_TRIALS))
     before, files = arena.records(name), later_files(arena, name)
 
-    os.kill(sleeper.pid, signal.SIGCONT)
+    asleep.resume()
     sleeper.join(60)
 
     assert sleeper.exitcode == 0, arena.complaints(name)
     assert arena.records(name) == before, "it wrote to the ledger or to Optuna"
     assert arena.history(name) == arena.calm(NUM_TRIALS)
     assert later_files(arena, name) == files, "it wrote into a folder that is not its own"
+    arena.score(name, fault, "worker")
+
+
+@pytest.mark.slow_faults
+@pytest.mark.parametrize("point", [*HANDOVER, *DECISIONS, *CHAMPION])
+def test_who_sleeps_at_a_common_task_delays_it_and_spoils_nothing(arena: Arena, point: str) -> None:
+    """Some of these points lie under a lock, at which the others wait until the sleeper is back."""
+    name = f"STOP-{point}".replace(" ", "-")
+    fault = Fault(point, "STOP")
+    sleeper = arena.start(arena.plan(name, NUM_TRIALS, fault, lease=LEASE))
+    asleep = arena.wait_until_stopped(sleeper)
+    assert asleep, "the point was not reached"
+    other = arena.start(arena.plan(name, NUM_TRIALS, lease=LEASE))
+    other.join(3 * LEASE)
+    asleep.resume()
+    for worker in (sleeper, other):
+        worker.join(60)
+        assert worker.exitcode == 0, arena.complaints(name)
+
     arena.score(name, fault, "worker")
 
 

@@ -6,7 +6,8 @@ import random
 
 import pytest
 from support.arena import Arena
-from support.victim import POINTS, Fault
+from support.plans import Fault
+from support.victim import POINTS
 
 NUM_TRIALS = 20
 NUM_KILLS = 10

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 from support.arena import Arena, until
-from support.victim import Plan
+from support.plans import Plan
 
 from hpo.adapters.database import engine_for
 from hpo.tiers import VALUES

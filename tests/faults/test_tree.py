@@ -1,139 +1,180 @@
-"""The real thing, `hpo run` with real training, killed at every level of its tree, ends as if nothing had happened."""
+"""The real thing, `hpo run` with real training, struck at every level of its tree, ends as if nothing had happened."""
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
-import torch
-from support.arena import Arena, Tally, until
+from support.arena import until
+from support.plans import Fault
+from support.tree import Tree, everything, trials, workers
 
-from hpo.run_folder import runs as run_folders
-from trainer import checkpoint
+from hpo.domain import Outcome
 
-NUM_TRIALS, NUM_EPOCHS = 4, 3
-SETTINGS = (
-    f"trials={NUM_TRIALS}",
-    f"trainer.train.epochs={NUM_EPOCHS}",
-    "trainer.data.source='planted:clean?stocks=40&days=500'",
-    "worker.lease=PT5S",
-)
+pytestmark = pytest.mark.slow_faults
 
-
-def hpo(home: Path, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
-    settings = {**os.environ, "HPO_HOME": str(home), "OMP_NUM_THREADS": "1", **(environment or {})}
-    with (home / "output.txt").open("ab") as output:
-        return subprocess.Popen([sys.executable, "-m", "hpo", *arguments], stdout=output, stderr=output, env=settings)
-
-
-def finish(home: Path, *arguments: str) -> None:
-    code = hpo(home, *arguments).wait(300)
-    assert code == 0, (home / "output.txt").read_text()
+LEASE = 3.0
+NUM_TRIALS = 8
+WORKER = (f"worker.lease=PT{LEASE:.0f}S", "worker.max_crashes=20")
+SETTINGS = (f"trials={NUM_TRIALS}", *WORKER)
+Chooser = Callable[[psutil.Process], list[psutil.Process]]
+LEVELS: dict[str, Chooser] = {
+    "trial": trials,
+    "worker": workers,
+    "supervisor": lambda supervisor: [supervisor],
+    "tree": everything,
+}
+SURVIVED = ((signal.SIGKILL, "trial"), (signal.SIGTERM, "trial"), *((s, "worker") for s in (9, 15, 2)))
+"""Signal and victim, after which the search goes on by itself."""
+FATAL = tuple((number, victim) for victim in ("supervisor", "tree") for number in (9, 15, 2))
 
 
-def curves(home: Path) -> dict[str, list[str]]:
-    """Slot -> the scores of its epochs as they were written, of its newest attempt."""
-    attempts = [attempt for slot in run_folders(home / "runs" / "default") if (attempt := slot.current())]
-    return {attempt.folder.parent.name: [repr(record.score) for record in attempt.epochs()] for attempt in attempts}
-
-
-def weights(home: Path) -> dict[str, Any]:
-    """Slot -> the weights of its best checkpoint."""
-    attempts = [attempt for slot in run_folders(home / "runs" / "default") if (attempt := slot.current())]
-    return {attempt.folder.parent.name: checkpoint.load(attempt.best)["weights"] for attempt in attempts}
-
-
-def num_epochs(home: Path) -> int:
-    return sum(len(lines) for lines in curves(home).values()) if (home / "runs").exists() else 0
-
-
-def tree(process: psutil.Process) -> list[psutil.Process]:
-    """The supervisor and all below it; the database lives on its own."""
-    below = process.children(recursive=True)
-    return [process, *(child for child in below if "postgres" not in child.name())]
-
-
-def trials(supervisor: psutil.Process) -> list[psutil.Process]:
-    """Trial processes: the leaves below the workers' fork servers."""
-    leaves = [p for worker in supervisor.children() for server in worker.children() for p in server.children()]
-    return [leaf for leaf in leaves if not leaf.children()]
-
-
-def workers(supervisor: psutil.Process) -> list[psutil.Process]:
-    return [child for child in supervisor.children() if "worker" in child.cmdline()]
-
-
-VICTIMS: Sequence[tuple[str, int, Callable[[psutil.Process], list[psutil.Process]]]] = (
-    ("trial", signal.SIGKILL, trials),
-    ("worker", signal.SIGKILL, workers),
-    ("supervisor", signal.SIGKILL, lambda supervisor: [supervisor]),
-    ("tree", signal.SIGKILL, tree),
-    ("supervisor", signal.SIGTERM, lambda supervisor: [supervisor]),
-    ("supervisor", signal.SIGINT, lambda supervisor: [supervisor]),
-)
-
-
-def strike(home: Path, number: int, choose: Callable[[psutil.Process], list[psutil.Process]], *, survives: bool) -> int:
-    """Run until an epoch is done, signal the victims, and wait for the end; one that survives goes on for an epoch
-    before it is asked to stop. The exit code."""
-    process = hpo(home, "run", *SETTINGS)
-    supervisor, goal = psutil.Process(process.pid), num_epochs(home) + 1
-    until(lambda: num_epochs(home) >= goal and bool(choose(supervisor)))
+def send(tree: Tree, name: str, supervisor: psutil.Process, number: int, victim: str) -> Fault:
+    """Signal the victims as soon as there are any; what was done."""
+    choose = LEVELS[victim]
+    until(lambda: bool(choose(supervisor)))
     for target in choose(supervisor):
         target.send_signal(number)
-    if survives:
-        until(lambda: num_epochs(home) >= goal + 1)
-        process.send_signal(signal.SIGTERM)
-    return process.wait(120)
+    action = signal.Signals(number).name.removeprefix("SIG")
+    tree.arena.note_strike(name, action)
+    return Fault("real training", action)
 
 
-@pytest.mark.slow_faults
-def test_a_search_killed_at_every_level_ends_where_the_undisturbed_one_ends(arena: Arena, tmp_path: Path) -> None:
-    calm, stormy = tmp_path / "calm", tmp_path / "stormy"
-    calm.mkdir()
-    stormy.mkdir()
-    finish(calm, "run", *SETTINGS)
-
-    for victim, number, choose in VICTIMS:
-        code = strike(stormy, number, choose, survives=victim in ("trial", "worker"))
-        assert code in (130, -number), (stormy / "output.txt").read_text()
-        tally = arena.table.setdefault((signal.Signals(number).name[3:], "real training", victim), Tally())
-        tally.runs += 1
+def test_a_search_struck_at_every_level_ends_where_the_undisturbed_one_ends(tree: Tree) -> None:
+    name = "stormy"
+    faults = []
+    for fatal in FATAL:
+        process = tree.start(name, *SETTINGS)
+        supervisor = psutil.Process(process.pid)
+        for strike in (*(SURVIVED if fatal is FATAL[0] else ()), fatal):
+            tree.wait_for_epoch(name)
+            faults.append((send(tree, name, supervisor, *strike), strike[1]))
+        code = process.wait(120)
+        assert code in (130, -fatal[0]), tree.output(name)
         time.sleep(1.0)
-    finish(stormy, "resume")
+    tree.finish(tree.command("resume", f"study={name}"), name)
 
-    assert curves(stormy) == curves(calm)
-    ours, theirs = weights(stormy), weights(calm)
-    assert ours.keys() == theirs.keys()
-    for slot, folds in ours.items():
-        for mine, other in zip(folds, theirs[slot], strict=True):
-            assert all(torch.equal(mine[name], other[name]) for name in other), slot
-    finish(stormy, "doctor")
+    tree.arena.score_all(name, faults)
+    assert tree.arena.history(name) == tree.undisturbed(*SETTINGS)
 
 
-@pytest.mark.slow_faults
-def test_two_supervisors_started_at_the_same_instant_share_one_budget(tmp_path: Path) -> None:
-    both = [hpo(tmp_path, "run", *SETTINGS) for _ in range(2)]
+def test_whoever_sleeps_longer_than_the_lease_goes_on_when_it_wakes(tree: Tree) -> None:
+    """Alone: nobody has taken its slot meanwhile."""
+    name = "sleepy"
+    process = tree.start(name, *SETTINGS)
+    supervisor = psutil.Process(process.pid)
+    faults = []
+    for victim in ("trial", "worker", "supervisor"):
+        tree.wait_for_epoch(name)
+        asleep = LEVELS[victim](supervisor)
+        faults.append((send(tree, name, supervisor, signal.SIGSTOP, victim), victim))
+        time.sleep(1.5 * LEASE)
+        for sleeper in asleep:
+            sleeper.resume()
+    tree.finish(process, name)
 
-    assert [process.wait(300) for process in both] == [0, 0], (tmp_path / "output.txt").read_text()
-    assert len(curves(tmp_path)) == NUM_TRIALS
-    finish(tmp_path, "doctor")
+    assert {slot.fence for slot in tree.arena.slots(name)} == {1}, "a slot changed hands"
+    tree.arena.score_all(name, faults)
+    assert tree.arena.history(name) == tree.undisturbed(*SETTINGS)
 
 
-@pytest.mark.slow_faults
-def test_a_search_whose_mlflow_is_unreachable_ends_all_the_same(tmp_path: Path) -> None:
-    nowhere = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
-    code = hpo(tmp_path, "run", *SETTINGS, environment=nowhere).wait(300)
+def test_a_worker_that_slept_finds_its_slot_taken_and_leaves_it_alone(tree: Tree) -> None:
+    name = "overtaken"
+    process = tree.start(name, *SETTINGS, "worker.num_workers=2")
+    supervisor = psutil.Process(process.pid)
+    tree.wait_for_epoch(name, 2)
+    sleeper = workers(supervisor)[0]
+    sleeper.suspend()
+    tree.arena.note_strike(name, "STOP")
+    until(lambda: any(slot.fence > 1 for slot in tree.arena.slots(name)))
+    sleeper.resume()
+    tree.finish(process, name)
 
-    assert code == 0, (tmp_path / "output.txt").read_text()
-    assert "hpo sync" in (tmp_path / "output.txt").read_text()
-    finish(tmp_path, "sync")
-    finish(tmp_path, "doctor")
+    tree.arena.score(name, Fault("real training, overtaken", "STOP"), "worker")
+
+
+@pytest.mark.parametrize(
+    ("point", "action", "victim"),
+    [
+        ("amid epoch", "KILL", "trial"),
+        ("amid checkpoint", "KILL", "trial"),
+        ("amid checkpoint", "STOP", "trial"),
+        ("between report and verdict", "STOP", "trial"),
+        ("between renewal and report", "STOP", "worker"),
+    ],
+)
+def test_accidents_at_the_trainers_own_points_change_nothing(tree: Tree, point: str, action: str, victim: str) -> None:
+    name = f"{action}-{victim}-{point}".replace(" ", "-")
+    trap = tree.trap(name, point, action, nth=2)
+    process = tree.start(name, *SETTINGS, trap=trap)
+    if action == "STOP":
+        asleep = tree.arena.wait_until_stopped(process)
+        assert asleep, tree.output(name)
+        time.sleep(1.5 * LEASE)
+        asleep.resume()
+    tree.finish(process, name)
+
+    assert Path(trap.struck).exists(), "the point was not reached"
+    tree.arena.note_strike(name, action)
+    tree.arena.score(name, Fault(f"real: {point}", action), victim)
+    assert tree.arena.history(name) == tree.undisturbed(*SETTINGS)
+
+
+def test_two_supervisors_started_at_the_same_instant_share_one_budget(tree: Tree) -> None:
+    name = "twins"
+    both = [tree.start(name, *SETTINGS) for _ in range(2)]
+    for process in both:
+        tree.finish(process, name)
+        tree.arena.note_strike(name, "twin")
+
+    assert len(tree.arena.trials(name)) == NUM_TRIALS
+    tree.arena.score(name, Fault("at the same instant", "start"), "2 supervisors")
+
+
+def test_a_worker_whose_clock_is_an_hour_off_joins_a_search(tree: Tree) -> None:
+    name = "clocks"
+    process = tree.start(name, "trials=12", *WORKER, TZ="Asia/Tokyo")
+    tree.wait_for_epoch(name)
+    wrong = tree.trap(name, skew=3600.0)
+    guest = tree.command("worker", f"study={name}", trap=wrong, TZ="America/Los_Angeles")
+    tree.arena.note_strike(name, "clock")
+    tree.finish(process, name)
+    tree.finish(guest, name)
+
+    shares = {slot.worker for slot in tree.arena.slots(name)}
+    assert len(shares) == 2, "one of the two did all the work"
+    assert {slot.fence for slot in tree.arena.slots(name)} == {1}, "a living worker was taken for dead"
+    tree.arena.score(name, Fault("real: an hour off, other time zone", "clock"), "worker")
+
+
+def test_a_trial_whose_loss_is_not_a_number_fails_and_the_search_goes_on(tree: Tree) -> None:
+    name = "diverged"
+    tree.space.write_text(
+        tree.space.read_text().replace("default: 5.0e-3", "default: 1.0e+30").replace("3.0e-2", "1.0e+30")
+    )
+    tree.run(name, "trials=3", "trainer.optim.clip_norm=0.0", "trainer.optim.warmup_fraction=0.0")
+    tree.arena.note_strike(name, "nan")
+
+    first, *others = tree.arena.slots(name)
+    assert first.outcome is Outcome.FAILED
+    assert str(first.reason).startswith(("non_finite: ", "missing_metric: ")), first.reason
+    assert [slot.outcome for slot in others].count(Outcome.FAILED) == 0
+    tree.arena.score(name, Fault("real training, learning rate 1e30", "NaN"), "trial")
+
+
+def test_a_trial_that_takes_too_long_fails_and_the_search_goes_on(tree: Tree) -> None:
+    """Here it hangs: it is stopped for good."""
+    name = "hanging"
+    process = tree.start(name, *SETTINGS, "worker.trial_timeout=PT8S")
+    tree.wait_for_epoch(name)
+    send(tree, name, psutil.Process(process.pid), signal.SIGSTOP, "trial")
+    tree.finish(process, name)
+
+    reasons = [slot.reason for slot in tree.arena.slots(name) if slot.outcome is Outcome.FAILED]
+    assert len(reasons) == 1
+    assert str(reasons[0]).startswith("timeout: ")
+    tree.arena.score(name, Fault("real training, for ever", "STOP"), "trial")

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ import psutil
 from hpo.adapters.doctor import Doctor
 from hpo.adapters.postgres_ledger import PostgresLedger
 from hpo.adapters.study_storage import study_storage
-from hpo.domain import CampaignState
+from hpo.domain import CampaignState, SlotView
 from hpo.run_folder import campaign_folder
 from hpo.tiers import COPIED_FROM, DUPLICATE_OF, SLOT
-from support.victim import Fault, Plan, live
+from support.plans import Fault, Plan
+from support.victim import live
 
 LONG = 120.0
 
@@ -44,6 +45,7 @@ class Arena:
     table: dict[tuple[str, str, str], Tally]
     notes: list[str] = field(default_factory=list)
     _calm: dict[int, Any] = field(default_factory=dict)
+    _started: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         # The fork server imports everything once; a victim then starts in milliseconds.
@@ -54,6 +56,8 @@ class Arena:
         self.ledger, self.storage = PostgresLedger(self.url), study_storage(self.url)
 
     def close(self) -> None:
+        for process in self._started:
+            process.kill()
         self.ledger.close()
         self.storage.remove_session()
         self.storage.engine.dispose()
@@ -62,8 +66,11 @@ class Arena:
         return Plan(self.url, self.home, name, num_trials, self.home / f"{name}.log", fault, **more)
 
     def start(self, plan: Plan) -> Any:
-        process = self._context.Process(target=live, args=(plan,), name=f"{plan.name} {plan.fault}", daemon=True)
+        # A daemon may have no children, and a trial's process is one.
+        name, daemon = f"{plan.name} {plan.fault}", not plan.own_process
+        process = self._context.Process(target=live, args=(plan,), name=name, daemon=daemon)
         process.start()
+        self._started.append(process)
         return process
 
     def suffer(self, plan: Plan) -> int:
@@ -75,21 +82,26 @@ class Arena:
             raise TimeoutError(f"{plan} goes on for ever: {self.complaints(plan.name)}")
         return int(process.exitcode)
 
-    def wait_until_stopped(self, process: Any) -> bool:
-        """True once the victim sleeps; False if it ended without coming to its point."""
+    def wait_until_stopped(self, process: Any) -> psutil.Process | None:
+        """The victim, or the process below it, that sleeps; None if it ended without coming to its point."""
         started = time.monotonic()
         while process.is_alive():
-            if psutil.Process(process.pid).status() == psutil.STATUS_STOPPED:
-                return True
+            asleep = [each for each in family(process.pid) if status(each) == psutil.STATUS_STOPPED]
+            if asleep:
+                return asleep[0]
             if time.monotonic() - started > LONG:
                 raise TimeoutError(f"{process.name} neither stops nor ends")
             time.sleep(0.01)
-        return False
+        return None
+
+    def survive(self, plan: Plan) -> None:
+        """One worker that brings the campaign to its end, whatever happens to its trials."""
+        code = self.suffer(plan)
+        assert code == 0, f"the worker ended with {code}: {self.complaints(plan.name)}"
 
     def recover(self, plan: Plan) -> None:
         """One undisturbed worker brings the campaign to its end."""
-        code = self.suffer(Plan(**{**vars(plan), "fault": None}))
-        assert code == 0, f"the recovering worker ended with {code}: {self.complaints(plan.name)}"
+        self.survive(Plan(**{**vars(plan), "fault": None}))
 
     def complaints(self, name: str) -> str:
         file = self.home / f"{name}.err"
@@ -106,29 +118,44 @@ class Arena:
         return len(file.read_text().splitlines()) if file.exists() else 0
 
     def score(self, name: str, fault: Fault, victim: str) -> None:
-        """Note what the fault did to a campaign that has recovered, and insist on the promises."""
-        num_faults = self.num_struck(name)
-        assert num_faults > 0, "the point was never reached"
+        """Note what the fault, repeated or not, did to a campaign that has recovered, and insist on the promises."""
+        self.score_all(name, [(fault, victim)] * self.num_struck(name))
+
+    def score_all(self, name: str, faults: Sequence[tuple[Fault, str]]) -> None:
+        """The same for different faults and victims, all that the campaign met with; what it cost stands with the
+        first."""
+        assert len(faults) == self.num_struck(name) > 0, "the point was never reached"
         campaign = self.ledger.find_campaign(name)
         assert campaign is not None
         slots = self.ledger.slots(campaign.id)
         finished = Counter(trial.user_attrs[SLOT] for trial in self.trials(name) if trial.state.is_finished())
         begun = Counter((self.home / f"{name}.log").read_text().splitlines())
         repeated = sum(begun.values()) - len(begun)
-        tally = self.table.setdefault((fault.action, fault.point, victim), Tally())
-        tally.runs += num_faults
-        tally.lost += sum(1 for slot in slots if slot.outcome is None or finished[slot.slot] == 0)
-        tally.duplicated += sum(number - 1 for number in finished.values())
-        tally.repeated += repeated
+        tallies = [self.tally(fault, victim) for fault, victim in faults]
+        for tally in tallies:
+            tally.runs += 1
+        tallies[0].lost += sum(1 for slot in slots if slot.outcome is None or finished[slot.slot] == 0)
+        tallies[0].duplicated += sum(number - 1 for number in finished.values())
+        tallies[0].repeated += repeated
         assert campaign.state is CampaignState.COMPLETE
-        assert (tally.lost, tally.duplicated) == (0, 0), tally
-        assert repeated <= num_faults, f"{repeated} epochs repeated by {num_faults} faults"
+        assert (tallies[0].lost, tallies[0].duplicated) == (0, 0), tallies[0]
+        assert repeated <= len(faults), f"{repeated} epochs repeated by {len(faults)} faults"
         assert self.examine(name) == []
+
+    def tally(self, fault: Fault, victim: str) -> Tally:
+        """The row of the table."""
+        return self.table.setdefault((fault.action, fault.point, victim), Tally())
 
     def examine(self, name: str) -> list[str]:
         """What the doctor complains of."""
         doctor = Doctor(self.ledger, self.storage, campaign_folder(self.home, name), lambda: 0)
         return [breach for check in doctor.examine(name) for breach in check.breaches]
+
+    def slots(self, name: str) -> Sequence[SlotView]:
+        """The campaign's slots in order."""
+        campaign = self.ledger.find_campaign(name)
+        assert campaign is not None
+        return self.ledger.slots(campaign.id)
 
     def trials(self, name: str) -> list[optuna.trial.FrozenTrial]:
         """The campaign's own trials in order of their slots; copies and marked duplicates apart."""
@@ -173,6 +200,23 @@ class Arena:
 
 def _without_names(record: Any) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name not in ("source", "run_folder")}
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """A process and all below it that live."""
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def status(process: psutil.Process) -> str:
+    """As the system sees it; of an ended process, `dead`."""
+    try:
+        return str(process.status())
+    except psutil.NoSuchProcess:
+        return psutil.STATUS_DEAD
 
 
 def until(condition: Callable[[], bool], seconds: float = LONG) -> None:

@@ -1,0 +1,184 @@
+"""The database is restarted, killed, full of others' connections, locked, slow, or breaks off before it answers."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import psycopg2
+import pytest
+from support.arena import Arena, until
+from support.plans import Fault
+from support.proxy import Proxy
+
+from hpo.adapters.database import prepare
+from hpo.adapters.embedded_postgres import EmbeddedPostgres
+
+NUM_TRIALS = 6
+MAX_CONNECTIONS = 20
+OURS = "pid <> pg_backend_pid() AND application_name LIKE 'tiertune-%'"
+LOCK = "LOCK TABLE hpo.slot, optuna.trials, optuna.trial_intermediate_values IN ACCESS EXCLUSIVE MODE"
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[EmbeddedPostgres]:
+    """A server that may be restarted without harm to other tests."""
+    home = Path(tempfile.mkdtemp(prefix="tiertune-tests-"))
+    home.chmod(0o755)
+    server = EmbeddedPostgres(home)
+    try:
+        server.acquire()
+        prepare(server.url)
+        execute(server, f"ALTER SYSTEM SET max_connections = {MAX_CONNECTIONS}")
+        restart(server, 0.0)
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(home)
+
+
+@pytest.fixture
+def local(arena: Arena, own_server: EmbeddedPostgres, tmp_path: Path) -> Iterator[Arena]:
+    """The arena on that server."""
+    made = Arena(own_server.url, tmp_path, arena.table)
+    yield made
+    made.close()
+
+
+def connect(server: EmbeddedPostgres) -> psycopg2.extensions.connection:
+    connection = psycopg2.connect(server.url)
+    connection.autocommit = True
+    return connection
+
+
+def execute(server: EmbeddedPostgres, statement: str) -> None:
+    connection = connect(server)
+    connection.cursor().execute(statement)
+    connection.close()
+
+
+def restart(server: EmbeddedPostgres, seconds: float) -> None:
+    server.stop()
+    time.sleep(seconds)
+    server.acquire()
+
+
+def crash(server: EmbeddedPostgres, seconds: float) -> None:
+    """One of the server's own processes is killed: it ends every session, replays its log and starts anew."""
+    postmaster = psutil.Process(int((server._places().data / "postmaster.pid").read_text().splitlines()[0]))
+    next(child for child in postmaster.children() if "checkpointer" in " ".join(child.cmdline())).kill()
+    time.sleep(seconds)
+
+
+def crowd(server: EmbeddedPostgres, seconds: float) -> None:
+    """Others take every connection there is, ours are broken off, and nobody lets go for a while."""
+    others = [connect(server)]
+    end = time.monotonic() + seconds
+    try:
+        while time.monotonic() < end:
+            others[0].cursor().execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OURS}")
+            try:
+                while True:
+                    others.append(connect(server))
+            except psycopg2.OperationalError:
+                time.sleep(0.05)
+        assert len(others) > MAX_CONNECTIONS - 2, "ours kept theirs"
+    finally:
+        for other in others:
+            other.close()
+
+
+def lock(server: EmbeddedPostgres, seconds: float) -> None:
+    """Somebody else's transaction holds our tables."""
+    connection = psycopg2.connect(server.url)
+    connection.cursor().execute(LOCK)
+    time.sleep(seconds)
+    connection.rollback()
+    connection.close()
+
+
+@pytest.mark.slow_faults
+@pytest.mark.parametrize(
+    ("blow", "seconds", "times"),
+    [
+        pytest.param(restart, 2.0, 3, id="restart-2s"),
+        pytest.param(restart, 30.0, 1, id="restart-30s"),
+        pytest.param(crash, 0.5, 3, id="crash"),
+        pytest.param(crowd, 5.0, 3, id="crowd"),
+        pytest.param(lock, 5.0, 3, id="lock"),
+    ],
+)
+def test_workers_wait_for_a_database_that_is_away(
+    arena: Arena,
+    local: Arena,
+    own_server: EmbeddedPostgres,
+    blow: Callable[[EmbeddedPostgres, float], None],
+    seconds: float,
+    times: int,
+) -> None:
+    name = f"{blow.__name__}-{seconds:.0f}"
+    plan = local.plan(name, NUM_TRIALS, pace=0.2)
+    worker = local.start(plan)
+    for number in range(times):
+        until(lambda number=number: num_begun(plan.log) > 4 + 6 * number)
+        blow(own_server, seconds)
+        local.note_strike(name, blow.__name__)
+    worker.join(120)
+
+    assert worker.exitcode == 0, local.complaints(name)
+    assert_nothing_was_trained_twice(plan.log)
+    local.score(name, Fault(f"{seconds:.0f} s, amid trials", blow.__name__), "database")
+    assert local.history(name) == arena.calm(NUM_TRIALS)
+
+
+@pytest.mark.slow_faults
+def test_a_slow_database_only_takes_longer(arena: Arena, local: Arena, own_server: EmbeddedPostgres) -> None:
+    """Everything takes 20 ms longer, and twice nothing gets through for longer than the lease."""
+    name = "slow"
+    proxy = Proxy(own_server.url, pause=0.02)
+    plan = replace(local.plan(name, NUM_TRIALS, lease=1.0), url=proxy.url)
+    worker = local.start(plan)
+    for number in range(2):
+        until(lambda number=number: num_begun(plan.log) > 6 + 12 * number)
+        proxy.block(3.0)
+        local.note_strike(name, "block")
+    worker.join(240)
+    proxy.close()
+
+    assert worker.exitcode == 0, local.complaints(name)
+    assert_nothing_was_trained_twice(plan.log)
+    local.score(name, Fault("20 ms, then 3 s", "slow"), "database")
+    assert local.history(name) == arena.calm(NUM_TRIALS)
+
+
+@pytest.mark.parametrize(
+    ("cut_every", "num_trials"), [(11, 3), *(pytest.param(n, 6, marks=pytest.mark.slow_faults) for n in (2, 3, 5, 7))]
+)
+def test_a_write_whose_answer_is_lost_counts_once(
+    arena: Arena, local: Arena, own_server: EmbeddedPostgres, cut_every: int, num_trials: int
+) -> None:
+    name = f"cut-{cut_every}"
+    proxy = Proxy(own_server.url, cut_every=cut_every)
+    plan = replace(local.plan(name, num_trials), url=proxy.url)
+    local.survive(plan)
+    proxy.close()
+    for _ in range(proxy.num_cuts):
+        local.note_strike(name, "cut")
+
+    assert_nothing_was_trained_twice(plan.log)
+    local.score(name, Fault("between write and answer", "cut"), "database")
+    assert local.history(name) == arena.calm(num_trials)
+
+
+def num_begun(log: Path) -> int:
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def assert_nothing_was_trained_twice(log: Path) -> None:
+    begun = log.read_text().splitlines()
+    assert len(begun) == len(set(begun)), "an epoch was trained twice"
