@@ -111,7 +111,7 @@ class ModelConfig(Section):
     num_heads: Annotated[int, Field(ge=1, le=64)] = 4
     """Attention heads; must divide hidden_size."""
     num_layers: Annotated[int, Field(ge=1, le=16)] = 2
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
     variable_selection: bool = True
     """Whether features are embedded one by one and weighed by a gate that sees all of them; else one linear map."""
     frequency_normalisation: bool = True
@@ -177,7 +177,8 @@ class LossConfig(LossWeights):
     """Weights of the loss terms, over horizons and over the training."""
 
     horizon_weights: tuple[NonNegative, ...] | None = None
-    """One weight per horizon; None: equal."""
+    """One weight per horizon; None: in proportion to 1 / sqrt(horizon), because labels over many days overlap: they are
+    fewer independent observations, and equal weights let the model learn their noise."""
     phases: tuple[LossPhase, ...] = ()
     """Factors on the weights over the training, in order: a list of phases or a name in PHASE_PRESETS;
     empty: constant weights."""
@@ -209,7 +210,7 @@ class OptimConfig(Section):
 
     name: Literal["adamw", "sgd", "lamb", "lion", "lars", "sam", "lookahead", "ranger"] = "adamw"
     """`sam` perturbs and steps with AdamW (two passes a step); `lookahead` wraps AdamW."""
-    lr: Annotated[float, Field(gt=0.0)] = 1e-3
+    lr: Annotated[float, Field(gt=0.0)] = 2e-3
     """Peak learning rate."""
     weight_decay: NonNegative = 1e-2
     """Not applied to norms and biases."""
@@ -233,10 +234,10 @@ class OptimConfig(Section):
 class TrainConfig(Section):
     """The loop."""
 
-    epochs: Annotated[int, Field(ge=1, le=10_000)] = 12
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = 4
     batch_size: Annotated[int, Field(ge=1)] = 2048
     """Labelled stock-days per optimizer step (a span of days for a set of stocks)."""
-    stocks_per_batch: Annotated[int, Field(ge=0)] = 64
+    stocks_per_batch: Annotated[int, Field(ge=0)] = 32
     """Stocks of a span; its days follow from batch_size. Fewer stocks make longer spans, of which the look-back is a
     smaller part, but noisier daily ranks. 0: all stocks."""
     accumulate: Annotated[int, Field(ge=1)] = 1

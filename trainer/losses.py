@@ -78,7 +78,7 @@ class RankingLoss:
     """The weighted sum of the terms of a LossConfig over horizons; see `build_loss`."""
 
     def __init__(self, config: LossConfig, horizons: Sequence[int]) -> None:
-        given = config.horizon_weights or (1.0,) * len(horizons)
+        given = config.horizon_weights or tuple(horizon**-0.5 for horizon in horizons)
         if len(given) != len(horizons):
             raise InputError(
                 f"loss.horizon_weights has {len(given)} weights for the {len(horizons)} horizons "
