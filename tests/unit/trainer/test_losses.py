@@ -22,7 +22,9 @@ def seeded() -> None:
 
 
 def only(term: str, **settings: object) -> LossConfig:
-    return LossConfig(**{**dict.fromkeys(LOSS_TERMS, 0.0), term: 1.0, **settings})
+    """One term, all horizons alike."""
+    equal = (1.0,) * len(HORIZONS)
+    return LossConfig(**{**dict.fromkeys(LOSS_TERMS, 0.0), term: 1.0, "horizon_weights": equal, **settings})
 
 
 def market(strength: float = 0.3) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -243,12 +245,11 @@ def test_horizon_weights_choose_horizons() -> None:
 
 
 def test_long_horizons_count_less_unless_told_otherwise() -> None:
-    scores, target, valid = market()
+    found = market()
     weights = tuple(1 / horizon**0.5 for horizon in HORIZONS)
-    assert value(only("ic"), scores, target, valid) == value(only("ic", horizon_weights=weights), scores, target, valid)
-    assert value(only("ic"), scores, target, valid) != value(
-        only("ic", horizon_weights=(1.0,) * len(HORIZONS)), scores, target, valid
-    )
+    by_default = value(only("ic", horizon_weights=None), *found)
+    assert by_default == value(only("ic", horizon_weights=weights), *found)
+    assert by_default != value(only("ic"), *found)
 
 
 def test_the_loss_is_the_weighted_sum_of_its_parts() -> None:
