@@ -13,7 +13,11 @@ from hpo.run_folder import Attempt, SlotFolder
 from hpo.wiring import App
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from trainer.prediction import Prediction
+
+FORMATS = (".parquet", ".csv")
 
 
 def best_slot(app: App, campaign: Campaign) -> int:
@@ -53,27 +57,44 @@ def predict(app: App, campaign: Campaign, source: Path, output: Path, *, everyth
     from trainer.prediction import predict as score
     from trainer.scoring import load_scorer
 
-    if output.suffix not in (".parquet", ".csv"):
-        raise UsageError(f"--output {output}: the name must end in .parquet or .csv, which also chooses the format.")
-    if not output.absolute().parent.is_dir():
-        raise UsageError(f"--output {output}: there is no folder {output.absolute().parent}; make it first.")
-    if output.absolute() == source.absolute():
-        raise UsageError(f"--output {output} is the data themselves; choose another name.")
+    if not source.exists():
+        raise UsageError(f"--data {source}: there is no such file or folder.")
+    _check_output(output, source)
     attempt = run_of(app, campaign, best_slot(app, campaign))
     if not attempt.best.exists():
         raise EnvironmentFault(f"The checkpoint {attempt.best} is not on this machine; run this where the trial ran.")
     scorer = load_scorer(attempt.best)
     made = score(str(source), scorer, after=None if everything else scorer.last_day)
+    _write(made.table, output)
+    return made
+
+
+def _check_output(output: Path, source: Path) -> None:
+    """Raise UsageError before any work for a file that cannot be meant."""
+    folder = output.absolute().parent
+    if output.suffix not in FORMATS:
+        raise UsageError(f"--output {output}: the name must end in .parquet or .csv, which also chooses the format.")
+    if not folder.is_dir():
+        raise UsageError(f"--output {output}: there is no folder {folder}; make it first.")
+    if output.is_dir():
+        raise UsageError(f"--output {output} is a folder; name a file.")
+    if source.resolve() in (output.resolve(), folder.resolve()):
+        raise UsageError(f"--output {output} would become part of the data themselves; choose another place.")
+
+
+def _write(table: pd.DataFrame, output: Path) -> None:
+    """The table as a file that is whole or not there."""
     unfinished = output.with_name(f".{output.stem}.{os.getpid()}{output.suffix}")
     try:
         if output.suffix == ".csv":
-            made.table.to_csv(unfinished, index=False)
+            table.to_csv(unfinished, index=False)
         else:
-            made.table.to_parquet(unfinished, index=False)
+            table.to_parquet(unfinished, index=False)
         unfinished.replace(output)
+    except OSError as error:
+        raise EnvironmentFault(f"--output {output} cannot be written: {error.strerror or error}.") from error
     finally:
         unfinished.unlink(missing_ok=True)
-    return made
 
 
 def run_of(app: App, campaign: Campaign, slot: int) -> Attempt:

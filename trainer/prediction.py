@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from trainer.data.checks import check_values
+from trainer.data.checks import check_coverage, check_values
 from trainer.data.features import FEATURES, make_features, too_long, usable
 from trainer.data.loader import load
 from trainer.data.market import Market
@@ -42,7 +42,8 @@ def predict(source: str | pd.DataFrame, scorer: Scorer, *, after: np.datetime64 
 
     Raises:
         InputError: a row is not what the data rules allow; a column that the model was trained from is missing; the
-            history is too short for a feature; no day lies after `after`.
+            history is too short for a feature; no day lies after `after`; on most days there are too few stocks to
+            rank.
     """
     market = _market(source)
     panel = _panel(market, scorer)
@@ -53,6 +54,7 @@ def predict(source: str | pd.DataFrame, scorer: Scorer, *, after: np.datetime64 
             "scores of those would be looking ahead; give the days that follow, with the earlier ones before them."
         )
     days = range(first, len(panel.dates))
+    check_coverage(market, panel.mask, days)
     scores = scorer.score(panel, days)
     rows, stocks = np.nonzero(np.isfinite(scores).all(axis=2))
     keys = {"date": panel.dates[first:][rows], "symbol": np.array(panel.symbols, dtype=object)[stocks]}

@@ -117,6 +117,8 @@ class LongTable:
     def keys(self) -> Keys:
         """Calendar, symbols and the place of every row. Raises InputError: unreadable, repeated or unsorted keys."""
         dates = np.concatenate([_dates(file, self._column(file, "date")) for file in self._files])
+        if not dates.size:
+            raise InputError(f"{self._files[0]} holds no rows; give a row per date and symbol.")
         symbols = pa.concat_arrays(
             [self._column(file, "symbol").cast(pa.string()).combine_chunks() for file in self._files]
         )

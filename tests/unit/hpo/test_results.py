@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import optuna
 import pandas as pd
 import pytest
 import yaml
@@ -20,6 +19,7 @@ from hpo.adapters.clock import FakeClock
 from hpo.adapters.memory_ledger import MemoryLedger
 from hpo.adapters.processes import this_process
 from hpo.adapters.runners import InProcessRunner
+from hpo.adapters.study_storage import study_storage
 from hpo.config import SearchConfig
 from hpo.config_loader import as_overrides, load
 from hpo.domain import Campaign, CampaignSpec, CampaignState
@@ -34,8 +34,6 @@ from trainer import __main__ as trainer_command
 from trainer import checkpoint
 from trainer.data import prepare
 from trainer.errors import InputError
-
-optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 SPACE = """
 settings: {model.kind: linear, model.window: 3}
@@ -68,13 +66,14 @@ def prices(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def app(prices: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The parts of `hpo.wiring.App` that results need, after a campaign of three real trainings without a database."""
+def app(prices: Path, session_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The parts of `hpo.wiring.App` that results need, after a campaign of three real trainings in this process."""
     home = tmp_path_factory.mktemp("home")
     (home / "mine.yaml").write_text(SPACE)
     config, space = load(
         [
-            "study=night", "trials=3", f"space={home / 'mine.yaml'}", f"trainer.data.source={prices / 'known.parquet'}",
+            "study=harvest", "trials=3", f"space={home / 'mine.yaml'}",
+            f"trainer.data.source={prices / 'known.parquet'}",
             "trainer.data.horizons=[1,5]", "trainer.train.epochs=3", "trainer.train.threads=1",
             "trainer.train.device=cpu",
         ]
@@ -83,10 +82,10 @@ def app(prices: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     ledger = MemoryLedger(FakeClock())
     stored = {"search": config.model_dump(mode="json"), "space": {"name": "mine", "yaml": dump_space(space)}}
     plan = plan_tiers(config.trials, [tier.name for tier in space.tiers], config.tiers)
-    campaign = ledger.open_campaign(CampaignSpec("night", stored, {"data": prepared.fingerprint}, plan, config.seed))
-    runs = campaign_folder(home, "night")
+    campaign = ledger.open_campaign(CampaignSpec("harvest", stored, {"data": prepared.fingerprint}, plan, config.seed))
+    runs = campaign_folder(home, "harvest")
     identity = this_process()
-    storage = optuna.storages.InMemoryStorage()
+    storage = study_storage(session_database_url)
     objective = Objective(campaign, config, space, ledger, storage, InProcessRunner(), prepared.search, runs, identity)
     Worker(ledger, objective, campaign, identity, config.worker, FakeClock(), lambda _: False, threading.Event()).run()
     return SimpleNamespace(home=home, ledger=ledger, runs=lambda name: campaign_folder(home, name))
@@ -94,7 +93,7 @@ def app(prices: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture
 def campaign(app: Any) -> Campaign:
-    found: Campaign = app.ledger.find_campaign("night")
+    found: Campaign = app.ledger.find_campaign("harvest")
     return found
 
 
@@ -114,7 +113,7 @@ def test_the_best_settings_train_to_the_same_bits(
         words = ["--config", str(file)]
     again = tmp_path / "again"
     assert trainer_command.main([*words, "--folder", str(again), "--cache", str(app.home / "cache")]) == 0
-    found = SlotFolder(app.runs("night"), results.best_slot(app, campaign)).current()
+    found = SlotFolder(app.runs("harvest"), results.best_slot(app, campaign)).current()
     assert found is not None
     assert scores(again) == [record.score for record in found.epochs()]
 
@@ -124,12 +123,12 @@ def test_the_best_trial_so_far_is_the_one_with_the_best_score(app: Any, campaign
     best = results.best_slot(app, campaign)
     assert views[best] == max(views.values())
     said = results.standing(app, campaign)
-    assert said[0].startswith("Best so far (the campaign is not complete) of 'night'")
+    assert said[0].startswith("Best so far (the campaign is not complete) of 'harvest'")
     assert any(line.startswith("  optim.lr = ") for line in said)
     other = next(slot for slot in views if slot != best)
     crowned = replace(campaign, state=CampaignState.COMPLETE, champion={"slot": other})
     assert results.best_slot(app, crowned) == other, "the champion is who was chosen, whatever the scores"
-    assert results.standing(app, crowned)[0].startswith(f"Champion of 'night': trial {other}")
+    assert results.standing(app, crowned)[0].startswith(f"Champion of 'harvest': trial {other}")
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
@@ -157,30 +156,40 @@ def test_scores_of_days_that_were_learnt_from_are_refused(
     assert len(results.predict(app, campaign, early, tmp_path / "out.csv", everything=True).table) > 0
 
 
-def test_the_output_must_be_writable_and_another_file(
+def test_the_output_must_be_writable_and_no_part_of_the_data(
     app: Any, campaign: Campaign, prices: Path, tmp_path: Path
 ) -> None:
-    source = prices / "new.parquet"
+    source, folder = prices / "new.parquet", tmp_path / "folder.csv"
+    folder.mkdir()
     for output, words in (
         (tmp_path / "scores.txt", "must end in .parquet or .csv"),
         (tmp_path / "gone" / "scores.csv", "there is no folder"),
-        (source, "is the data themselves"),
+        (source, "would become part of the data"),
+        (source.parent / ".." / source.parent.name / source.name, "would become part of the data"),
+        (tmp_path, "must end in"),
+        (folder, "is a folder"),
     ):
         with pytest.raises(UsageError, match=words):
             results.predict(app, campaign, source, output, everything=False)
+    with pytest.raises(UsageError, match="would become part of the data"):
+        results.predict(app, campaign, prices, prices / "scores.csv", everything=False)
+    with pytest.raises(UsageError, match=r"--data .*gone\.csv: there is no such file"):
+        results.predict(app, campaign, prices / "gone.csv", tmp_path / "scores.csv", everything=False)
+    with pytest.raises(EnvironmentFault, match=r"--output /proc/scores\.csv cannot be written"):
+        results.predict(app, campaign, source, Path("/proc/scores.csv"), everything=False)
 
 
 def test_two_trials_are_compared_on_the_days_of_their_validation(app: Any, campaign: Campaign) -> None:
     first, second = (contenders.contender(app, campaign, slot, with_holdout=True) for slot in (1, 2))
     found = compare(first, second, "rank_ic")
-    assert first.name.startswith("night#1, complete, epoch 3")
+    assert first.name.startswith("harvest#1, complete, epoch 3")
     difference = found["validation"][0].difference
     assert difference is not None
     views = {view.slot: view.score for view in app.ledger.slots(campaign.id)}
     assert difference.estimate == pytest.approx(views[1] - views[2], abs=2e-3), "but for days without the longer label"
     assert first.holdout is not None
     assert first.holdout.dates[0] > first.validation.dates[-1]
-    assert app.ledger.find_campaign("night").num_holdout_openings == 2
+    assert app.ledger.find_campaign("harvest").num_holdout_openings == 2
 
 
 def test_a_trial_that_is_not_there_is_refused(app: Any, campaign: Campaign, tmp_path: Path) -> None:

@@ -105,6 +105,10 @@ def test_another_schema_is_refused_by_column(prices: pd.DataFrame, trained: tupl
         predict(prices.drop(columns="close"), trained[0])
     with pytest.raises(InputError, match="close is -1, but prices must be positive"):
         predict(prices.assign(close=-1.0), trained[0])
+    with pytest.raises(InputError, match="holds no rows"):
+        predict(prices[:0], trained[0])
+    with pytest.raises(InputError, match="fewer than 10 stocks are usable"):
+        predict(prices[prices["symbol"].isin(["S1", "S2"])], trained[0], after=trained[0].last_day)
     more = predict(prices.assign(another=np.arange(len(prices))), trained[0], after=trained[0].last_day)
     assert len(more.table) > 0, "a column that the model does not read is passed over"
 
