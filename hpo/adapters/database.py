@@ -10,11 +10,13 @@ from types import TracebackType
 
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, NullPool, create_engine, text
-from sqlalchemy.exc import DBAPIError, OperationalError, SADeprecationWarning
+from sqlalchemy.exc import DBAPIError, SADeprecationWarning
 
 from hpo.adapters import migrations_runner
+from hpo.adapters.clock import SystemClock
 from hpo.adapters.embedded_postgres import EmbeddedPostgres
-from hpo.adapters.urls import KEEPALIVE, canonical, place, unreachable, url_for
+from hpo.adapters.retry import Patience, is_crowded
+from hpo.adapters.urls import KEEPALIVE, canonical, place, url_for
 from hpo.errors import EnvironmentFault
 
 SCHEMAS = ("optuna", "mlflow", "hpo")
@@ -137,17 +139,13 @@ def prepare_mlflow(url: str) -> None:
 
 @contextmanager
 def setup_lock(url: str) -> Iterator[Connection]:
-    """A connection that holds the set-up lock; other processes wait.
+    """A connection that holds the set-up lock; other processes wait. A server that is full is waited for.
 
     Raises:
         EnvironmentFault: the server cannot be reached; the text names it without its password.
     """
     engine = create_engine(url_for(url, application="tiertune-setup"), poolclass=NullPool, connect_args=KEEPALIVE)
-    try:
-        connection = engine.connect()
-    except OperationalError as error:
-        raise unreachable(url, error.orig or error) from error
-    with connection:
+    with Patience(engine, SystemClock(), passing=is_crowded).run(lambda _: engine.connect()) as connection:
         # Session-level: it spans the transactions below and ends with the connection, however that ends.
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": SETUP_LOCK})
         connection.commit()

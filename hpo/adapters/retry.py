@@ -42,7 +42,18 @@ TEMPORARY_CODES = {
 }
 """SQLSTATE -> meaning (PostgreSQL manual, appendix A)."""
 
+CROWDED_WORDS = (
+    "too many clients",
+    "too many connections",
+    "no more connections allowed",
+    "remaining connection slots",
+    "starting up",
+    "shutting down",
+    "not yet accepting connections",
+    "in recovery mode",
+)
 TEMPORARY_WORDS = (
+    *CROWDED_WORDS,
     "connection refused",
     "no such file or directory",  # the Unix socket of a server that is restarting
     "server closed the connection unexpectedly",
@@ -51,15 +62,7 @@ TEMPORARY_WORDS = (
     "could not send data to server",
     "connection already closed",
     "timeout expired",
-    "starting up",
-    "shutting down",
-    "not yet accepting connections",
-    "in recovery mode",
     "terminating connection",
-    "too many clients",
-    "too many connections",
-    "no more connections allowed",
-    "remaining connection slots",
     "network is unreachable",
     "no route to host",
     "temporary failure in name resolution",
@@ -77,11 +80,26 @@ def is_temporary(error: DBAPIError | PoolTimeout) -> bool:
     return isinstance(error, OperationalError) and any(word in str(error.orig).lower() for word in TEMPORARY_WORDS)
 
 
-class Patience:
-    """Repeats an attempt while the database's errors are temporary, for as long as `patience`."""
+def is_crowded(error: DBAPIError | PoolTimeout) -> bool:
+    """Whether there is a server, and it only has no room for us yet: what is waited for at the very first contact,
+    where silence rather means that the address is wrong."""
+    return isinstance(error, OperationalError) and any(word in str(error.orig).lower() for word in CROWDED_WORDS)
 
-    def __init__(self, engine: Engine, clock: Clock, patience: timedelta = PATIENCE) -> None:
-        self._clock, self._patience = clock, patience
+
+class Patience:
+    """Repeats an attempt while the database's errors are temporary, for as long as `patience`.
+
+    passing: which errors are waited for.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        patience: timedelta = PATIENCE,
+        passing: Callable[[DBAPIError | PoolTimeout], bool] = is_temporary,
+    ) -> None:
+        self._clock, self._patience, self._passing = clock, patience, passing
         self._url = engine.url.render_as_string(hide_password=False)
         self._log = logging.getLogger(__name__)
 
@@ -98,7 +116,7 @@ class Patience:
             try:
                 return attempt(repeated)
             except (DBAPIError, PoolTimeout) as error:
-                if not is_temporary(error):
+                if not self._passing(error):
                     if isinstance(error, OperationalError):  # password, name, disk: nothing that we could mend
                         raise unreachable(self._url, error.orig or error) from error
                     raise

@@ -21,11 +21,12 @@ SELECT t.trial_id, t.number, t.state, t.datetime_start, t.datetime_complete,
      FROM trial_values v WHERE v.trial_id = t.trial_id) AS scores,
   (SELECT json_agg(json_build_array(p.param_name, p.param_value, p.distribution_json) ORDER BY p.param_id)
      FROM trial_params p WHERE p.trial_id = t.trial_id) AS params,
-  (SELECT json_agg(json_build_array(a.key, a.value_json))
+  (SELECT json_agg(json_build_array(a.key, a.value_json) ORDER BY a.trial_user_attribute_id)
      FROM trial_user_attributes a WHERE a.trial_id = t.trial_id) AS user_attrs,
-  (SELECT json_agg(json_build_array(a.key, a.value_json))
+  (SELECT json_agg(json_build_array(a.key, a.value_json) ORDER BY a.trial_system_attribute_id)
      FROM trial_system_attributes a WHERE a.trial_id = t.trial_id) AS system_attrs,
-  (SELECT json_agg(json_build_array(i.step, i.intermediate_value_type, i.intermediate_value) ORDER BY i.step)
+  (SELECT json_agg(json_build_array(i.step, i.intermediate_value_type, i.intermediate_value)
+     ORDER BY i.trial_intermediate_value_id)
      FROM trial_intermediate_values i WHERE i.trial_id = t.trial_id) AS curve
 FROM trials t """
 

@@ -11,12 +11,14 @@ from typing import Any, TypeVar
 import pytest
 from psycopg2 import OperationalError  # type: ignore[import-untyped]  # the driver has no types
 from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.exc import OperationalError as DBAPIRefusal
 
 from hpo.adapters.clock import FakeClock
 from hpo.adapters.ledger_invariants import invariants
 from hpo.adapters.ledger_statements import claim_slot
 from hpo.adapters.postgres_ledger import PostgresLedger
-from hpo.adapters.urls import canonical
+from hpo.adapters.retry import Patience, is_crowded
+from hpo.adapters.urls import canonical, parse
 from hpo.domain import CampaignSpec, Claim, Outcome, Progress, SlotState, TierPlan, WorkerIdentity
 from hpo.errors import EnvironmentFault, StoreUnavailable
 
@@ -250,3 +252,53 @@ def test_the_claim_uses_its_index(ledger: PostgresLedger, ledger_database_url: s
     engine.dispose()
     assert "ix_slot_unfinished" in plan
     assert "Seq Scan on slot" not in plan, plan
+
+
+@pytest.mark.parametrize("limit", ["statement_timeout", "lock_timeout"])
+def test_a_lock_that_is_held_longer_than_the_server_waits_is_waited_for(ledger_database_url: str, limit: str) -> None:
+    """A server of the user's own may end what takes too long; that is no reason to fail a trial."""
+    url = parse(ledger_database_url).update_query_dict({"options": f"-c{limit}=100ms"})
+    ledger = PostgresLedger(url.render_as_string(hide_password=False))
+    campaign_id, worker = open_race(ledger)
+    engine = create_engine(canonical(ledger_database_url))
+    with ThreadPoolExecutor(1) as pool, engine.connect() as connection:
+        connection.execute(text("LOCK TABLE hpo.slot"))
+        waiting = pool.submit(ledger.claim, campaign_id, worker, LEASE)
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=1.0)
+        connection.rollback()
+        claim = waiting.result(timeout=30)
+    assert claim is not None
+    assert (claim.slot, claim.fence) == (1, 1)
+    engine.dispose()
+    ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "is_waited_for"),
+    [
+        ("FATAL:  sorry, too many clients already", True),
+        ("FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute", True),
+        ('FATAL:  too many connections for role "quant"', True),
+        ("FATAL:  the database system is starting up", True),
+        ('could not translate host name "nowhere" to address: Name or service not known', False),
+        ('FATAL:  password authentication failed for user "quant"', False),
+        ("Connection refused", False),
+    ],
+)
+def test_at_first_contact_only_a_full_server_is_waited_for(words: str, is_waited_for: bool) -> None:
+    clock, engine = FakeClock(), create_engine("postgresql+psycopg2://u@nowhere/d")
+    answers = iter([DBAPIRefusal("", None, OperationalError(words)), None])
+
+    def contact(_: bool) -> str:
+        if (error := next(answers)) is not None:
+            raise error
+        return "connected"
+
+    patience = Patience(engine, clock, passing=is_crowded)
+    if is_waited_for:
+        assert patience.run(contact) == "connected"
+        assert clock.monotonic() > 0
+    else:
+        with pytest.raises(EnvironmentFault, match="cannot be used"):
+            patience.run(contact)
