@@ -62,7 +62,7 @@ class DominantPath(nn.Module):
     def __init__(self, num_features: int, hidden: int, num_horizons: int, dropout: float) -> None:
         super().__init__()
         self.embedding = nn.Linear(2 * num_features, hidden)
-        self.block = GatedResidual(hidden, dropout)
+        self.block = GatedResidual(hidden, dropout, expansion=1)
         self.heads = HorizonHeads(hidden, num_horizons)
 
     def forward(self, dominant: torch.Tensor, today: torch.Tensor) -> torch.Tensor:

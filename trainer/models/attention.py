@@ -24,8 +24,7 @@ class BandedAttention(nn.Module):
         self.band, self.heads, self.dropout = band, heads, dropout
         self.norm = nn.LayerNorm(hidden)
         self.query = nn.Linear(hidden, hidden)
-        self.key = nn.Linear(hidden, hidden)
-        self.value = nn.Linear(hidden, hidden)
+        self.key_value = nn.Linear(hidden, 2 * hidden)
         # Heads start at different time scales, the first at a day, the last at the whole band.
         slopes = torch.logspace(0, -math.log10(band), heads)
         self.lag_bias = nn.Parameter(-slopes.unsqueeze(1) * torch.arange(band))
@@ -33,13 +32,12 @@ class BandedAttention(nn.Module):
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
         days, stocks, hidden = h.shape
-        scored = days - self.band + 1
+        before, scored = self.band - 1, days - self.band + 1
         block = min(max(self.band, SHORTEST_BLOCK), scored)
         blocks = -(-scored // block)
         normed = functional.pad(self.norm(h), (0, 0, 0, 0, 0, blocks * block - scored))
-        query = self.query(normed[self.band - 1 :]).unfold(0, block, block)
-        key = self.key(normed).unfold(0, block + self.band - 1, block)
-        value = self.value(normed).unfold(0, block + self.band - 1, block)
+        query = self.query(normed[before:]).unflatten(0, (blocks, block))
+        key, value = self._seen(self.key_value(normed), blocks, block).chunk(2, dim=-1)
         mixed = functional.scaled_dot_product_attention(
             self._by_head(query),
             self._by_head(key),
@@ -49,12 +47,20 @@ class BandedAttention(nn.Module):
         )
         mixed = mixed.permute(0, 3, 1, 2, 4).reshape(blocks * block, stocks, hidden)[:scored]
         attended: torch.Tensor = self.out(mixed)
-        return h[self.band - 1 :] + attended
+        return h[before:] + attended
+
+    def _seen(self, days_first: torch.Tensor, blocks: int, block: int) -> torch.Tensor:
+        """The days each block looks at, its own and the band before: [blocks, band - 1 + block, S, hidden]."""
+        before = self.band - 1
+        if blocks == 1:
+            return days_first.unsqueeze(0)
+        # Slices and one concatenation: `unfold` would do, and its backward costs several times as much.
+        earlier = days_first[: blocks * block].unflatten(0, (blocks, block))[:, :before]
+        return torch.cat([earlier, days_first[before:].unflatten(0, (blocks, block))], dim=1)
 
     def _by_head(self, blocks: torch.Tensor) -> torch.Tensor:
-        """[blocks, S, hidden, days] -> [blocks, S, heads, days, hidden / heads]."""
-        shape = (*blocks.shape[:2], self.heads, -1, blocks.shape[-1])
-        return blocks.view(shape).transpose(-1, -2)
+        """[blocks, days, S, hidden] -> [blocks, S, heads, days, hidden / heads]."""
+        return blocks.unflatten(-1, (self.heads, -1)).permute(0, 2, 3, 1, 4)
 
     def _bias(self, block: int) -> torch.Tensor:
         """Added to the attention logits of a block, [heads, block, block + band - 1]; -inf outside the band."""

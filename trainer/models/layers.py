@@ -38,7 +38,7 @@ class VariableSelection(nn.Module):
 class GatedResidual(nn.Module):
     """h + dropout(W3(silu(W1 n) * W2 n)), n = layer-normed h: a gated residual block (Shazeer 2020, GLU variants)."""
 
-    def __init__(self, hidden: int, dropout: float, expansion: int = 3) -> None:
+    def __init__(self, hidden: int, dropout: float, expansion: int = 4) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(hidden)
         self.gate = nn.Linear(hidden, expansion * hidden)

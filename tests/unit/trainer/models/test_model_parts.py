@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,11 +33,11 @@ def test_blocks_equal_one_masked_attention_over_all_days(days: int, band: int) -
     layer = BandedAttention(hidden, heads, band, dropout=0.0).eval()
     torch.nn.init.normal_(layer.lag_bias)
     h = torch.randn(days, stocks, hidden)
-    split = [
-        part(layer.norm(h)).view(days, stocks, heads, -1).permute(1, 2, 0, 3)
-        for part in (layer.query, layer.key, layer.value)
-    ]
-    query, key, value = split
+    normed = layer.norm(h)
+    query, key, value = (
+        part.view(days, stocks, heads, -1).permute(1, 2, 0, 3)
+        for part in (layer.query(normed), *layer.key_value(normed).chunk(2, dim=-1))
+    )
     logits = query @ key.transpose(-1, -2) / math.sqrt(hidden / heads)
     lag = torch.arange(days).view(-1, 1) - torch.arange(days)
     inside = (lag >= 0) & (lag < band)
@@ -121,6 +123,7 @@ def test_graph_attention_equals_a_loop_over_edges() -> None:
     layer = GraphAttention(hidden, heads, dropout=0.0).eval()
     h = torch.randn(days, stocks, hidden)
     graph = Graph(torch.randint(-1, stocks, (days, stocks, neighbours)), torch.rand(days, stocks, neighbours))
+    graph.neighbours[0, 0] = -1  # one without any
     mask = torch.rand(days, stocks) < 0.7
     normed, found = layer.norm(h), layer(h, graph, mask)
     messages = layer.message(normed).view(days, stocks, heads, -1)
@@ -208,3 +211,46 @@ def test_settings_that_make_no_model_are_refused(settings: dict[str, int], rule:
     with pytest.raises(ValueError, match=rule):
         ModelConfig(**settings)
     ModelConfig(**settings, kind="mlp")
+
+
+def altered(model: torch.nn.Module, x: torch.Tensor, mask: torch.Tensor, alter: Callable[[], None]) -> list[int]:
+    """The days whose scores change."""
+    with torch.no_grad():
+        before = model(x, mask)
+        alter()
+        return (model(x, mask) - before).abs().amax(dim=(1, 2)).gt(1e-6).nonzero().flatten().tolist()
+
+
+def wild(**settings: Any) -> torch.nn.Module:
+    model = build_model(ModelConfig(**{"window": 8, "hidden_size": 16, **settings}), 4, 2).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+def test_what_stands_in_for_a_masked_day_is_seen_from_that_day_on() -> None:
+    model, day = wild(), 11
+    mask = torch.ones(24, 3, dtype=torch.bool)
+    mask[day, 1] = False
+    reach = model.window - model.frequency.days
+    assert altered(model, torch.randn(24, 3, 4), mask, lambda: torch.nn.init.normal_(model.absent)) == list(
+        range(day, day + reach + 1)
+    )
+
+
+def test_the_dominant_path_sees_today_and_the_days_of_the_spectrum() -> None:
+    model, day = wild(), 11
+    model.heads.read.data.zero_()  # its path alone
+    x = torch.randn(24, 3, 4)
+    changed = altered(model, x, torch.ones(24, 3, dtype=torch.bool), lambda: x[day].add_(3.0))
+    assert changed == list(range(day, day + model.frequency.days))
+
+
+def test_the_gru_reads_its_window_oldest_day_first() -> None:
+    model = wild(kind="gru", num_layers=2)
+    x, day = torch.randn(24, 3, 4), 15
+    with torch.no_grad():
+        embedded = torch.nn.functional.silu(model.embedding(x[day - model.window + 1 : day + 1]))
+        expected = model.heads(model.recurrence(embedded)[0][-1])
+        scores = model(x, torch.ones(24, 3, dtype=torch.bool))
+    torch.testing.assert_close(scores[day], expected, rtol=1e-4, atol=1e-5)
