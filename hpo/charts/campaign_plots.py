@@ -107,7 +107,7 @@ def timeline_chart(title: str, description: str, bars: Sequence[Bar], keys: Sequ
     """A row per worker, a bar per trial. keys: (css, name). Rows beyond the first 24 are left out, and it says so."""
     rows = sorted({bar.row for bar in bars})
     shown = rows[:MOST_ROWS]
-    left, height_of_row = 164.0, 22.0
+    left, height_of_row = 196.0, 22.0
     bottom = 24 + height_of_row * len(shown)
     canvas = Canvas(WIDTH, bottom + 62, title, description)
     last = max((bar.end for bar in bars), default=1.0)
@@ -116,7 +116,7 @@ def timeline_chart(title: str, description: str, bars: Sequence[Bar], keys: Sequ
     canvas.x_axis(across, bottom, f"{name} since the first trial began", top=16, wanted=8)
     for number, row in enumerate(shown):
         y = 20 + height_of_row * number
-        canvas.text(left - 8, y + 13, row if len(row) <= 22 else f"…{row[-21:]}", "tick", "end")
+        canvas.text(left - 8, y + 13, row if len(row) <= 18 else f"…{row[-17:]}", "tick", "end")
         for css in dict.fromkeys(css for css, _ in keys):
             boxes = [
                 (across(bar.begin / unit), y, max(across(bar.end / unit) - across(bar.begin / unit) - 0.6, 0.6), 16.0)

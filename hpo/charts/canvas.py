@@ -9,7 +9,7 @@ from hpo.charts.scales import Scale
 
 Point = tuple[float, float]
 
-GLYPH = 6.6
+GLYPH = 7.7
 """Width of a character, on the safe side: pictures are laid out without knowing the reader's font."""
 
 MANY = 250

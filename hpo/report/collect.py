@@ -105,7 +105,7 @@ def _tiers(campaign: Campaign, space: Space) -> list[TierEvidence]:
 
 
 def _trial(view: SlotView, runs: Path, train: Mapping[str, Any], places: Mapping[str, str]) -> TrialEvidence:
-    worker = f"{view.worker.host}/{view.worker.pid}" if view.worker else None
+    worker = f"{view.worker.host.partition('/')[0]}/{view.worker.pid}" if view.worker else None
     common: dict[str, Any] = {
         "slot": view.slot,
         "tier": view.tier,

@@ -178,7 +178,7 @@ class Page:
             raise RuntimeError(f"{expression}: {answer['exceptionDetails']['exception']['description']}")
         return answer["result"].get("value")
 
-    def wait_for(self, expression: str, seconds: float = 30.0) -> Any:
+    def wait_for(self, expression: str, seconds: float = 60.0) -> Any:
         """The expression's first value that is true. AssertionError, with what the page shows, if there is none."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -188,7 +188,7 @@ class Page:
             self._browser.listen(0.1)
         raise AssertionError(f"waited {seconds:g} s for {expression}; the page says: {self.text()[:2000]}")
 
-    def wait_for_text(self, text: str, seconds: float = 30.0) -> None:
+    def wait_for_text(self, text: str, seconds: float = 60.0) -> None:
         """Wait until the page shows this text."""
         self.wait_for(f"document.body.innerText.includes({json.dumps(text)})", seconds)
 
@@ -196,6 +196,13 @@ class Page:
         """Click the first element of a CSS selector."""
         self.wait_for(f"document.querySelector({json.dumps(selector)}) !== null")
         self.evaluate(f"document.querySelector({json.dumps(selector)}).click()")
+
+    def follow(self, text: str, seconds: float = 60.0) -> None:
+        """Click the first link, button or tab that says exactly this."""
+        wanted = json.dumps(text)
+        found = f"[...document.querySelectorAll('a, button, [role=tab]')].find(e => e.innerText.trim() === {wanted})"
+        self.wait_for(f"{found} !== undefined", seconds)
+        self.evaluate(f"{found}.click()")
 
     def text(self) -> str:
         """All text that is shown."""
