@@ -68,6 +68,8 @@ class Diagnosis:
         losses = [loss for _, loss in self.landscape]
         if min(losses) < losses[len(losses) // 2] - 0.02 * abs(losses[len(losses) // 2]):
             said.append("A random direction still lowers the loss, far from a minimum: raise optim.lr or train.epochs.")
+        if not said:
+            said.append("Gradient reaches every layer, units vary, and the loss is near a minimum: nothing to mend.")
         ratio = self.estimated / self.measured
         said.append(f"Memory: estimated {_mib(self.estimated)}, measured {_mib(self.measured)} ({ratio:.2f} times).")
         return tuple(said)
@@ -94,7 +96,7 @@ def diagnose(config: TrainerConfig, data: TrainingData, steps: int = WARM_UP_STE
 def draw_diagnosis(diagnosis: Diagnosis, path: Path) -> None:
     """Gradient flow, spread of activations, dead units by layer, and the landscape."""
     layers = diagnosis.layers
-    figure, axes = new_figure(2, 2, width=13, height=max(6.0, 0.5 * len(layers)))
+    figure, axes = new_figure(1, 4, width=17, height=max(4.5, 1.5 + 0.2 * len(layers)))
     names = [layer.name for layer in layers]
     axes[0].barh(names, [layer.gradient for layer in layers], log=True)
     axes[0].set_title("gradient norm / weight norm")
@@ -105,7 +107,8 @@ def draw_diagnosis(diagnosis: Diagnosis, path: Path) -> None:
     axes[2].set_title("share of output units that never vary")
     for axis in axes[:3]:
         axis.invert_yaxis()
-        axis.tick_params(axis="y", labelsize=7)
+        axis.margins(y=0.01)
+        axis.tick_params(axis="y", labelsize=7, labelleft=axis is axes[0])
     axes[3].plot(*zip(*diagnosis.landscape, strict=True), marker=".")
     axes[3].set_xlabel("distance, in weight norms")
     axes[3].set_ylabel("loss of one batch")

@@ -83,13 +83,16 @@ def draw_rate_test(test: RateTest, path: Path) -> None:
     figure, axes = new_figure(1, 1, width=7, height=4)
     axis = axes[0]
     axis.semilogx(test.rates, test.losses)
+    lowest = min(test.losses)
+    if lowest < 0:  # the valley is what to look at, not how high the loss rose when it diverged
+        axis.set_ylim(1.2 * lowest, -1.2 * lowest)
     if test.suggestion is not None:
         axis.axvline(test.suggestion, color="tab:red", linestyle="--", label=f"suggested: {test.suggestion:.1e}")
         axis.legend()
     axis.set_xlabel("learning rate")
     axis.axhline(0, color="grey", linewidth=0.8)
-    axis.set_ylabel("loss less that of the untrained model, smoothed")
-    axis.set_title("Learning-rate range test")
+    axis.set_ylabel("change of the loss, smoothed")
+    axis.set_title("Learning-rate range test: loss less that of the untrained model")
     save_figure(figure, path)
 
 

@@ -35,7 +35,7 @@ class Profile:
         speed = f"{self.samples / (self.gather + self.step):,.0f} samples/s; {share:.0%} of the time gathers batches."
         if share > 0.25:
             return speed + " A larger train.batch_size has less look-back to gather per sample."
-        return speed + " The model is what costs; see the operators above."
+        return speed + " The model costs the rest: a smaller model.hidden_size, num_layers or window is faster."
 
 
 def profile_steps(config: TrainerConfig, data: TrainingData, steps: int = 10, rows: int = 15) -> Profile:

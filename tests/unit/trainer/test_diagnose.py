@@ -55,7 +55,8 @@ def test_sentences_name_what_to_do() -> None:
     assert "still lowers the loss" in said[2]
     assert said[3] == "Memory: estimated 1.0 MiB, measured 2.0 MiB (0.50 times)."
     healthy = Diagnosis(layers[:1], ((-1.0, 2.0), (0.0, 1.0), (1.0, 2.0)), 2**20, 2**20)
-    assert len(healthy.advice) == 1
+    assert healthy.advice[0].endswith("nothing to mend.")
+    assert len(healthy.advice) == 2
 
 
 def test_the_profile_names_operators_and_splits_the_step(make_config: Any, make_data: Any) -> None:
