@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
 
+from psycopg2 import OperationalError as DriverError  # type: ignore[import-untyped]  # the driver has no types
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -114,7 +115,7 @@ class Patience:
         pause, repeated = FIRST_PAUSE, False
         while True:
             try:
-                return attempt(repeated)
+                return _with_wrapped_errors(attempt, repeated)
             except (DBAPIError, PoolTimeout) as error:
                 if not self._passing(error):
                     if isinstance(error, OperationalError):  # password, name, disk: nothing that we could mend
@@ -205,6 +206,14 @@ class PatientEngine:
     def dispose(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+
+
+def _with_wrapped_errors(attempt: Callable[[bool], Result], repeated: bool) -> Result:
+    """SQLAlchemy passes on what the driver says when a connection is given back to the pool as it is."""
+    try:
+        return attempt(repeated)
+    except DriverError as error:
+        raise OperationalError("giving a connection back", None, error) from error
 
 
 def _reason(error: DBAPIError | PoolTimeout) -> str:

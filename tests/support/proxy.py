@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import threading
 import time
@@ -18,16 +19,17 @@ WRITES = (b"COMMIT", b"INSERT ", b"UPDATE ")
 class Proxy:
     """Listens on loopback and passes everything on to the server of a URL with a Unix socket.
 
-    pause: seconds that every piece waits on its way. cut_every: of so many writes, one is passed on and its connection
-    is closed before the answer, so that its sender cannot know whether it took place. num_cuts: how often.
+    pause: seconds that every piece waits on its way. cut_share: of all writes, the share (by chance) that is passed on
+    and has its connection closed before the answer, so that its sender cannot know whether it took place. num_cuts: how
+    often that was.
     """
 
-    def __init__(self, url: str, pause: float = 0.0, cut_every: int = 0) -> None:
-        self._target = parse(url)
-        self.pause, self._cut_every = pause, cut_every
+    def __init__(self, url: str, pause: float = 0.0, seed: int = 0) -> None:
+        self._target, self._chance = parse(url), random.Random(seed)
+        self.pause, self.cut_share = pause, 0.0
         self._open = threading.Event()
         self._open.set()
-        self._num_writes = self.num_cuts = 0
+        self.num_cuts = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -43,18 +45,24 @@ class Proxy:
         self._open.set()
 
     def close(self) -> None:
-        self._cut_every = 0
+        self.cut_share = 0.0
         self._open.set()
+        self._listener.shutdown(socket.SHUT_RDWR)  # ends the waiting in accept
         self._listener.close()
 
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.socket(socket.AF_UNIX)
-                server.connect(str(Path(str(self._target.query["host"])) / ".s.PGSQL.5432"))
-                for source, sink in ((client, server), (server, client)):
-                    threading.Thread(target=self._pass_on, args=(source, sink, source is client), daemon=True).start()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, socket.socket(socket.AF_UNIX) as server, suppress(OSError):
+            server.connect(str(Path(str(self._target.query["host"])) / ".s.PGSQL.5432"))
+            answers = threading.Thread(target=self._pass_on, args=(server, client, False), daemon=True)
+            answers.start()
+            self._pass_on(client, server, True)
+            answers.join()
 
     def _pass_on(self, source: socket.socket, sink: socket.socket, is_client: bool) -> None:
         with suppress(OSError):
@@ -72,7 +80,6 @@ class Proxy:
                 end.shutdown(socket.SHUT_RDWR)
 
     def _is_due(self) -> bool:
-        self._num_writes += 1
-        is_due = bool(self._cut_every) and self._num_writes % self._cut_every == 0
+        is_due = self._chance.random() < self.cut_share
         self.num_cuts += is_due
         return is_due
