@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar, cast
 import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -45,8 +45,7 @@ TRANSACTIONS = (
     "_get_best_trial_id",
     "_set_trial_param",
 )
-"""Methods that are one transaction each and may be repeated: they read, or write the same row again. A trial that was
-created twice because a commit's answer was lost is put right by whoever opens the slot's trial."""
+"""Methods that are one transaction each and may be repeated: they read, or write the same row again."""
 
 
 def study_storage(url: str, *, create_tables: bool = False) -> RDBStorage:
@@ -127,13 +126,17 @@ class PatientStorage(RDBStorage):
         return [trial for trial in found if states is None or trial.state in states]
 
     def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
-        if template_trial is None or template_trial.state is not TrialState.RUNNING:
-            create = super()._create_new_trial
-            return cast("FrozenTrial", self.patiently(lambda: create(study_id, template_trial)))
+        template = template_trial or create_trial(state=TrialState.RUNNING)
+        attempts = 0
 
         def transaction() -> FrozenTrial:
+            nonlocal attempts
+            attempts += 1
             with self.engine.begin() as connection:
-                return statements.create(connection, study_id, template_trial)
+                # Is it there already, the first attempt got through, only its answer was lost.
+                known = statements.read(connection, study_id, -1, ()) if attempts > 1 else []
+                made = next((trial for trial in reversed(known) if _same(trial, template)), None)
+                return made or statements.create(connection, study_id, template)
 
         return cast("FrozenTrial", self.patiently(transaction))
 
@@ -182,6 +185,12 @@ class PatientStorage(RDBStorage):
         state = self.get_trial(trial_id).state
         self.check_trial_is_updatable(trial_id, state)
         raise UpdateFinishedTrialError(f"trial {trial_id} is {state.name} and cannot be written to")
+
+
+def _same(trial: FrozenTrial, template: FrozenTrial) -> bool:
+    """Whether a trial was made from a template that says whose it is."""
+    said = trial.state, trial.params, trial.user_attrs
+    return bool(template.user_attrs) and said == (template.state, template.params, template.user_attrs)
 
 
 def _with_driver_errors(transaction: Callable[[], Any]) -> Any:

@@ -39,10 +39,31 @@ READ_NEWS = text(
 # A statement sees what was committed before it began, so that the number is counted in one after the lock's.
 LOCK_STUDY = text("SELECT study_id FROM studies WHERE study_id = :study FOR NO KEY UPDATE")
 CREATE = text("""
-INSERT INTO trials (study_id, number, state, datetime_start)
-SELECT :study, COALESCE((SELECT number FROM trials WHERE study_id = :study ORDER BY trial_id DESC LIMIT 1) + 1, 0),
-  'RUNNING', now() AT TIME ZONE 'UTC'
-RETURNING trial_id, number, datetime_start""")
+WITH made AS (
+  INSERT INTO trials (study_id, number, state, datetime_start, datetime_complete)
+  SELECT :study, COALESCE((SELECT number FROM trials WHERE study_id = :study ORDER BY trial_id DESC LIMIT 1) + 1, 0),
+    CAST(:state AS trialstate), CAST(:started AS timestamp), CAST(:completed AS timestamp)
+  RETURNING trial_id, number),
+scored AS (
+  INSERT INTO trial_values (trial_id, objective, value, value_type)
+  SELECT made.trial_id, s.objective - 1, s.value, CAST(s.kind AS trialvaluetype) FROM made,
+    unnest(CAST(:scores AS double precision[]), CAST(:kinds AS text[])) WITH ORDINALITY s (value, kind, objective)),
+given AS (
+  INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json)
+  SELECT made.trial_id, p.* FROM made,
+    unnest(CAST(:params AS text[]), CAST(:values AS double precision[]), CAST(:distributions AS text[])) p),
+said AS (
+  INSERT INTO trial_user_attributes (trial_id, key, value_json)
+  SELECT made.trial_id, a.* FROM made, unnest(CAST(:keys AS text[]), CAST(:contents AS text[])) a),
+noted AS (
+  INSERT INTO trial_system_attributes (trial_id, key, value_json)
+  SELECT made.trial_id, a.* FROM made, unnest(CAST(:system_keys AS text[]), CAST(:system_contents AS text[])) a),
+drawn AS (
+  INSERT INTO trial_intermediate_values (trial_id, step, intermediate_value, intermediate_value_type)
+  SELECT made.trial_id, c.step, c.value, CAST(c.kind AS trialintermediatevaluetype) FROM made,
+    unnest(CAST(:steps AS integer[]), CAST(:heights AS double precision[]), CAST(:height_kinds AS text[]))
+      c (step, value, kind))
+SELECT trial_id, number FROM made""")
 
 WRITE = text("""
 WITH live AS (SELECT trial_id FROM trials WHERE trial_id = :trial AND state = 'RUNNING' FOR UPDATE),
@@ -100,14 +121,31 @@ def read_one(connection: Connection, trial_id: int) -> FrozenTrial | None:
 
 
 def create(connection: Connection, study_id: int, template: FrozenTrial) -> FrozenTrial:
-    """A new RUNNING trial with the template's parameters and user attributes. KeyError if there is no such study."""
+    """A new trial with everything the template has. KeyError if there is no such study."""
     if connection.scalar(LOCK_STUDY, {"study": study_id}) is None:
         raise KeyError(f"there is no study with the id {study_id}")
-    created = connection.execute(CREATE, {"study": study_id}).one()
+    kinds = template.distributions
+    scores = [_stored(score) for score in template.values or ()]
+    heights = [_stored(height) for height in template.intermediate_values.values()]
+    system = _attributes(template.system_attrs)
+    values = {
+        "study": study_id,
+        "state": template.state.name,
+        "started": _utc(template.datetime_start),
+        "completed": _utc(template.datetime_complete),
+        "scores": [value for value, _ in scores],
+        "kinds": [kind for _, kind in scores],
+        **_parameters({name: (kind.to_internal_repr(template.params[name]), kind) for name, kind in kinds.items()}),
+        **_attributes(template.user_attrs),
+        "system_keys": system["keys"],
+        "system_contents": system["contents"],
+        "steps": list(template.intermediate_values),
+        "heights": [value for value, _ in heights],
+        "height_kinds": [kind for _, kind in heights],
+    }
+    made = connection.execute(CREATE, values).one()
     trial = deepcopy(template)
-    trial.number, trial._trial_id, trial.datetime_start = created.number, created.trial_id, _local(created[2])
-    given = {name: (kind.to_internal_repr(trial.params[name]), kind) for name, kind in trial.distributions.items()}
-    write(connection, trial._trial_id, given, trial.user_attrs)
+    trial._trial_id, trial.number = made.trial_id, made.number
     return trial
 
 
@@ -121,9 +159,7 @@ def write(
     stays. False, and nothing was written, if it is not RUNNING."""
     values = {
         "trial": trial_id,
-        "params": list(params),
-        "values": [value for value, _ in params.values()],
-        "distributions": [distribution_to_json(distribution) for _, distribution in params.values()],
+        **_parameters(params),
         **_attributes(user_attrs),
     }
     return connection.scalar(WRITE, values) is not None
@@ -149,6 +185,14 @@ def finish(
         **_attributes(user_attrs),
     }
     return connection.scalar(FINISH, values) is not None
+
+
+def _parameters(params: Mapping[str, tuple[float, BaseDistribution]]) -> dict[str, list[Any]]:
+    return {
+        "params": list(params),
+        "values": [value for value, _ in params.values()],
+        "distributions": [distribution_to_json(distribution) for _, distribution in params.values()],
+    }
 
 
 def _attributes(user_attrs: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -182,6 +226,10 @@ def _distribution(stored: str) -> BaseDistribution:
 def _local(time: datetime | None) -> datetime | None:
     """Optuna's tables hold UTC, its trials local time, both without saying so."""
     return None if time is None else time.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
+
+
+def _utc(time: datetime | None) -> datetime | None:
+    return None if time is None else time.astimezone(UTC).replace(tzinfo=None)
 
 
 def _stored(value: float) -> tuple[float | None, str]:

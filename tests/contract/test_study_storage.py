@@ -60,8 +60,9 @@ def fields(trials: list[FrozenTrial]) -> list[str]:
     """Everything there is to a trial; NaN equals itself here, and only parameters have an order."""
 
     def ordered(name: str, value: object) -> object:
-        is_unordered = isinstance(value, dict) and name not in ("_params", "_distributions")
-        return sorted(value.items()) if is_unordered else value
+        if isinstance(value, dict) and name not in ("_params", "_distributions"):
+            return sorted(value.items())
+        return value
 
     return [repr([(name, ordered(name, value)) for name, value in sorted(vars(trial).items())]) for trial in trials]
 

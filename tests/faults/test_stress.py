@@ -44,12 +44,16 @@ def test_many_workers_share_a_budget_exactly(arena: Arena, num_workers: int, num
     seconds = time.monotonic() - started
 
     assert [worker.exitcode for worker in workers] == [0] * num_workers, arena.complaints(name)
-    arena.notes.append(f"{num_workers} workers, {num_trials} trials: {seconds:.0f} s, at most {most} connections")
-    check(arena, plan, num_workers)
+    shares = check(arena, plan, num_workers)
+    arena.notes.append(
+        f"{num_workers} workers, {num_trials} trials: {seconds:.0f} s, at most {most} connections, "
+        f"{shares[0]} trials by the idlest worker and {shares[-1]} by the busiest"
+    )
     assert most <= MAX_CONNECTIONS * num_workers
 
 
-def check(arena: Arena, plan: Plan, num_workers: int) -> None:
+def check(arena: Arena, plan: Plan, num_workers: int) -> list[int]:
+    """Trials per worker, ascending."""
     trials = arena.trials(plan.name)
     assert len(trials) == plan.num_trials
     assert all(trial.state.is_finished() for trial in trials)
@@ -62,6 +66,7 @@ def check(arena: Arena, plan: Plan, num_workers: int) -> None:
     assert campaign is not None
     shares = Counter(slot.worker for slot in arena.ledger.slots(campaign.id))
     assert len(shares) == num_workers, f"somebody starved: {shares}"
+    return sorted(shares.values())
 
 
 def num_connections(arena: Arena) -> int:
