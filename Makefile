@@ -87,11 +87,12 @@ test-faults: $(STAMP) ## Kill, starve and confuse the search at every named poin
 	@$(BIN)/python -m pytest tests/faults -m 'slow_faults or not slow_faults' $(HPO_ARGS)
 
 .PHONY: check
-check: $(STAMP) ## Format, lint, types, import arrows
+check: $(STAMP) ## Format, lint, types, import arrows, known vulnerabilities (where the network allows)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python .ci/audit.py
 
 .PHONY: bench
 bench: $(STAMP) ## Measure the trainer, the ledger and the search beside their references

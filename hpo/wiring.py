@@ -20,7 +20,7 @@ from hpo.adapters.clock import SystemClock
 from hpo.adapters.database import Database, open_database, prepare_mlflow
 from hpo.adapters.embedded_postgres import EmbeddedPostgres
 from hpo.adapters.postgres_ledger import PostgresLedger
-from hpo.adapters.urls import redact
+from hpo.adapters.urls import redact, redact_text
 from hpo.adapters.worker_process import LocalWorker
 from hpo.domain import Campaign
 from hpo.errors import UsageError, nearest
@@ -183,10 +183,17 @@ def worker_overrides(config: SearchConfig) -> Sequence[str]:
     return [f"worker.{name}={'null' if value is None else value}" for name, value in settings.items()]
 
 
+class _Discreet(logging.Formatter):
+    """Log lines and their tracebacks without passwords."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact_text(super().format(record))
+
+
 def log_to(file: Path | None) -> None:
     """Send the library's log lines to a file, or to stderr."""
     handler: logging.Handler = logging.StreamHandler() if file is None else logging.FileHandler(file)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_Discreet("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger("hpo")
     root.addHandler(handler)
     root.setLevel(logging.INFO)

@@ -15,8 +15,9 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,8 @@ PRELOAD = ["torch", "torch._dynamo", "trainer.loop", "trainer.memory", "trainer.
 WORKER_NUMBER = "HPO_WORKER_NUMBER"
 """Environment variable in which a supervisor tells its workers apart, counted from 1."""
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+SECRETS = ("HPO_DATABASE_URL", "MLFLOW_TRACKING_", "PG", "AWS_", "AZURE_")
+"""Beginnings of environment variables that name a store or open it. A trial needs none."""
 _ORPHANED = 70
 
 
@@ -80,11 +83,16 @@ class PipeReporter:
 
 
 class ProcessRunner:
-    """A process per trial, started from a fork server that has imported torch but never touched CUDA."""
+    """A process per trial, started from a fork server that has imported torch but never touched CUDA.
+
+    Make it before other threads run: for a moment the environment lacks what trials must not have.
+    """
 
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOAD)
+        with _without(SECRETS):
+            forkserver.ensure_running()
 
     def run(
         self, request: TrialRequest, on_epoch: Callable[[EpochReport], Verdict], stop: Callable[[], bool]
@@ -158,6 +166,16 @@ class DirectReporter:
 
     def poll(self) -> Verdict:
         return Verdict.STOP if self._stop() else self._verdict
+
+
+@contextmanager
+def _without(beginnings: tuple[str, ...]) -> Iterator[None]:
+    """The environment lacks these variables while the block runs."""
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(beginnings)}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def _answer(pipe: Connection, verdict: Verdict) -> None:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+import traceback
+from types import TracebackType
 
 
 def say(line: str) -> None:
-    """Print one line at once. Where the reader has left (`| head`), the rest goes nowhere and the work goes on."""
+    """Print one line at once, without passwords. Where the reader has left (`| head`), the rest goes nowhere and the
+    work goes on."""
+    from hpo.adapters.urls import redact_text
+
     try:
-        print(line, flush=True)
+        print(redact_text(line), flush=True)
     except BrokenPipeError:
         silence()
 
@@ -17,3 +23,15 @@ def say(line: str) -> None:
 def silence() -> None:
     """Send everything further nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def keep_secrets_out_of_tracebacks() -> None:
+    """What nobody foresaw is still shown in full, but for passwords; also where it happens in a thread."""
+
+    def show(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+        from hpo.adapters.urls import redact_text
+
+        print(redact_text("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
+
+    sys.excepthook = show
+    threading.excepthook = lambda found: show(found.exc_type, found.exc_value, found.exc_traceback)
