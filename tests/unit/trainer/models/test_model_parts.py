@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -156,6 +158,19 @@ def test_four_hundred_features_at_width_256_stay_small() -> None:
     for neighbours in (0, 8):
         model = build_model(ModelConfig(hidden_size=256, num_neighbours=neighbours), 400, 4)
         assert 3e6 < sum(parameter.numel() for parameter in model.parameters()) < 8e6
+
+
+def test_the_table_of_sizes_in_the_documentation_is_what_is_built() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| (none|8) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", page, re.MULTILINE)
+    assert len(rows) == 4
+    for features, neighbours, *sizes in rows:
+        for hidden, size in zip((128, 256, 512), sizes, strict=True):
+            config = ModelConfig(hidden_size=hidden, num_neighbours=0 if neighbours == "none" else 8)
+            with torch.device("meta"):
+                model = build_model(config, int(features), 4)
+            millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+            assert f"{millions:.2f}" == size, (features, neighbours, hidden)
 
 
 ALTERED = {
