@@ -181,6 +181,20 @@ class TestClaim:
         ledger.decide_tier(campaign_id, 1, {})
         assert claimed(ledger, campaign_id, worker).tier == 2
 
+    def test_tiers_are_unfinished_until_their_last_slot_is_done(
+        self, ledger: Ledger, campaign_id: int, worker: int
+    ) -> None:
+        first = claimed(ledger, campaign_id, worker)
+        last = claimed(ledger, campaign_id, worker)
+        ledger.finish(first, Outcome.COMPLETE, 0.1)
+        assert ledger.unfinished_tiers(campaign_id) == {1, 2, 3}
+        ledger.finish(last, Outcome.COMPLETE, 0.1)
+        assert ledger.unfinished_tiers(campaign_id) == {2, 3}
+        ledger.decide_tier(campaign_id, 1, {})
+        for tier in (2, 3):
+            finish_tier(ledger, campaign_id, worker, tier)
+        assert ledger.unfinished_tiers(campaign_id) == set()
+
     def test_is_none_when_all_is_done(self, ledger: Ledger, campaign_id: int, worker: int) -> None:
         finish_all(ledger, campaign_id, worker)
         assert ledger.claim(campaign_id, worker, LEASE) is None
