@@ -7,6 +7,9 @@ from urllib.parse import urlsplit, urlunsplit
 PORTS = {"optuna": 8080, "mlflow": 5000}
 """Where `hpo dashboard` serves them unless it is told otherwise."""
 
+TRAINING = "workflowType=machine_learning"
+"""Has the MLflow UI show training runs, and not what it has for language models."""
+
 
 def optuna_study(study_id: int) -> str:
     """A study's page in optuna-dashboard."""
@@ -24,4 +27,4 @@ def mlflow_run(tracking_uri: str, experiment: str, run: str) -> str:
     server = f"http://127.0.0.1:{PORTS['mlflow']}"
     if at.scheme in ("http", "https"):
         server = urlunsplit((at.scheme, at.netloc.rpartition("@")[2], at.path.rstrip("/"), "", ""))
-    return f"{server}/#/experiments/{experiment}/runs/{run}"
+    return f"{server}/#/experiments/{experiment}/runs/{run}?{TRAINING}"

@@ -288,7 +288,9 @@ def test_a_run_deleted_by_hand_comes_back_whole_while_it_lives(
     attempt = open_attempt(runs, 1)
     attempt.append_epoch(report(1))
     mlflow_tracker.sync(campaign(), runs)
-    MlflowClient(tracking_uri=store).delete_run(mlflow_tracker.address(campaign(), runs, 1).split("/")[-1])
+    MlflowClient(tracking_uri=store).delete_run(
+        mlflow_tracker.address(campaign(), runs, 1).split("/")[-1].partition("?")[0]
+    )
     attempt.append_epoch(report(2))
     mlflow_tracker.sync(campaign(), runs)
     assert [step for step, _, _ in content(store)["0001 capacity"][4]["score"]] == [1, 2]

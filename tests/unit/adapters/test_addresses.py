@@ -16,7 +16,9 @@ from hpo.adapters import addresses
     ],
 )
 def test_a_run_is_shown_by_its_server_without_credentials(tracking_uri: str, server: str) -> None:
-    assert addresses.mlflow_run(tracking_uri, "3", "ab12") == f"{server}/#/experiments/3/runs/ab12"
+    assert addresses.mlflow_run(tracking_uri, "3", "ab12") == (
+        f"{server}/#/experiments/3/runs/ab12?workflowType=machine_learning"
+    )
 
 
 def test_a_trial_is_shown_where_its_study_is() -> None:
