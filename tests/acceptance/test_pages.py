@@ -199,6 +199,7 @@ def test_a_trial_shows_its_files_and_leads_to_its_run_and_back(
     assert back == f"http://127.0.0.1:8080/dashboard/studies/{first}/trials?numbers=0"
     page.photograph(pictures / "mlflow-trial.png")
     page.follow("System metrics")
+    page.wait_for("location.hash.includes('/system-metrics')")
     page.wait_for_text("system/cpu_cores")
     page.wait_for_text("system/memory_bytes")
     page.photograph(pictures / "mlflow-system.png")
@@ -218,7 +219,11 @@ def test_mlflow_shows_the_campaign_its_report_and_its_model(mlflow: str, browser
     page.wait_for_text("tiertune.finding")
     page.photograph(pictures / "mlflow-campaign.png")
     page.follow("Artifacts")
+    page.wait_for("location.hash.includes('/artifacts')")
     page.wait_for_text("report")
+    campaign = page.evaluate("location.href").partition("/artifacts")[0]
+    page.open(f"{campaign}/artifacts/report/report.html")
+    page.wait_for_text("report.html")
     page.photograph(pictures / "mlflow-artifacts.png")
     page.open(f"{mlflow}/#/models/tiertune-seen")
     page.wait_for_text("tiertune-seen")

@@ -198,11 +198,15 @@ class Page:
         self.evaluate(f"document.querySelector({json.dumps(selector)}).click()")
 
     def follow(self, text: str, seconds: float = 60.0) -> None:
-        """Click the first link, button or tab that says exactly this."""
+        """Click, with the mouse, the first link, button or tab that says exactly this."""
         wanted = json.dumps(text)
         found = f"[...document.querySelectorAll('a, button, [role=tab]')].find(e => e.innerText.trim() === {wanted})"
         self.wait_for(f"{found} !== undefined", seconds)
-        self.evaluate(f"{found}.click()")
+        self.evaluate(f"{found}.scrollIntoView({{block: 'center'}})")
+        box = self.evaluate(f"{found}.getBoundingClientRect().toJSON()")
+        place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+        for event in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", {"type": event, **place, "button": "left", "clickCount": 1})
 
     def text(self) -> str:
         """All text that is shown."""
