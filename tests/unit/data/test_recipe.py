@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,10 +14,18 @@ import pytest
 from trainer.config import DataConfig
 from trainer.data import open_holdout, open_training, prepare
 from trainer.data.cross_section import pooled_sectors, rank_normalise
-from trainer.data.features import FEATURES, HISTORY_WINDOW, MIN_HISTORY, SMALLEST_SECTOR, make_features, usable
+from trainer.data.features import (
+    FEATURES,
+    HISTORY_WINDOW,
+    MIN_HISTORY,
+    SMALLEST_SECTOR,
+    make_features,
+    too_long,
+    usable,
+)
 from trainer.data.market import OHLCV, Market
 from trainer.data.planted import generate
-from trainer.data.targets import MIN_LABELS, neutralise, style_ranks
+from trainer.data.targets import MIN_LABELS, make_targets, neutralise, style_ranks
 
 DAYS, STOCKS = 290, 15
 
@@ -123,6 +132,17 @@ def test_a_stock_day_needs_its_close_its_price_and_enough_closes_in_the_window(b
     assert mask[:7].tolist() == [True, False, False, False, True, False, False]
 
 
+def test_a_row_without_a_close_is_not_usable_and_a_feature_needs_no_day_more_than_its_history(
+    bars: dict[str, np.ndarray],
+) -> None:
+    cut = {name: values[:252].copy() for name, values in bars.items()}
+    cut["close"][200, 3] = np.nan
+    market = market_of(cut)
+    market = replace(market, rows=np.ones_like(market.rows))
+    assert not usable(market, 0.0)[200, 3]
+    assert too_long(market) == ("momentum_12_1",)  # 253 days; the distance to the high of 252 is made
+
+
 def test_styles_are_what_was_known_at_the_close(bars: dict[str, np.ndarray]) -> None:
     market = market_of(bars)
     mask = usable(market, 0.0)
@@ -138,6 +158,17 @@ def test_styles_are_what_was_known_at_the_close(bars: dict[str, np.ndarray]) -> 
     for column, values in enumerate(expected):
         ranked = rank_normalise(values.to_numpy(), mask)[150:]
         assert (np.abs(styles[150:, :, column] - ranked) > 1e-6).mean() < 0.002
+
+
+@pytest.mark.parametrize(("variant", "of"), [("neutral", "raw"), ("neutral_lag1", "lag1")])
+def test_each_neutral_target_is_the_residual_of_its_own_label(
+    variant: str, of: str, bars: dict[str, np.ndarray]
+) -> None:
+    market = market_of(bars)
+    mask = usable(market, 0.0)
+    targets = make_targets(market, mask, (1, 5))
+    expected = neutralise(targets[of].astype(float), style_ranks(market, mask), np.zeros(STOCKS, dtype=np.int64))
+    np.testing.assert_allclose(targets[variant], expected, atol=1e-6)
 
 
 def test_a_day_of_the_fewest_labels_has_a_neutral_target_and_one_less_has_none() -> None:

@@ -7,7 +7,7 @@ from datetime import date
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.config import SplitConfig
@@ -19,6 +19,7 @@ def calendar(days: int) -> np.ndarray:
     return np.busday_offset("2019-01-01", np.arange(days), roll="forward").astype("datetime64[D]")
 
 
+@settings(deadline=None)
 @given(
     days=st.integers(200, 900),
     window=st.integers(1, 30),
