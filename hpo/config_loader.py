@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra import compose, initialize
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
@@ -24,6 +23,7 @@ from pydantic import ValidationError
 from hpo.config import SearchConfig
 from hpo.errors import UsageError, nearest
 from search_spaces import Space, load_space
+from trainer.settings import first_problem, flatten, merge, read, sections
 
 OPEN_KEYS = ("sampler.options", "pruner.options")
 """Mappings whose keys are Optuna's, not ours: any key may be added below them."""
@@ -40,18 +40,19 @@ def load(overrides: Sequence[str], file: Path | None = None) -> tuple[SearchConf
         file: YAML with any part of the configuration, applied below the overrides.
 
     Raises:
-        UsageError: an unknown key, a value of the wrong kind, an unreadable file. SpaceError: an unusable space.
+        UsageError: an unknown key, a value of the wrong kind. InputError: an unreadable file. SpaceError: an unusable
+            space.
     """
     defaults = SearchConfig().model_dump(mode="json")
-    given = _read(file) if file else {}
-    _refuse_unknown(_flatten(given), defaults, str(file))
+    given = read(file) if file else {}
+    _refuse_unknown(flatten(given), defaults, str(file))
     keys = _keys_of(overrides)
     _refuse_unknown(keys, defaults, "the command line")
-    first = _compose(_merge(defaults, given), overrides)
+    first = _compose(merge(defaults, given), overrides)
     space = load_space(_named_space(first))
-    _refuse_overruled(keys, _flatten(defaults), _flatten(first), space)
+    _refuse_overruled(keys, flatten(defaults), flatten(first), space)
     settings = _nest({f"trainer.{key}": value for key, value in space.settings.items()})
-    composed = _compose(_merge(_merge(defaults, settings), given), overrides)
+    composed = _compose(merge(merge(defaults, settings), given), overrides)
     composed["space"] = _named_space(composed)
     composed["trainer"]["data"]["source"] = _absolute(composed["trainer"]["data"]["source"])
     composed["trainer"]["train"]["monitor"] = composed["objective"]
@@ -76,7 +77,7 @@ def quoted(value: str) -> str:
 def as_overrides(settings: Mapping[str, Any]) -> list[str]:
     """Nested settings as overrides, one `key=value` each, as `trainer` takes them: without a space, unless a text
     has one, so that a shell may split them."""
-    return [f"{name}={_as_value(value)}" for name, value in _flatten(settings).items()]
+    return [f"{name}={_as_value(value)}" for name, value in flatten(settings).items()]
 
 
 def _as_value(value: Any) -> str:
@@ -93,12 +94,9 @@ def _validated(values: Mapping[str, Any]) -> SearchConfig:
     try:
         return SearchConfig.model_validate(values)
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        what = problem["msg"].removeprefix("Value error, ")
-        shown = f"{where}={problem['input']}: " if where and not isinstance(problem["input"], Mapping) else ""
+        place, said = first_problem(error)
         variable = {"trials": " (HPO_TRIALS)", "study": " (HPO_STUDY)", "worker.num_workers": " (HPO_WORKERS)"}
-        raise UsageError(f"{shown}{what}{variable.get(where, '')}.".replace("..", ".")) from None
+        raise UsageError(f"{said}{variable.get(place, '')}.") from None
 
 
 def _compose(base: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -141,7 +139,7 @@ def _keys_of(overrides: Sequence[str]) -> list[str]:
 
 
 def _refuse_unknown(keys: Iterable[str], known: Mapping[str, Any], where: str) -> None:
-    flat = set(_flatten(known)) | set(_sections(known))
+    flat = set(flatten(known)) | set(sections(known))
     for key in keys:
         if key in flat or key.startswith(tuple(f"{name}." for name in OPEN_KEYS)):
             continue
@@ -169,18 +167,6 @@ def _refuse_overruled(
             raise UsageError(f"'{key}' follows '{FOLLOWS[key]}' in a search; write {FOLLOWS[key]}=... instead.")
 
 
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"Cannot read the configuration file {file}: {error.strerror}.") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{file} is not valid YAML: {_first_line(error)}.") from None
-    if not isinstance(values, dict):
-        raise UsageError(f"{file} must hold a mapping of settings, not a {type(values).__name__}.")
-    return values
-
-
 def _named_space(config: Mapping[str, Any]) -> str:
     name = str(config["space"])
     return _absolute(name) if Path(name).suffix in {".yaml", ".yml"} else name
@@ -188,25 +174,6 @@ def _named_space(config: Mapping[str, Any]) -> str:
 
 def _absolute(source: str) -> str:
     return source if source.startswith("planted:") else str(Path(source).expanduser().absolute())
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            flat.update(_flatten(value, f"{name}."))
-        else:
-            flat[name] = value
-    return flat
-
-
-def _sections(values: Mapping[str, Any], prefix: str = "") -> list[str]:
-    names = []
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            names += [f"{prefix}{key}", *_sections(value, f"{prefix}{key}.")]
-    return names
 
 
 def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,14 +185,6 @@ def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
             place = place.setdefault(part, {})
         place[last] = value
     return nested
-
-
-def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        below = merged.get(key)
-        merged[key] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return merged
 
 
 def _first_line(error: Exception) -> str:

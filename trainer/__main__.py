@@ -13,6 +13,7 @@ from typing import Any
 
 from trainer.config import TrainerConfig
 from trainer.errors import InputError, TrainerError, TrainingFailure
+from trainer.settings import first_problem, flatten, merge, read, sections
 
 EXIT_DONE, EXIT_BUG, EXIT_INPUT, EXIT_ENVIRONMENT, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -59,10 +60,10 @@ def compose_config(overrides: Sequence[str], file: Path | None = None) -> Traine
     Raises InputError: an unknown key (with the nearest right one), a value out of range, an unreadable file.
     """
     defaults = TrainerConfig().model_dump(mode="json")
-    given = _read(file) if file else {}
-    known = set(_flatten(defaults))
-    _refuse_unknown(_flatten(given), known, str(file))
-    return _validated(_compose(_merge(defaults, given), overrides, known))
+    given = read(file) if file else {}
+    known = {*flatten(defaults), *sections(defaults)}
+    _refuse_unknown(flatten(given), known, str(file))
+    return _validated(_compose(merge(defaults, given), overrides, known))
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -119,24 +120,7 @@ def _validated(values: Mapping[str, Any]) -> TrainerConfig:
     try:
         return TrainerConfig.model_validate(values)
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        shown = "" if isinstance(problem["input"], Mapping) else f"{where}={problem['input']}: "
-        raise InputError(f"{shown}{problem['msg'].removeprefix('Value error, ')}.") from None
-
-
-def _read(file: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))  # JSON is YAML
-    except OSError as error:
-        raise InputError(f"cannot read the configuration file {file}: {error.strerror}.") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{file} is neither YAML nor JSON: {str(error).splitlines()[0]}.") from None
-    if not isinstance(values, dict):
-        raise InputError(f"{file} must hold a mapping of settings, not a {type(values).__name__}.")
-    return values
+        raise InputError(f"{first_problem(error)[1]}.") from None
 
 
 def _refuse_unknown(keys: Iterable[str], known: Iterable[str], where: str) -> None:
@@ -150,22 +134,6 @@ def _suggest(word: str, choices: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.7)
     match = by_last_part.get(word) or (close[0] if close else None)
     return f"did you mean {match!r}?" if match else "`trainer config` prints all there are."
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Leaves by dotted path."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
-
-
-def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        below = merged.get(key)
-        merged[key] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return merged
 
 
 def _say(message: str, code: int) -> int:

@@ -15,6 +15,7 @@ from hpo.errors import UsageError
 from search_spaces import SpaceError
 from trainer.__main__ import compose_config
 from trainer.config import PHASE_PRESETS, TrainerConfig
+from trainer.errors import InputError
 
 
 def test_later_wins_defaults_space_file_overrides(tmp_path: Path) -> None:
@@ -85,7 +86,7 @@ def test_wrong_settings_are_refused_in_one_sentence(overrides: Sequence[str], wo
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("trials: [", "is not valid YAML"),
+        ("trials: [", "is neither YAML nor JSON"),
         ("- 1", "must hold a mapping"),
         ("trails: 3", "Did you mean 'trials'?"),
         ("trainer: {optim: {lr: 0.5}}", "'trainer.optim.lr' is searched"),
@@ -94,13 +95,13 @@ def test_wrong_settings_are_refused_in_one_sentence(overrides: Sequence[str], wo
 def test_wrong_files_are_refused_by_name(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text(text)
-    with pytest.raises(UsageError, match=r"\A[^\n]+\Z") as refusal:
+    with pytest.raises((UsageError, InputError), match=r"\A[^\n]+\Z") as refusal:
         config_loader.load([], file)
     assert words in str(refusal.value)
 
 
 def test_missing_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"Cannot read the configuration file .*gone\.yaml"):
+    with pytest.raises(InputError, match=r"cannot read the configuration file .*gone\.yaml"):
         config_loader.load([], tmp_path / "gone.yaml")
     with pytest.raises(SpaceError, match=r"gone\.yaml"):
         config_loader.load([f"space={tmp_path / 'gone.yaml'}"])

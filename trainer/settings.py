@@ -1,0 +1,62 @@
+"""Settings as plain nested mappings, before they are validated: read from a file, laid over defaults, named by dots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from trainer.errors import InputError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+
+def read(file: Path) -> dict[str, Any]:
+    """The mapping in a YAML or JSON file. Raises InputError where it cannot be read or holds something else."""
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))  # JSON is YAML
+    except OSError as error:
+        raise InputError(f"cannot read the configuration file {file}: {error.strerror}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} is neither YAML nor JSON: {str(error).splitlines()[0]}.") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{file} must hold a mapping of settings, not a {type(values).__name__}.")
+    return values
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Leaves by dotted name; an empty mapping is a leaf."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        flat |= flatten(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value}
+    return flat
+
+
+def sections(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names of the mappings within."""
+    names = []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            names += [f"{prefix}{key}", *sections(value, f"{prefix}{key}.")]
+    return names
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """base with what over says in place of it, section by section."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def first_problem(error: ValidationError) -> tuple[str, str]:
+    """The dotted place of a validation's first problem ('' for the whole), and what it is, without a full stop."""
+    problem = error.errors()[0]
+    place = ".".join(str(part) for part in problem["loc"])
+    shown = f"{place}={problem['input']}: " if place and not isinstance(problem["input"], Mapping) else ""
+    return place, shown + problem["msg"].removeprefix("Value error, ").rstrip(".")
