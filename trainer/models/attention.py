@@ -36,7 +36,7 @@ class BandedAttention(nn.Module):
         block = min(max(self.band, SHORTEST_BLOCK), scored)
         blocks = -(-scored // block)
         normed = functional.pad(self.norm(h), (0, 0, 0, 0, 0, blocks * block - scored))
-        query = self.query(normed[before:]).unflatten(0, (blocks, block))
+        query = self.query(normed[before:]).view(blocks, block, stocks, hidden)
         key, value = self._seen(self.key_value(normed), blocks, block).chunk(2, dim=-1)
         mixed = functional.scaled_dot_product_attention(
             self._by_head(query),
@@ -51,16 +51,16 @@ class BandedAttention(nn.Module):
 
     def _seen(self, days_first: torch.Tensor, blocks: int, block: int) -> torch.Tensor:
         """The days each block looks at, its own and the band before: [blocks, band - 1 + block, S, hidden]."""
-        before = self.band - 1
+        before, shape = self.band - 1, (blocks, block, *days_first.shape[1:])
         if blocks == 1:
             return days_first.unsqueeze(0)
         # Slices and one concatenation: `unfold` would do, and its backward costs several times as much.
-        earlier = days_first[: blocks * block].unflatten(0, (blocks, block))[:, :before]
-        return torch.cat([earlier, days_first[before:].unflatten(0, (blocks, block))], dim=1)
+        earlier = days_first[: blocks * block].view(shape)[:, :before]
+        return torch.cat([earlier, days_first[before:].view(shape)], dim=1)
 
     def _by_head(self, blocks: torch.Tensor) -> torch.Tensor:
         """[blocks, days, S, hidden] -> [blocks, S, heads, days, hidden / heads]."""
-        return blocks.unflatten(-1, (self.heads, -1)).permute(0, 2, 3, 1, 4)
+        return blocks.view(*blocks.shape[:-1], self.heads, -1).permute(0, 2, 3, 1, 4)
 
     def _bias(self, block: int) -> torch.Tensor:
         """Added to the attention logits of a block, [heads, block, block + band - 1]; -inf outside the band."""
