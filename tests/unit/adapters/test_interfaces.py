@@ -31,6 +31,15 @@ def test_a_port_that_is_taken_is_said_at_once(which: str, taken: int, tmp_path: 
     assert said == []
 
 
+def test_a_door_that_is_opened_to_others_is_warned_about(taken: int, tmp_path: Path) -> None:
+    said: list[str] = []
+    database: Any = None  # as above
+    with pytest.raises(EnvironmentFault):
+        interfaces.serve("optuna", database, tmp_path, "0.0.0.0", taken, said.append)
+    assert len(said) == 1
+    assert said[0].startswith("Warning: on 0.0.0.0 everybody who can reach this machine can read and change")
+
+
 def test_records_elsewhere_are_not_served_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere")
     with pytest.raises(UsageError, match="MLFLOW_TRACKING_URI is set"):

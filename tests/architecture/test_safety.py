@@ -1,0 +1,101 @@
+"""Nothing that is read can run: no pickle, no unsafe YAML, no shell, no evaluated text, in any file of the packages."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from hpo.cli.parser import parse
+from search_spaces import SpaceError, parse_space
+from trainer import checkpoint, settings
+from trainer.errors import CheckpointError, InputError
+
+ROOT = Path(__file__).parents[2]
+FILES = [path for package in ("hpo", "trainer", "search_spaces", "alembic") for path in (ROOT / package).rglob("*.py")]
+REQUIRED = {
+    "torch.load": {"weights_only": True},
+    "np.load": {"allow_pickle": False},
+    "np.save": {"allow_pickle": False},
+}
+FORBIDDEN = (
+    "pickle.load",
+    "pickle.loads",
+    "joblib.load",
+    "pd.read_pickle",
+    "eval",
+    "exec",
+    "os.system",
+    "yaml.unsafe_load",
+)
+MARK = "was here"
+
+
+def calls(tree: ast.AST) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every call with a plain name, and its constant keywords."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            keywords = {k.arg: k.value.value for k in node.keywords if k.arg and isinstance(k.value, ast.Constant)}
+            yield ast.unparse(node.func), keywords
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_call_trusts_what_it_reads(path: Path) -> None:
+    for name, keywords in calls(ast.parse(path.read_text(encoding="utf-8"))):
+        assert name not in FORBIDDEN
+        assert not keywords.get("shell"), name
+        for keyword, value in REQUIRED.get(name, {}).items():
+            assert keywords.get(keyword) is value, f"{name} without {keyword}={value}"
+        assert name != "yaml.load" or path.name == "loading.py", "there the loader is a safe one, see below"
+
+
+class Bomb:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.write_text, (self.target, MARK)
+
+
+def test_a_checkpoint_that_would_run_is_refused(tmp_path: Path) -> None:
+    """Its checksum is right: whoever made it knew how."""
+    checkpoint.save({"weights": [Bomb(tmp_path / "ran")]}, tmp_path / "best.pt")
+    with pytest.raises(CheckpointError, match="not a checkpoint of this program"):
+        checkpoint.load(tmp_path / "best.pt")
+    assert not (tmp_path / "ran").exists()
+    torch.load(tmp_path / "best.pt", weights_only=False)
+    assert (tmp_path / "ran").read_text() == MARK, "the bomb is a real one"
+
+
+def test_yaml_makes_no_objects(tmp_path: Path) -> None:
+    text = f"!!python/object/apply:pathlib.Path.write_text [{tmp_path / 'ran'}, {MARK}]"
+    (tmp_path / "settings.yaml").write_text(text)
+    with pytest.raises(InputError):
+        settings.read(tmp_path / "settings.yaml")
+    with pytest.raises(SpaceError):
+        parse_space(f"settings: {text}\n", "mine", "mine.yaml")
+    assert not (tmp_path / "ran").exists()
+    assert yaml.safe_load("1") == 1
+
+
+def test_arrays_of_objects_are_refused(tmp_path: Path) -> None:
+    from trainer.data import open_training
+
+    (tmp_path / "meta.json").write_text('{"dates": [], "symbols": [], "feature_names": []}')
+    np.save(tmp_path / "features.npy", np.array([Bomb(tmp_path / "ran")], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"(?i)object|pickle"):
+        open_training(tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_dashboards_listen_on_loopback_unless_asked() -> None:
+    assert parse(["dashboard", "optuna"]).host == "127.0.0.1"
+    assert parse(["dashboard", "mlflow"]).host == "127.0.0.1"
