@@ -25,7 +25,7 @@ DATA = "planted:clean?stocks=40&days=420"
 SIZES = {"phone": (390, "screen"), "desk": (1280, "screen"), "paper": (688, "print")}
 """Name -> width in pixels and medium; A4 less its margins is 688 pixels wide."""
 
-NOT_OURS = ("mlflow/users/current",)
+NOT_OURS = ("mlflow/users/current", "ResizeObserver loop completed")
 """Parts of complaints that the interfaces have about themselves."""
 
 FAULTS = """(() => {
