@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
 
-from psycopg2 import OperationalError as DriverError  # type: ignore[import-untyped]  # the driver has no types
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -115,7 +114,7 @@ class Patience:
         pause, repeated = FIRST_PAUSE, False
         while True:
             try:
-                return _with_wrapped_errors(attempt, repeated)
+                return attempt(repeated)
             except (DBAPIError, PoolTimeout) as error:
                 if not self._passing(error):
                     if isinstance(error, OperationalError):  # password, name, disk: nothing that we could mend
@@ -141,8 +140,6 @@ class PatientEngine:
 
     def __init__(self, engine: Engine, clock: Clock, patience: timedelta = PATIENCE) -> None:
         self._engine, self._clock = engine, clock
-        # One statement is a transaction by itself; begin and commit would be two more ways to the server and back.
-        self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._patiently = Patience(engine, clock, patience).run
 
     def run(self, work: Callable[[Session, bool], Result]) -> Result:
@@ -167,7 +164,7 @@ class PatientEngine:
         as `run`."""
 
         def attempt(repeated: bool) -> Result:
-            with self._single.connect() as connection:
+            with single_statements(self._engine) as connection:
                 return work(connection, repeated)
 
         return self._patiently(attempt)
@@ -208,12 +205,22 @@ class PatientEngine:
         self._engine.dispose()
 
 
-def _with_wrapped_errors(attempt: Callable[[bool], Result], repeated: bool) -> Result:
-    """SQLAlchemy passes on what the driver says when a connection is given back to the pool as it is."""
-    try:
-        return attempt(repeated)
-    except DriverError as error:
-        raise OperationalError("giving a connection back", None, error) from error
+@contextmanager
+def single_statements(engine: Engine) -> Iterator[Connection]:
+    """A connection on which each statement is a transaction of its own, without two more ways to the server and back.
+
+    Said to the driver: SQLAlchemy's own way asks the server once more at the end, and where that is away the
+    connection's place in the pool is lost.
+    """
+    with engine.connect() as connection:
+        driver = connection.connection.dbapi_connection
+        assert driver is not None, "a connection that is open"
+        driver.autocommit = True
+        try:
+            yield connection
+        finally:
+            if not (connection.invalidated or driver.closed):
+                driver.autocommit = False
 
 
 def _reason(error: DBAPIError | PoolTimeout) -> str:

@@ -20,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from hpo.adapters import trial_statements as statements
 from hpo.adapters.clock import SystemClock
-from hpo.adapters.retry import Patience
+from hpo.adapters.retry import Patience, single_statements
 from hpo.adapters.urls import KEEPALIVE, place, url_for
 from hpo.errors import EnvironmentFault
 from hpo.study_cache import Given
@@ -96,8 +96,6 @@ class PatientStorage(RDBStorage):
         super().__init__(*args, **kwargs)
         self._patience = Patience(self.engine, SystemClock())
         self._nesting = threading.local()
-        # One statement is a transaction by itself; begin and commit would be two more ways to the server and back.
-        self._single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def patiently(self, transaction: Callable[[], Any]) -> Any:
         """The transaction's result. One that is part of another is repeated with that one."""
@@ -176,7 +174,7 @@ class PatientStorage(RDBStorage):
         """The statement's result, in a transaction of its own."""
 
         def transaction() -> Result:
-            with self._single.connect() as connection:
+            with single_statements(self.engine) as connection:
                 return statement(connection)
 
         return cast("Result", self.patiently(transaction))

@@ -181,23 +181,24 @@ def test_a_write_whose_answer_is_lost_counts_once(
     assert local.history(name) == arena.calm(NUM_TRIALS)
 
 
-def test_a_connection_that_breaks_when_it_is_given_back_only_costs_another_attempt(arena: Arena) -> None:
+def test_a_connection_that_breaks_when_it_is_given_back_keeps_its_place_in_the_pool(arena: Arena) -> None:
     """What was asked has been answered; the server is gone before the pool has the connection again."""
     engine = engine_for(arena.url, "tiertune-ledger")
-    asked: list[bool] = []
-
-    def ask(connection: Connection, repeated: bool) -> None:
-        asked.append(repeated)
-        own = connection.scalar(text("SELECT pg_backend_pid()"))
-        if not repeated:
-            with engine_for(arena.url).connect() as other:
-                other.execute(text(f"SELECT pg_terminate_backend({own}, 10000)"))
-
     patient = PatientEngine(engine, SystemClock())
-    patient.alone(lambda connection, _: connection.scalar(text("SELECT 1")))  # the driver is quieter the first time
-    patient.alone(ask)
+
+    def ask(connection: Connection, _: bool) -> int:
+        return int(connection.scalar(text("SELECT pg_backend_pid()")) or 0)
+
+    def ask_and_break(connection: Connection, repeated: bool) -> int:
+        own = ask(connection, repeated)
+        with engine_for(arena.url).connect() as other:
+            other.execute(text(f"SELECT pg_terminate_backend({own}, 10000)"))
+        return own
+
+    first = patient.alone(ask)
+    assert patient.alone(ask_and_break) == first
+    assert patient.alone(ask) != first, "it is another connection, in the only place there is"
     engine.dispose()
-    assert asked == [False, True]
 
 
 def num_begun(log: Path) -> int:
