@@ -46,10 +46,18 @@ def open_campaign(app: App, config: SearchConfig, space: Space, prepared: Prepar
     changed = differences(campaign.spec, spec)
     if changed:
         raise UsageError(
-            f"The campaign '{config.study}' exists with other settings ({'; '.join(changed)}). Go on with it as it "
-            f"was (`hpo resume study={config.study}`), or give this one another name (HPO_STUDY=..., or --fork NAME)."
+            f"The campaign '{config.study}' exists with other settings ({'; '.join(changed)}). "
+            f"{_how_to_go_on(campaign.spec, spec)}, or give this one another name (HPO_STUDY=..., or --fork NAME)."
         )
     return campaign
+
+
+def _how_to_go_on(stored: CampaignSpec, wanted: CampaignSpec) -> str:
+    """What differs is asked for back where no command can: the campaign's settings are kept, its code and data not."""
+    gone = [name for name in ("code", "data") if stored.fingerprints[name] != wanted.fingerprints[name]]
+    if gone:
+        return f"Go on with it with the {' and '.join(gone)} it was started with"
+    return f"Go on with it as it was (`hpo resume study={stored.name}`)"
 
 
 def check_first_stage(spec: CampaignSpec, config: SearchConfig, space: Space) -> None:
