@@ -35,6 +35,7 @@ SPACE = load_space("quickstart")
 def campaign() -> Campaign:
     config = SearchConfig(study="read", trials=4).model_dump(mode="json")
     config["trainer"]["data"]["source"] = "/home/somebody/prices.parquet"
+    config["trainer"]["train"] |= {"epochs": 12, "score_epochs": 3}
     spec = CampaignSpec(
         name="read",
         config={"search": config, "space": {"name": SPACE.name, "yaml": dump_space(SPACE)}},
