@@ -1,7 +1,6 @@
 """No trial process is given the holdout: looked at from outside while it trains, and from inside it.
 
-Shown to bite, once each by hand: a search half one day longer, labels left where they reach across, and a trainer that
-maps the holdout's features turn it red.
+Shown to bite, by hand: a search half one day longer, and labels left where they reach across, turn the second red.
 """
 
 from __future__ import annotations
