@@ -114,7 +114,7 @@ class ModelConfig(Section):
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
     variable_selection: bool = True
     """Whether features are embedded one by one and weighed by a gate that sees all of them; else one linear map."""
-    frequency_normalisation: bool = True
+    frequency_normalisation: bool = False
     """Whether dominant frequencies of each feature are taken out and scored on a path of their own."""
     num_neighbours: Annotated[int, Field(ge=0, le=256)] = 0
     """Neighbours of a stock in the graph attention across stocks; 0: no graph attention."""

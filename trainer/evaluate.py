@@ -16,7 +16,7 @@ from trainer.metrics import daily_series
 from trainer.precision import MASTER, Precision
 
 # Stock-days of input per forward pass without gradients.
-CHUNK_STOCK_DAYS = 65_536
+CHUNK_STOCK_DAYS = 16_384
 
 
 @torch.no_grad()

@@ -180,7 +180,7 @@ ALTERED = {
     "num_layers": 3,
     "dropout": 0.1,
     "variable_selection": False,
-    "frequency_normalisation": False,
+    "frequency_normalisation": True,
     "num_neighbours": 2,
 }
 
