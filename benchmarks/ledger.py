@@ -82,6 +82,11 @@ class Job:
     num_slots: int
 
 
+def noisy(epoch: int) -> float:
+    """A score; equal ones would send Wilcoxon's test through all permutations, which real ones never do."""
+    return random.gauss(0.01 * epoch, 0.002)
+
+
 def report(epoch: int, score: float) -> EpochReport:
     metrics = {f"valid/m{number}": score for number in range(METRICS)}
     return EpochReport(epoch, score, metrics, {"rank_ic": np.zeros(250, np.float32)}, EPOCH_SECONDS)
@@ -98,7 +103,7 @@ class TimedRunner:
         self.called = time.perf_counter()
         attempt = Attempt(request.folder)
         for epoch in range(1, EPOCHS + 1):
-            news = report(epoch, random.gauss(0.01 * epoch, 0.002))
+            news = report(epoch, noisy(epoch))
             attempt.append_epoch(news)
             started = time.perf_counter()
             on_epoch(news)
@@ -167,7 +172,7 @@ def plain(job: Job) -> Times:
         asked = time.perf_counter()
         for epoch in range(1, EPOCHS + 1):
             before = time.perf_counter()
-            trial.report(random.gauss(0.01 * epoch, 0.002), epoch)
+            trial.report(noisy(epoch), epoch)
             trial.should_prune()
             times["epoch"].append(time.perf_counter() - before)
         reported = time.perf_counter()
@@ -314,7 +319,7 @@ def sleepy_trial(folder: Path, connection: Connection) -> None:
     for epoch in range(1, EPOCHS + 1):
         time.sleep(EPOCH_SECONDS)
         started = time.perf_counter()
-        reporter.report(report(epoch, 0.01 * epoch))
+        reporter.report(report(epoch, noisy(epoch)))
         held_up += time.perf_counter() - started
     connection.send(TrialEnd("finished", 0.1, EPOCHS, 1000, message=str(held_up)))
     os._exit(0)
@@ -364,7 +369,7 @@ def synchronous(url: str, home: Path, num_trials: int) -> list[tuple[float, floa
         for epoch in range(1, EPOCHS + 1):
             time.sleep(EPOCH_SECONDS)
             before = time.perf_counter()
-            trial.report(0.01 * epoch, epoch)
+            trial.report(noisy(epoch), epoch)
             trial.should_prune()
             now = int(time.time() * 1e3)
             client.log_batch(run, [Metric(f"m{number}", 0.01, now, epoch) for number in range(METRICS)])
