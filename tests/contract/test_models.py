@@ -20,15 +20,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "mlp-deep": {"kind": "mlp", "num_layers": 3},
     "gru-one-layer": {"kind": "gru", "num_layers": 1},
     "atft-one-layer": {"num_layers": 1},
-    "atft-many-layers": {"num_layers": 6},
+    "atft-many-layers": {"num_layers": 6, "frequency_normalisation": True},
     "atft-one-head": {"num_heads": 1},
-    "atft-odd-window": {"window": 7},
-    "atft-shortest-window": {"window": 4},
+    "atft-odd-window": {"window": 7, "frequency_normalisation": True},
+    "atft-shortest-window": {"window": 4, "frequency_normalisation": True},
     "atft-no-selection": {"variable_selection": False},
-    "atft-no-frequency": {"frequency_normalisation": False},
+    "atft-frequency": {"frequency_normalisation": True},
     "atft-graph": {"num_neighbours": NEIGHBOURS},
-    "atft-attention-alone": {"variable_selection": False, "frequency_normalisation": False},
-    "atft-graph-no-frequency": {"num_neighbours": NEIGHBOURS, "frequency_normalisation": False},
+    "atft-attention-alone": {"variable_selection": False},
+    "atft-all-parts": {"num_neighbours": NEIGHBOURS, "frequency_normalisation": True},
 }
 
 

@@ -154,23 +154,25 @@ def test_graph_attention_equals_a_loop_over_edges() -> None:
             torch.testing.assert_close(found[day, stock], expected, rtol=1e-4, atol=1e-5)
 
 
+ALL_PARTS = {"frequency_normalisation": True, "num_neighbours": 8}
+
+
 def test_four_hundred_features_at_width_256_stay_small() -> None:
-    for neighbours in (0, 8):
-        model = build_model(ModelConfig(hidden_size=256, num_neighbours=neighbours), 400, 4)
-        assert 3e6 < sum(parameter.numel() for parameter in model.parameters()) < 8e6
+    model = build_model(ModelConfig(hidden_size=256, **ALL_PARTS), 400, 4)
+    assert 3e6 < sum(parameter.numel() for parameter in model.parameters()) < 8e6
 
 
 def test_the_table_of_sizes_in_the_documentation_is_what_is_built() -> None:
     page = (Path(__file__).parents[4] / "docs" / "architecture.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (\d+) \| (none|8) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", page, re.MULTILINE)
+    rows = re.findall(r"^\| (\d+) \| (default|all) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", page, re.MULTILINE)
     assert len(rows) == 4
-    for features, neighbours, *sizes in rows:
+    for features, parts, *sizes in rows:
         for hidden, size in zip((128, 256, 512), sizes, strict=True):
-            config = ModelConfig(hidden_size=hidden, num_neighbours=0 if neighbours == "none" else 8)
+            config = ModelConfig(hidden_size=hidden, **(ALL_PARTS if parts == "all" else {}))
             with torch.device("meta"):
                 model = build_model(config, int(features), 4)
             millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-            assert f"{millions:.2f}" == size, (features, neighbours, hidden)
+            assert f"{millions:.2f}" == size, (features, parts, hidden)
 
 
 ALTERED = {
@@ -244,7 +246,7 @@ def wild(**settings: Any) -> torch.nn.Module:
 
 
 def test_what_stands_in_for_a_masked_day_is_seen_from_that_day_on() -> None:
-    model, day = wild(), 11
+    model, day = wild(frequency_normalisation=True), 11
     mask = torch.ones(24, 3, dtype=torch.bool)
     mask[day, 1] = False
     reach = model.window - model.frequency.days
@@ -254,7 +256,7 @@ def test_what_stands_in_for_a_masked_day_is_seen_from_that_day_on() -> None:
 
 
 def test_the_dominant_path_sees_today_and_the_days_of_the_spectrum() -> None:
-    model, day = wild(), 11
+    model, day = wild(frequency_normalisation=True), 11
     model.heads.read.data.zero_()  # its path alone
     x = torch.randn(24, 3, 4)
     changed = altered(model, x, torch.ones(24, 3, dtype=torch.bool), lambda: x[day].add_(3.0))
