@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -56,9 +56,10 @@ SETTINGS = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(SETTINGS)
-def test_a_configuration_round_trips_through_json_and_yaml(settings: dict[str, Any]) -> None:
-    config = TrainerConfig.model_validate(settings)
+def test_a_configuration_round_trips_through_json_and_yaml(given_settings: dict[str, Any]) -> None:
+    config = TrainerConfig.model_validate(given_settings)
     plain = config.model_dump(mode="json")
     assert TrainerConfig.model_validate(json.loads(json.dumps(plain))) == config
     assert TrainerConfig.model_validate(yaml.safe_load(yaml.safe_dump(plain))) == config
