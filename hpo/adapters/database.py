@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, SADeprecationWarning
 from hpo.adapters import migrations_runner
 from hpo.adapters.clock import SystemClock
 from hpo.adapters.embedded_postgres import EmbeddedPostgres
-from hpo.adapters.retry import Patience, is_crowded
+from hpo.adapters.retry import Patience, is_crowded, is_temporary
 from hpo.adapters.urls import KEEPALIVE, canonical, place, url_for
 from hpo.errors import EnvironmentFault
 
@@ -98,11 +98,16 @@ def engine_for(url: str, application: str = "tiertune", pool_size: int = 1, max_
 
 
 def prepare(url: str) -> None:
-    """Make the schemas and the tables of Optuna and the ledger, or bring them up to date. Repeating is harmless.
+    """Make the schemas and the tables of Optuna and the ledger, or bring them up to date. Repeating is harmless, and
+    done when a server that has answered goes away.
 
     MLflow's tables are left to `prepare_mlflow`, because importing MLflow takes seconds.
     """
-    with setup_lock(url) as connection:
+    Patience(url, SystemClock()).run(lambda repeated: _prepare(url, was_there=repeated))
+
+
+def _prepare(url: str, was_there: bool) -> None:
+    with setup_lock(url, was_there) as connection:
         _check_version(connection, url)
         _create_schemas(connection, url)
         migrations_runner.upgrade(connection)
@@ -138,14 +143,16 @@ def prepare_mlflow(url: str) -> None:
 
 
 @contextmanager
-def setup_lock(url: str) -> Iterator[Connection]:
-    """A connection that holds the set-up lock; other processes wait. A server that is full is waited for.
+def setup_lock(url: str, was_there: bool = False) -> Iterator[Connection]:
+    """A connection that holds the set-up lock; other processes wait. A server that is full is waited for, and one that
+    is away if it was there a moment ago.
 
     Raises:
         EnvironmentFault: the server cannot be reached; the text names it without its password.
     """
     engine = create_engine(url_for(url, application="tiertune-setup"), poolclass=NullPool, connect_args=KEEPALIVE)
-    with Patience(engine, SystemClock(), passing=is_crowded).run(lambda _: engine.connect()) as connection:
+    patience = Patience(url, SystemClock(), passing=is_temporary if was_there else is_crowded)
+    with patience.run(lambda _: engine.connect()) as connection:
         # Session-level: it spans the transactions below and ends with the connection, however that ends.
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": SETUP_LOCK})
         connection.commit()

@@ -89,18 +89,17 @@ def is_crowded(error: DBAPIError | PoolTimeout) -> bool:
 class Patience:
     """Repeats an attempt while the database's errors are temporary, for as long as `patience`.
 
-    passing: which errors are waited for.
+    url: the database's, for sentences. passing: which errors are waited for.
     """
 
     def __init__(
         self,
-        engine: Engine,
+        url: str,
         clock: Clock,
         patience: timedelta = PATIENCE,
         passing: Callable[[DBAPIError | PoolTimeout], bool] = is_temporary,
     ) -> None:
-        self._clock, self._patience, self._passing = clock, patience, passing
-        self._url = engine.url.render_as_string(hide_password=False)
+        self._url, self._clock, self._patience, self._passing = url, clock, patience, passing
         self._log = logging.getLogger(__name__)
 
     def run(self, attempt: Callable[[bool], Result]) -> Result:
@@ -140,7 +139,7 @@ class PatientEngine:
 
     def __init__(self, engine: Engine, clock: Clock, patience: timedelta = PATIENCE) -> None:
         self._engine, self._clock = engine, clock
-        self._patiently = Patience(engine, clock, patience).run
+        self._patiently = Patience(engine.url.render_as_string(hide_password=False), clock, patience).run
 
     def run(self, work: Callable[[Session, bool], Result]) -> Result:
         """The result of `work(session, repeated)` in one transaction.

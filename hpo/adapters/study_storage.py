@@ -53,19 +53,23 @@ def study_storage(url: str, *, create_tables: bool = False) -> RDBStorage:
 
     Tables are created by `database.prepare` alone, under a lock; everybody else skips that. There is no heartbeat:
     leases are the ledger's. One connection, and a second while the tables' version is looked up; where it was
-    dropped, the statement is repeated on another.
+    dropped, the statement is repeated on another, and the opening too.
 
     Raises:
         EnvironmentFault: the tables were made by another Optuna.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # that a study was made is our news, not Optuna's
+
+    def open_it() -> RDBStorage:
+        return PatientStorage(
+            url_for(url, "optuna", "tiertune-optuna"),
+            engine_kwargs={"pool_size": 1, "max_overflow": 1, "connect_args": KEEPALIVE},
+            skip_table_creation=not create_tables,
+        )
+
     try:
         with _loggers_left_alone():
-            return PatientStorage(
-                url_for(url, "optuna", "tiertune-optuna"),
-                engine_kwargs={"pool_size": 1, "max_overflow": 1, "connect_args": KEEPALIVE},
-                skip_table_creation=not create_tables,
-            )
+            return Patience(url, SystemClock()).run(lambda _: _with_driver_errors(open_it))
     except RuntimeError as error:  # Optuna's word for tables of another version
         raise EnvironmentFault(f"Optuna refuses its tables in the {place(url)}: {error}") from error
 
@@ -94,7 +98,7 @@ class PatientStorage(RDBStorage):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._patience = Patience(self.engine, SystemClock())
+        self._patience = Patience(self.url, SystemClock())
         self._nesting = threading.local()
 
     def patiently(self, transaction: Callable[[], Any]) -> Any:
@@ -191,7 +195,7 @@ def _same(trial: FrozenTrial, template: FrozenTrial) -> bool:
     return bool(template.user_attrs) and said == (template.state, template.params, template.user_attrs)
 
 
-def _with_driver_errors(transaction: Callable[[], Any]) -> Any:
+def _with_driver_errors(transaction: Callable[[], Result]) -> Result:
     """Optuna wraps what the driver says; whether it passes by itself is written in the driver's own words."""
     try:
         return transaction()

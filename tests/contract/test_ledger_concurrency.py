@@ -295,7 +295,7 @@ def test_at_first_contact_only_a_full_server_is_waited_for(words: str, is_waited
             raise error
         return "connected"
 
-    patience = Patience(engine, clock, passing=is_crowded)
+    patience = Patience(engine.url.render_as_string(hide_password=False), clock, passing=is_crowded)
     if is_waited_for:
         assert patience.run(contact) == "connected"
         assert clock.monotonic() > 0

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import psycopg2
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, event, text
 from support.arena import Arena, until
 from support.plans import Fault
 from support.proxy import Proxy
@@ -21,6 +23,7 @@ from hpo.adapters.clock import SystemClock
 from hpo.adapters.database import engine_for, prepare
 from hpo.adapters.embedded_postgres import EmbeddedPostgres
 from hpo.adapters.retry import PatientEngine
+from hpo.adapters.study_storage import study_storage
 
 NUM_TRIALS = 6
 MAX_CONNECTIONS = 20
@@ -179,6 +182,41 @@ def test_a_write_whose_answer_is_lost_counts_once(
     assert_nothing_was_trained_twice(plan.log)
     local.score(name, Fault("between write and answer", "cut"), "database")
     assert local.history(name) == arena.calm(NUM_TRIALS)
+
+
+@pytest.mark.slow_faults
+def test_a_connection_may_break_at_any_statement_of_the_opening(database_url: str) -> None:
+    """Of the tables' upkeep and of Optuna's storage: each statement in turn finds its connection gone."""
+    num_broken = 0
+    for nth in itertools.count(1):
+        with broken_at(nth, database_url) as left:
+            prepare(database_url)
+            storage = study_storage(database_url)
+            storage.get_all_studies()
+            storage.remove_session()
+            storage.engine.dispose()
+        if next(left) > 0:
+            break
+        num_broken += 1
+    assert num_broken > 5, "hardly anything was asked"
+
+
+@contextmanager
+def broken_at(nth: int, url: str) -> Iterator[Iterator[int]]:
+    """The server ends the connection of the nth statement just before it is sent. Counts on from nth to zero."""
+    left = itertools.count(nth, -1)
+
+    def strike(connection: Connection, cursor: psycopg2.extensions.cursor, *_: object) -> None:
+        if next(left) == 1:
+            with closing(psycopg2.connect(url.replace("+psycopg2", ""))) as other:
+                own = cursor.connection.info.backend_pid
+                other.cursor().execute(f"SELECT pg_terminate_backend({own}, 10000)")
+
+    event.listen(Engine, "before_cursor_execute", strike)
+    try:
+        yield left
+    finally:
+        event.remove(Engine, "before_cursor_execute", strike)
 
 
 def test_a_connection_that_breaks_when_it_is_given_back_keeps_its_place_in_the_pool(arena: Arena) -> None:
