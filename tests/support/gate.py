@@ -78,6 +78,7 @@ def _answer(request: BaseHTTPRequestHandler, code: int, body: bytes, kind: str) 
         request.send_response(code)
         request.send_header("Content-Type", kind)
         request.send_header("Content-Length", str(len(body)))
+        request.send_header("Connection", "close")  # said, or the client asks once more on a connection that closes
         request.end_headers()
         request.wfile.write(body)
 
