@@ -1,8 +1,11 @@
 """Workers that are killed, drained, cut off or put to sleep at every named point of a trial's life.
 
 The harness bites. Tried by hand: with fencing switched off (`held` in `hpo/adapters/ledger_statements.py` true of any
-fence and state), a sleeper ends its slot a second time after it wakes, and the tests of sleepers go red. With only the
-claim's row lock removed everything stays green: the fence alone keeps two owners apart.
+fence and state), a sleeper writes to the ledger after it wakes, and the tests of sleepers go red. With a claim that is
+not atomic (one statement reads slot and fence, a second writes them, without a lock), two workers train the same slot,
+and `test_many_workers_share_a_budget_exactly` goes red, as do the contract's `test_no_slot_is_claimed_twice` and
+`test_an_expired_slot_goes_to_one_worker`. With only the claim's row lock removed everything stays green: the fence
+alone keeps two owners apart.
 """
 
 from __future__ import annotations
