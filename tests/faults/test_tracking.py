@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import statistics
 from collections.abc import Iterator, Mapping
@@ -139,7 +140,9 @@ def content(uri: str, campaign: str) -> Mapping[str, Any]:
         }
     assert len(held) == len(found), "two runs of one name"
     versions = client.search_model_versions(f"name = 'tiertune-{campaign}'")
-    held["model"] = [(version.version, neutral(str(version.tags)), names[version.run_id]) for version in versions]
+    held["model"] = [
+        (version.version, neutral(str(sorted(version.tags.items()))), names[version.run_id]) for version in versions
+    ]
     held["champion"] = client.get_model_version_by_alias(f"tiertune-{campaign}", "champion").version
     return held
 
@@ -165,7 +168,8 @@ OWN = re.compile(
 
 
 def _comparable(value: Any) -> str:
-    return OWN.sub("*", repr(sorted(value.items())) if isinstance(value, dict) else repr(value))
+    """As text, in which the order of names, which is the server's whim, makes no difference."""
+    return OWN.sub("*", json.dumps(value, sort_keys=True, default=sorted))
 
 
 def median_seconds(tree: Tree, campaign: str) -> float:
