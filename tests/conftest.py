@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -27,6 +28,14 @@ def pytest_configure() -> None:
         del os.environ[name]
     # Several test processes share the cores; torch's waiting threads would spin on them.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def _our_loggers_speak() -> None:
+    """Optuna's migrations, where a test opens its storage plainly, switch off every logger there is."""
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith(("hpo", "trainer")) and isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 @pytest.fixture(scope="session")

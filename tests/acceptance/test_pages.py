@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -108,7 +107,7 @@ def serving(home: Path, which: str) -> Iterator[str]:
             time.sleep(0.2)
         yield f"http://127.0.0.1:{port}"
     finally:
-        server.send_signal(signal.SIGINT)
+        server.terminate()  # a shell's background job would ignore an interrupt
         server.wait(60)
 
 

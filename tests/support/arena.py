@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ class Arena:
         tests = str(Path(__file__).parents[1])
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [tests, os.environ.get("PYTHONPATH")]))
         self._context = multiprocessing.get_context("forkserver")
+        # One that an earlier test started would hand its victims another import, and trials that really train.
+        forkserver._forkserver._stop()  # type: ignore[attr-defined]  # there is no public way
         self._context.set_forkserver_preload(["support.victim"])
         self.ledger, self.storage = PostgresLedger(self.url), study_storage(self.url)
 
