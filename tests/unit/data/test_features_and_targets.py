@@ -90,6 +90,19 @@ def test_every_feature_is_ranked_and_varies_within_each_day(market: Market) -> N
         assert not values[: recipe.history // 2].any(), name
 
 
+@pytest.mark.parametrize("ready", [False, True])
+def test_features_are_ranked_among_the_usable_stocks_only(market: Market, ready: bool) -> None:
+    mask = usable(market, 0.0) & (np.random.default_rng(0).random(market.rows.shape) < 0.8)
+    if ready:
+        read = {"alpha": market.read("volume"), "beta": market.read("close")}
+        market = Market(**{**market.__dict__, "columns": tuple(read), "read": read.__getitem__})
+    made = dict(make_features(market, mask))
+    assert set(made) == set(feature_names(market))
+    for name, values in made.items():
+        assert not values[~mask].any(), name
+        np.testing.assert_allclose(values.mean(axis=1), 0.0, atol=1e-5, err_msg=name)
+
+
 def test_features_do_not_know_the_price_level(market: Market) -> None:
     factor = np.exp(np.random.default_rng(0).uniform(-2, 2, len(market.symbols)))
 

@@ -88,6 +88,24 @@ def test_one_frequency_leaves_the_main_path_and_noise_stays(cycles: int) -> None
     assert rest.var() > 0.7 * noise.var()
 
 
+def test_each_path_of_the_frequency_normalisation_is_given_its_own_days() -> None:
+    """The main path the newest days and their mask, the other one the scored days."""
+    days, stocks, features, window = 14, 6, 3, 8
+    model = build_model(ModelConfig(window=window, hidden_size=8, frequency_normalisation=True), features, 2).eval()
+    model.absent.data.fill_(0.5)
+    x, mask = torch.randn(days, stocks, features), torch.rand(days, stocks) < 0.7
+    mask[-2:, 0], mask[-1, 1] = torch.tensor([False, True]), False
+    given: dict[str, tuple[torch.Tensor, ...]] = {}
+    model.temporal.register_forward_pre_hook(lambda _, inputs: given.update(temporal=inputs))
+    model.dominant_path.register_forward_pre_hook(lambda _, inputs: given.update(dominant=inputs))
+    model(x, mask)
+
+    (embedded,) = given["temporal"]
+    assert torch.equal((embedded == 0.5).all(dim=-1), ~mask[-embedded.shape[0] :])
+    _, today = given["dominant"]
+    assert torch.equal(today, x.masked_fill(~mask.unsqueeze(-1), 0.0)[window - 1 :])
+
+
 def test_selection_weights_have_mean_one_and_see_all_features() -> None:
     layer = VariableSelection(6, 8)
     x = torch.randn(5, 4, 6)
