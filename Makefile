@@ -96,7 +96,7 @@ check: $(STAMP) ## Format, lint, types, import arrows, known vulnerabilities (wh
 
 .PHONY: bench
 bench: $(STAMP) ## Measure the trainer, the ledger and the search beside their references
-	@for bench in trainer ledger search; do echo "== $$bench"; $(BIN)/python -P benchmarks/$$bench.py || exit 1; done
+	@for bench in trainer ledger training_path search; do echo "== $$bench"; $(BIN)/python -m benchmarks.$$bench || exit 1; done
 
 .PHONY: clean
 clean: ## Remove the virtual environment and caches; the campaigns in .hpo stay

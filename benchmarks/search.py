@@ -1,6 +1,6 @@
 """Compares ways of spending a budget of trials on a made-up, noisy, RankIC-like surface; nothing is trained.
 
-    python benchmarks/search.py --trials 20 --campaigns 60
+    python -m benchmarks.search --trials 20 --campaigns 60
 
 Every method drives the real planning, binding, samplers, pruners and decisions on Optuna's in-memory storage. The
 surface has nine dimensions in three tiers of falling weight, an optimum that lies around the defaults but not on

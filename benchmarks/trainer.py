@@ -1,6 +1,6 @@
 """Samples per second of one network fed three ways: windows from a DataLoader, gathered windows, this trainer's spans.
 
-    python -P benchmarks/trainer.py [--seconds 1.5] [--repeats 3] [--threads 0]
+    python -m benchmarks.trainer [--seconds 1.5] [--repeats 3] [--threads 0]
 
 (-P, because this file would otherwise stand in front of the package `trainer`.)
 

@@ -6,7 +6,6 @@ Order, later wins: the defaults of the configuration classes, the space's own se
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,13 @@ from pydantic import ValidationError
 from hpo.config import SearchConfig
 from hpo.errors import UsageError, nearest
 from search_spaces import Space, load_space
-from trainer.settings import first_problem, flatten, merge, read, sections
+from trainer.settings import first_problem, flatten, merge, quoted, read, sections, verbatim
 
 OPEN_KEYS = ("sampler.options", "pruner.options")
 """Mappings whose keys are Optuna's, not ours: any key may be added below them."""
+
+TEXTS = ("study", "space", "trainer.data.source")
+"""Settings that are taken letter by letter."""
 
 FOLLOWS = {"trainer.train.monitor": "objective", "trainer.train.seed": "seed"}
 """Trainer settings that the search derives from its own."""
@@ -64,14 +66,6 @@ def changed(config: SearchConfig, overrides: Sequence[str]) -> SearchConfig:
     base = config.model_dump(mode="json")
     _refuse_unknown(_keys_of(overrides), base, "the command line")
     return _validated(_compose(base, overrides))
-
-
-def quoted(value: str) -> str:
-    """A text as the value of an override, whatever characters it holds."""
-    # In Hydra's grammar a backslash is one, unless it stands before a quote.
-    escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)
-    escaped = re.sub(r"(\\+)\Z", r"\1\1", escaped)
-    return f"'{escaped}'"
 
 
 def as_overrides(settings: Mapping[str, Any]) -> list[str]:
@@ -113,12 +107,8 @@ def _compose(base: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any
 
 
 def _opened(override: str) -> str:
-    key, _, value = override.lstrip("+").partition("=")
-    if key.startswith(tuple(f"{name}." for name in OPEN_KEYS)):
-        return f"++{override.lstrip('+')}"
-    if key == "study" and value[:1] not in ("'", '"'):
-        return f"study={quoted(value)}"  # a name is a name, also `null` and `2026`
-    return override
+    bare = override.lstrip("+")
+    return f"++{bare}" if bare.startswith(tuple(f"{name}." for name in OPEN_KEYS)) else verbatim(override, TEXTS)
 
 
 def _keys_of(overrides: Sequence[str]) -> list[str]:
@@ -126,7 +116,7 @@ def _keys_of(overrides: Sequence[str]) -> list[str]:
     keys = []
     for text in overrides:
         try:
-            override = parser.parse_override(text)
+            override = parser.parse_override(verbatim(text, TEXTS))
         except HydraException as error:
             raise UsageError(
                 f"'{text}' is not an override ({_first_line(error)}); write key=value, and quote values with "

@@ -13,7 +13,7 @@ from typing import Any
 
 from trainer.config import TrainerConfig
 from trainer.errors import InputError, TrainerError, TrainingFailure
-from trainer.settings import first_problem, flatten, merge, read, sections
+from trainer.settings import first_problem, flatten, merge, read, sections, verbatim
 
 EXIT_DONE, EXIT_BUG, EXIT_INPUT, EXIT_ENVIRONMENT, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -25,11 +25,14 @@ COMMANDS: Mapping[str, str] = {
     "config": "print the resolved configuration and stop",
 }
 
+TEXTS = ("data.source",)
+"""Settings that are taken letter by letter."""
+
 EXAMPLES = """examples:
   trainer model.hidden_size=64 optim.lr=1e-3
   trainer data.source=prices.parquet data.split.train_end=2020-12-31 train.epochs=20
   trainer --config config.json --folder runs/again
-  trainer lr-find model.kind=gru
+  trainer lr-find model.kind=gru 'data.source=planted:clean?stocks=80&days=600'
 """
 
 
@@ -100,14 +103,15 @@ def _compose(base: Mapping[str, Any], overrides: Sequence[str], known: set[str])
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        overrides = [verbatim(override, TEXTS) for override in overrides]
+        parsed = OverridesParser.create().parse_overrides(overrides)
         _refuse_unknown([override.key_or_group for override in parsed], known, "the command line")
         if any(override.is_delete() or override.is_sweep_override() for override in parsed):
             raise InputError("deleting keys and sweeps are not supported here; write key=value.")
         ConfigStore.instance().store(name="trainer", node=dict(base))
         GlobalHydra.instance().clear()
         with initialize(config_path=None, version_base="1.3"):
-            composed = OmegaConf.to_container(compose("trainer", overrides=list(overrides)), resolve=True)
+            composed = OmegaConf.to_container(compose("trainer", overrides=overrides), resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise InputError(f"the overrides do not compose: {reason}; write key=value, and quote punctuation.") from None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,21 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         below = merged.get(key)
         merged[key] = merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
     return merged
+
+
+def quoted(value: str) -> str:
+    """A text as the value of a Hydra override, whatever characters it holds."""
+    # In Hydra's grammar a backslash is one, unless it stands before a quote.
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)
+    escaped = re.sub(r"(\\+)\Z", r"\1\1", escaped)
+    return f"'{escaped}'"
+
+
+def verbatim(override: str, names: Collection[str]) -> str:
+    """The override, its value quoted if the setting is one of names, whose values are texts: of any punctuation, and
+    also `null` and `2026`. One that comes quoted stays as it is."""
+    name, _, value = override.partition("=")
+    return f"{name}={quoted(value)}" if name in names and value[:1] not in ("'", '"') else override
 
 
 def first_problem(error: ValidationError) -> tuple[str, str]:

@@ -231,6 +231,7 @@ COMMANDS: Mapping[str, Command] = {
 def _composed(options: argparse.Namespace, fork: str | None = None) -> tuple[SearchConfig, Space]:
     """The configuration of a run from its settings and options."""
     from hpo import config_loader
+    from trainer.settings import quoted
 
     overrides = list(options.overrides)
     for option, key, value in (
@@ -242,7 +243,7 @@ def _composed(options: argparse.Namespace, fork: str | None = None) -> tuple[Sea
             continue
         if option != "--fork" and any(override.startswith(f"{key}=") for override in overrides):
             raise UsageError(f"{option} and {key}=... are two words for one setting; give one of them.")
-        overrides.append(f"{key}={config_loader.quoted(value)}")
+        overrides.append(f"{key}={quoted(value)}")
     return config_loader.load(overrides, Path(options.config) if options.config else None)
 
 

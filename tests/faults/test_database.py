@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, event, text
 from support.arena import Arena, until
 from support.plans import Fault
 from support.proxy import Proxy
+from support.tree import Tree, workers
 
 from hpo.adapters.clock import SystemClock
 from hpo.adapters.database import engine_for, prepare
@@ -140,6 +141,33 @@ def test_workers_wait_for_a_database_that_is_away(
     assert_nothing_was_trained_twice(plan.log)
     local.score(name, Fault(f"{seconds:.0f} s, amid trials", blow.__name__), "database")
     assert local.history(name) == arena.calm(NUM_TRIALS)
+
+
+@pytest.mark.slow_faults
+def test_a_search_goes_on_across_restarts(local: Arena, own_server: EmbeddedPostgres) -> None:
+    """The real thing: amid its trials, and in the moment in which a worker that was killed is replaced."""
+    tree, name, settings = Tree(local), "through-restarts", ("trials=8", "trainer.train.epochs=6")
+    process = tree.start(name, *settings)
+    supervisor = psutil.Process(process.pid)
+    for seconds in (2.0, 30.0):
+        tree.wait_for_epoch(name)
+        restart(own_server, seconds)
+        local.note_strike(name, "restart")
+    tree.wait_for_epoch(name)
+    assert {slot.fence for slot in local.slots(name)} <= {0, 1}, "a living worker was taken for dead"
+    assert_nothing_was_trained_twice(tree.arena.home / f"{name}.log")
+    (first,) = workers(supervisor)
+    first.kill()
+    local.note_strike(name, "KILL")
+    until(lambda: any(worker.pid != first.pid for worker in workers(supervisor)))
+    restart(own_server, 8.0)
+    local.note_strike(name, "restart")
+    tree.finish(process, name)
+
+    amid = (Fault("real training, amid trials", "restart"), "database")
+    killed = (Fault("real training", "KILL"), "worker")
+    local.score_all(name, [amid, amid, killed, (Fault("real training, a worker starts", "restart"), "database")])
+    assert local.history(name) == tree.undisturbed(*settings)
 
 
 @pytest.mark.slow_faults

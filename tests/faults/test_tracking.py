@@ -107,6 +107,7 @@ def reference(tracked: Tree) -> Mapping[str, Any]:
     """What MLflow holds of a campaign during which it was there."""
     if tracked.arena.url not in _read:
         tracked.run(REFERENCE, *SETTINGS)
+        assert "View run" not in tracked.output(REFERENCE), "MLflow talks amid the search's own lines"
         _read[tracked.arena.url] = content(tracked.environment["MLFLOW_TRACKING_URI"], REFERENCE)
     return _read[tracked.arena.url]
 

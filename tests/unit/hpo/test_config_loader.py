@@ -16,6 +16,7 @@ from search_spaces import SpaceError
 from trainer.__main__ import compose_config
 from trainer.config import PHASE_PRESETS, TrainerConfig
 from trainer.errors import InputError
+from trainer.settings import quoted
 
 
 def test_later_wins_defaults_space_file_overrides(tmp_path: Path) -> None:
@@ -119,8 +120,14 @@ def test_changed_keeps_what_is_not_named() -> None:
 @pytest.mark.parametrize("text", ["it's \\ a, b=c {d} $x?y [z]", "a\\'b", "a\\\\'b", "ends in \\", "'", '"', "\\"])
 def test_any_text_survives_quoting(text: str) -> None:
     source = f"/data/{text}"
-    config, _ = config_loader.load([f"trainer.data.source={config_loader.quoted(source)}"])
+    config, _ = config_loader.load([f"trainer.data.source={quoted(source)}"])
     assert config.trainer.data.source == source
+
+
+@pytest.mark.parametrize("source", ["planted:clean?stocks=40&days=500", "/data/a, b [c].csv", "'planted:null'"])
+def test_a_source_needs_no_quotes(source: str) -> None:
+    config, _ = config_loader.load([f"trainer.data.source={source}"])
+    assert config.trainer.data.source == compose_config([f"data.source={source}"]).data.source == source.strip("'")
 
 
 def test_settings_as_overrides_are_what_the_trainer_takes() -> None:

@@ -1,0 +1,92 @@
+"""What the benchmarks of the bookkeeping share: a database, a campaign on it, and epochs to report."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import statistics
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpo.adapters import processes
+from hpo.adapters.database import prepare
+from hpo.adapters.embedded_postgres import EmbeddedPostgres
+from hpo.adapters.postgres_ledger import PostgresLedger
+from hpo.adapters.study_storage import study_storage
+from hpo.config import SamplerConfig, SearchConfig
+from hpo.domain import CampaignSpec, TierPlan
+from hpo.objective import Objective
+from search_spaces import parse_space
+from trainer.reports import EpochReport
+
+EPOCHS, METRICS, EPOCH_SECONDS = 10, 8, 0.05
+SPACE = parse_space(
+    """
+    tiers:
+      only:
+        optim.lr: {type: float, low: 1.0e-5, high: 1.0e-2, log: true, default: 1.0e-3}
+        model.dropout: {type: float, low: 0.0, high: 0.5, default: 0.1}
+        model.hidden_size: {type: choice, choices: [32, 64, 128], ordered: true, default: 64}
+    """,
+    name="ledger",
+    source="ledger",
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One worker's share of a measurement."""
+
+    url: str
+    home: Path
+    name: str
+    num_slots: int
+
+
+def noisy(epoch: int) -> float:
+    """A score; equal ones would send Wilcoxon's test through all permutations, which real ones never do."""
+    return random.gauss(0.01 * epoch, 0.002)
+
+
+def report(epoch: int, score: float) -> EpochReport:
+    metrics = {f"valid/m{number}": score for number in range(METRICS)}
+    return EpochReport(epoch, score, metrics, {"rank_ic": np.zeros(250, np.float32)}, EPOCH_SECONDS)
+
+
+def configuration(name: str) -> SearchConfig:
+    config = SearchConfig(study=name, sampler=SamplerConfig(name="random"))
+    train = config.trainer.train.model_copy(update={"epochs": EPOCHS})
+    return config.model_copy(update={"trainer": config.trainer.model_copy(update={"train": train})})
+
+
+def objective_of(job: Job, ledger: PostgresLedger, runner: Any) -> tuple[Objective, int]:
+    """The campaign's objective and its id."""
+    plan = (TierPlan(1, "only", job.num_slots),)
+    campaign = ledger.open_campaign(CampaignSpec(job.name, {}, {}, plan, 0))
+    storage, identity = study_storage(job.url), processes.this_process()
+    config = configuration(job.name)
+    return Objective(campaign, config, SPACE, ledger, storage, runner, job.home, job.home, identity), campaign.id
+
+
+def summary(seconds: Sequence[float]) -> str:
+    """Milliseconds, median / 95th percentile."""
+    ordered = sorted(seconds)
+    return f"{1e3 * statistics.median(ordered):.1f} / {1e3 * ordered[int(0.95 * (len(ordered) - 1))]:.1f}"
+
+
+@contextmanager
+def database() -> Iterator[tuple[str, Path]]:
+    home = Path(tempfile.mkdtemp(prefix="tiertune-bench-"))
+    home.chmod(0o755)
+    try:
+        with EmbeddedPostgres(home) as server:
+            prepare(server.url)
+            yield server.url, home
+    finally:
+        shutil.rmtree(home)
