@@ -121,13 +121,15 @@ def _position(dimension: Dimension, value: Value) -> float:
 
 @dataclass(frozen=True)
 class Method:
-    """A way of searching. policy None: one tier of all dimensions. unordered: choices as categories."""
+    """A way of searching. policy None: one tier of all dimensions. unordered: choices as categories. confirmed: trials
+    of the budget that train as many leaders once more with a fresh seed; the best mean of two is selected."""
 
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     pruner: PrunerConfig = field(default_factory=PrunerConfig)
     policy: TierPolicy | None = field(default_factory=TierPolicy)
     default_first: bool = True
     unordered: bool = False
+    confirmed: int = 0
 
 
 NO_PRUNING = PrunerConfig(name="nop")
@@ -143,6 +145,9 @@ METHODS: Mapping[str, Method] = {
     "tiers, no refinement": Method(policy=TierPolicy(refinement_fraction=0.0)),
     "tiers, no pruning": Method(pruner=NO_PRUNING),
     "tiers (our defaults)": Method(),
+    "tiers, two leaders confirmed": Method(confirmed=2),
+    "tiers, three leaders confirmed": Method(confirmed=3),
+    "tiers, five leaders confirmed": Method(confirmed=5),
 }
 
 
@@ -163,7 +168,7 @@ class Simulation:
         self.surface = Surface(seed)
         self.space = _one_tier(SPACE, method.unordered) if method.policy is None else SPACE
         policy = method.policy or TierPolicy(refinement_fraction=0.0)
-        self.plan = plan_tiers(num_trials, [tier.name for tier in self.space.tiers], policy)
+        self.plan = plan_tiers(num_trials - method.confirmed, [tier.name for tier in self.space.tiers], policy)
         self.policy = policy
         self.budget = num_trials * EPOCHS if equal_epochs else None
         self.slot = self.epochs = 0
@@ -173,6 +178,8 @@ class Simulation:
     def run(self) -> Campaign:
         for tier in self.plan:
             self._run_tier(tier)
+        if self.method.confirmed:
+            self._confirm()
         pruned = sum(t.state is TrialState.PRUNED and "copied_from" not in t.user_attrs for t in self._trials())
         return Campaign(self.surface.regret(self.held), self.epochs, pruned)
 
@@ -237,6 +244,17 @@ class Simulation:
                 study.tell(trial, state=TrialState.PRUNED)
                 return
         study.tell(trial, statistics.fmean(scores[-SCORE_EPOCHS:]))
+
+    def _confirm(self) -> None:
+        complete = [t for t in self._trials() if t.state is TrialState.COMPLETE and "copied_from" not in t.user_attrs]
+        leaders = sorted(complete, key=lambda trial: -trial.value)[: self.method.confirmed]
+        means = []
+        for trial in leaders:
+            values, seed = trial.user_attrs["values"], derive_seed(self.seed, trial.user_attrs["slot"], "confirmation")
+            again = self.surface.curve(values, seed)
+            self.epochs += EPOCHS
+            means.append((trial.value + statistics.fmean(again[-SCORE_EPOCHS:]), values))
+        self.held = max(means, key=lambda mean: mean[0])[1]
 
     def _trials(self) -> list[FrozenTrial]:
         return [trial for study in self.studies for trial in study.trials]
