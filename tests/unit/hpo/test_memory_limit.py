@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from hpo.adapters.clock import SystemClock
 from hpo.adapters.doctor import Doctor
 from hpo.adapters.postgres_ledger import PostgresLedger
 from hpo.adapters.runners import InProcessRunner
-from hpo.adapters.study_storage import study_storage
 from hpo.config import SearchConfig
 from hpo.domain import CampaignState, Outcome, SlotState, SlotView, WorkerIdentity
 from hpo.objective import Objective
@@ -61,21 +60,6 @@ def configuration(name: str, memory: int | None) -> tuple[SearchConfig, Space]:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     trainer = configuration("x", None)[0].trainer
     return prepare(trainer.data, trainer.model.window, tmp_path_factory.mktemp("cache")).search
-
-
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[PostgresLedger]:
-    ledger = PostgresLedger(database_url)
-    yield ledger
-    ledger.close()
-
-
-@pytest.fixture
-def storage(database_url: str) -> Iterator[Any]:
-    storage = study_storage(database_url)
-    yield storage
-    storage.remove_session()
-    storage.engine.dispose()
 
 
 @pytest.fixture

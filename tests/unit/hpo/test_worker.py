@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from support.simulated import SimulatedRunner, configuration, worker
 from support.training import NUM_EPOCHS
 
 from hpo.adapters.postgres_ledger import PostgresLedger
-from hpo.adapters.study_storage import study_storage
 from hpo.domain import Outcome, SlotState, WorkerIdentity
 from hpo.run_folder import SlotFolder, campaign_folder
 from hpo.tiers import COPIED_FROM, SLOT
@@ -25,21 +24,6 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 class Killed(BaseException):
     """Stands for the death of the whole worker process: nothing below catches it."""
-
-
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[PostgresLedger]:
-    ledger = PostgresLedger(database_url)
-    yield ledger
-    ledger.close()
-
-
-@pytest.fixture
-def storage(database_url: str) -> Iterator[Any]:
-    storage = study_storage(database_url)
-    yield storage
-    storage.remove_session()
-    storage.engine.dispose()
 
 
 @pytest.fixture
