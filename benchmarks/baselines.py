@@ -7,8 +7,8 @@ LightGBM comes with the extra `bench`. All see the same features on the same tra
 day's features and fit the day's ranks of the label, one model per horizon; LightGBM with its defaults. The trainer's
 models see the look-back window and are the mean of the daily ranks of `--seeds` trainings. What a contender scored is
 kept in --scores and not computed again. Printed for validation and holdout, per horizon: mean daily RankIC with its
-Newey-West standard error, ICIR and t; beside it the RankIC of the label entered one close later, and of the style-
-neutral label at both; then each contender's paired difference to LightGBM on the same holdout days.
+Newey-West standard error, ICIR and t, on the raw and the style-neutral label, entered at the close and one close later;
+then each contender's paired difference to LightGBM on the same holdout days.
 """
 
 from __future__ import annotations
@@ -44,6 +44,12 @@ Scores = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Validation and holdout, each [days, S, H], NaN where a stock is masked."""
 
 REFERENCE = "lightgbm"
+LABELS: Mapping[str, str] = {
+    "": "raw",
+    "lag1_": "raw, one close later",
+    "neutral_": "neutral",
+    "neutral_lag1_": "neutral, one close later",
+}
 NETS: Mapping[str, Mapping[str, object]] = {
     "linear": {"optim.lr": 3e-3},
     "mlp": {},
@@ -190,19 +196,14 @@ def show(study: Study, found: Mapping[str, list[Scores]]) -> None:
     daily = {name: [_daily(study, scores) for scores in [together(seeds), *seeds]] for name, seeds in found.items()}
     for horizon in study.training.panel.horizons:
         key = f"rank_ic_{horizon}d"
-        print(f"\n{horizon} day{'s' * (horizon > 1)}: RankIC ± standard error (ICIR, t); in brackets single seeds")
-        print(
-            "| | validation | holdout | one close later | neutral | neutral, one close later |\n" + "| --- " * 6 + "|"
-        )
-        for name, series in daily.items():
-            valid, holdout = series[0]
-            others = [
-                f"{_cell(valid[prefix + key], horizon)} / {_cell(holdout[prefix + key], horizon)}"
-                for prefix in ("lag1_", "neutral_", "neutral_lag1_")
-            ]
-            singles = ", ".join(f"{np.nanmean(single[1][key]):.4f}" for single in series[1:]) if len(series) > 2 else ""
-            main = [_cell(window[key], horizon, full=True) for window in (valid, holdout)]
-            print(f"| {name} | {main[0]} | {main[1]}{f' [{singles}]' if singles else ''} | {' | '.join(others)} |")
+        for window, title in enumerate(("validation", "holdout")):
+            print(f"\n{horizon} day{'s' * (horizon > 1)}, {title}: RankIC ± standard error (ICIR, t)")
+            print("| | " + " | ".join(LABELS.values()) + " | single seeds |\n" + "| --- " * (len(LABELS) + 2) + "|")
+            for name, series in daily.items():
+                mean_of_seeds, *alone = (each[window] for each in series)
+                cells = [_cell(mean_of_seeds[prefix + key], horizon) for prefix in LABELS]
+                singles = ", ".join(f"{np.nanmean(single[key]):.4f}" for single in alone) if len(alone) > 1 else ""
+                print(f"| {name} | {' | '.join(cells)} | {singles} |")
         print(f"\n{horizon} day{'s' * (horizon > 1)}, holdout: less {REFERENCE} on the same days (95 % interval)")
         for name, series in daily.items():
             paired = paired_interval(series[0][1][key], daily[REFERENCE][0][1][key], horizon)
@@ -217,10 +218,8 @@ def _daily(study: Study, scores: Scores) -> tuple[dict[str, NDArray[np.float32]]
     return valid, holdout
 
 
-def _cell(series: NDArray[np.float32], horizon: int, full: bool = False) -> str:
+def _cell(series: NDArray[np.float32], horizon: int) -> str:
     mean, error = float(np.nanmean(series)), newey_west_error(series, horizon)
-    if not full:
-        return f"{mean:.4f}"
     return f"{mean:.4f} ± {error:.4f} ({information_ratio(series):.2f}, {mean / error:.1f})"
 
 

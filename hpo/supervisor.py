@@ -14,8 +14,7 @@ from hpo.ports import Clock, Ledger
 
 TICK = timedelta(seconds=0.5)
 ENVIRONMENT = 3
-"""Exit code of a worker whose database or disk is not usable. One more is started, as the database may have restarted
-in the moment of the first contact; that one's word is final."""
+"""Exit code of a worker whose database or disk is not usable: starting another would not help."""
 MAX_FRUITLESS_DEATHS = 3
 """Workers that may die in a row without a slot being finished in between, per worker."""
 
@@ -71,7 +70,6 @@ class Supervisor:
         self._num_workers, self._clock, self._stop = num_workers, clock, stop
         self._on_progress, self._timeout = on_progress, timeout
         self._deaths = 0
-        self._gave_up: set[int] = set()
         self._num_done = 0
 
     def run(self) -> None:
@@ -100,7 +98,6 @@ class Supervisor:
         num_done = sum(slot.state is SlotState.DONE for slot in slots)
         if num_done > self._num_done:
             self._num_done, self._deaths = num_done, 0
-            self._gave_up.clear()
         return num_done == len(slots)
 
     def _replace_dead(self, workers: dict[int, WorkerProcess]) -> None:
@@ -112,9 +109,7 @@ class Supervisor:
                 return
             self._deaths += 1
             if code == ENVIRONMENT:
-                if number in self._gave_up:
-                    raise EnvironmentFault(f"A worker had to give up:\n{worker.last_words()}")
-                self._gave_up.add(number)
+                raise EnvironmentFault(f"A worker had to give up:\n{worker.last_words()}")
             if self._deaths > MAX_FRUITLESS_DEATHS * self._num_workers:
                 raise EnvironmentFault(
                     f"Workers keep ending (exit code {code}) without finishing a trial; the last one said:\n"

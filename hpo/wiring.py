@@ -84,14 +84,16 @@ class App:
 
 
 @contextmanager
-def open_app(home: Path | None = None) -> Iterator[App]:
+def open_app(home: Path | None = None, was_there: bool = False) -> Iterator[App]:
     """The application with its database up and migrated; connections are given back at the end.
+
+    was_there: somebody has just reached the database, so that one that does not answer is restarting and waited for.
 
     Raises:
         UsageError: an unusable HPO_DATABASE_URL. EnvironmentFault: the database cannot be started or reached.
     """
     folder = home or home_folder()
-    with open_database(folder, os.environ.get("HPO_DATABASE_URL")) as database:
+    with open_database(folder, os.environ.get("HPO_DATABASE_URL"), was_there) as database:
         app = App(folder, database)
         try:
             yield app

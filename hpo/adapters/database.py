@@ -69,8 +69,10 @@ class Database:
             self._embedded.release()
 
 
-def open_database(home: Path, url: str | None = None) -> Database:
+def open_database(home: Path, url: str | None = None, was_there: bool = False) -> Database:
     """The database at `url` (`HPO_DATABASE_URL`), or the embedded one below `home`; ready for use.
+
+    was_there: see `prepare`.
 
     Raises:
         UsageError: the URL is not a PostgreSQL one.
@@ -79,7 +81,7 @@ def open_database(home: Path, url: str | None = None) -> Database:
     embedded = None if url else EmbeddedPostgres(home)
     database = Database(url or "", None) if embedded is None else Database(embedded.acquire(), embedded)
     try:
-        prepare(database.url)
+        prepare(database.url, was_there)
     except BaseException:
         database.close()
         raise
@@ -97,13 +99,15 @@ def engine_for(url: str, application: str = "tiertune", pool_size: int = 1, max_
     )
 
 
-def prepare(url: str) -> None:
+def prepare(url: str, was_there: bool = False) -> None:
     """Make the schemas and the tables of Optuna and the ledger, or bring them up to date. Repeating is harmless, and
     done when a server that has answered goes away.
 
+    was_there: the server has answered somebody a moment ago, so that one that is away is waited for.
+
     MLflow's tables are left to `prepare_mlflow`, because importing MLflow takes seconds.
     """
-    Patience(url, SystemClock()).run(lambda repeated: _prepare(url, was_there=repeated))
+    Patience(url, SystemClock()).run(lambda repeated: _prepare(url, was_there or repeated))
 
 
 def _prepare(url: str, was_there: bool) -> None:

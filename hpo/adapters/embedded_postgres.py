@@ -179,26 +179,31 @@ class EmbeddedPostgres:
             self._users = None
 
     def _start(self, places: PostgresHome) -> None:
+        """Launch the server unless somebody has, and wait until it is ready.
+
+        The lock of a server that has just ended may be held for a moment longer, and one that somebody launched before
+        he was killed is waited for like our own: so the lock is asked for until there is a server that is ready.
+        """
         if not (places.data / "PG_VERSION").exists():
             _create(places)
-        server = self._lock_server()
-        if server is not None:
-            try:
-                _launch(places, server)
-            finally:
-                os.close(server)  # our copy: the server's processes keep theirs
-        self._wait_until_ready(places)
-
-    def _wait_until_ready(self, places: PostgresHome) -> None:
-        """A process that was killed just after it started the server leaves it to us to wait."""
-        deadline = time.monotonic() + START_SECONDS
-        while _status(places.data) != "ready":
+        deadline, is_launched = time.monotonic() + START_SECONDS, False
+        while True:
             server = self._lock_server()
             if server is not None:
-                os.close(server)
-            if server is not None or time.monotonic() > deadline:
-                raise EnvironmentFault(f"The embedded database did not start. {_last_lines(places.log)}")
-            time.sleep(0.02)
+                try:
+                    if is_launched:
+                        break  # it has ended again
+                    _launch(places, server)
+                    is_launched = True
+                finally:
+                    os.close(server)  # our copy: the server's processes keep theirs
+            elif _status(places.data) == "ready":
+                return
+            elif time.monotonic() > deadline:
+                break
+            else:
+                time.sleep(0.02)
+        raise EnvironmentFault(f"The embedded database did not start. {_last_lines(places.log)}")
 
     def _stop(self, places: PostgresHome) -> bool:
         server = self._lock_server()

@@ -156,7 +156,7 @@ def worker(options: argparse.Namespace) -> None:
     from hpo import session
 
     log_to(None)
-    with open_app() as app:
+    with open_app(was_there=options.supervised) as app:
         campaign, config, _ = _frozen(app, options.overrides, allowed=("worker.",))
         session.work(app, campaign, config.worker, options.supervised)
 

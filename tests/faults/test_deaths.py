@@ -14,7 +14,7 @@ import signal
 import time
 
 import pytest
-from support.arena import Arena
+from support.arena import Arena, wait_until_stopped
 from support.plans import Fault
 from support.victim import POINTS
 
@@ -78,7 +78,7 @@ def test_a_worker_that_sleeps_longer_than_its_lease_has_lost_its_slot_and_writes
     nth = 1 if point == "after claim" else 2
     fault = Fault(point, "STOP", nth)
     sleeper = arena.start(arena.plan(name, NUM_TRIALS, fault, lease=LEASE))
-    asleep = arena.wait_until_stopped(sleeper)
+    asleep = wait_until_stopped(sleeper.pid)
     assert asleep, "the point was not reached"
     time.sleep(1.2 * LEASE)
     arena.recover(arena.plan(name, NUM_TRIALS))
@@ -101,7 +101,7 @@ def test_who_sleeps_at_a_common_task_delays_it_and_spoils_nothing(arena: Arena, 
     name = f"STOP-{point}".replace(" ", "-")
     fault = Fault(point, "STOP")
     sleeper = arena.start(arena.plan(name, NUM_TRIALS, fault, lease=LEASE))
-    asleep = arena.wait_until_stopped(sleeper)
+    asleep = wait_until_stopped(sleeper.pid)
     assert asleep, "the point was not reached"
     other = arena.start(arena.plan(name, NUM_TRIALS, lease=LEASE))
     other.join(3 * LEASE)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.arena import until
+from support.arena import until, wait_until_stopped
 from support.plans import Fault
 from support.tree import Tree, everything, trials, workers
 
@@ -28,6 +28,7 @@ LEVELS: dict[str, Chooser] = {
     "supervisor": lambda supervisor: [supervisor],
     "tree": everything,
 }
+NOT_FINITE = ("non_finite: ", "missing_metric: ")
 SURVIVED = ((signal.SIGKILL, "trial"), (signal.SIGTERM, "trial"), *((s, "worker") for s in (9, 15, 2)))
 """Signal and victim, after which the search goes on by itself."""
 FATAL = tuple((number, victim) for victim in ("supervisor", "tree") for number in (9, 15, 2))
@@ -108,11 +109,11 @@ def test_a_worker_that_slept_finds_its_slot_taken_and_leaves_it_alone(tree: Tree
     ],
 )
 def test_accidents_at_the_trainers_own_points_change_nothing(tree: Tree, point: str, action: str, victim: str) -> None:
-    name = f"{action}-{victim}-{point}".replace(" ", "-")
+    name = f"real-{action}-{victim}-{point}".replace(" ", "-")
     trap = tree.trap(name, point, action, nth=2)
     process = tree.start(name, *SETTINGS, trap=trap)
     if action == "STOP":
-        asleep = tree.arena.wait_until_stopped(process)
+        asleep = wait_until_stopped(process.pid)
         assert asleep, tree.output(name)
         time.sleep(1.5 * LEASE)
         asleep.resume()
@@ -159,10 +160,10 @@ def test_a_trial_whose_loss_is_not_a_number_fails_and_the_search_goes_on(tree: T
     tree.run(name, "trials=3", "trainer.optim.clip_norm=0.0", "trainer.optim.warmup_fraction=0.0")
     tree.arena.note_strike(name, "nan")
 
-    first, *others = tree.arena.slots(name)
-    assert first.outcome is Outcome.FAILED
-    assert str(first.reason).startswith(("non_finite: ", "missing_metric: ")), first.reason
-    assert [slot.outcome for slot in others].count(Outcome.FAILED) == 0
+    slots = tree.arena.slots(name)
+    assert slots[0].outcome is Outcome.FAILED, "the default's learning rate"
+    for slot in slots:  # others may be given a learning rate that is no better
+        assert slot.outcome is Outcome.COMPLETE or str(slot.reason).startswith(NOT_FINITE), slot
     tree.arena.score(name, Fault("real training, learning rate 1e30", "NaN"), "trial")
 
 

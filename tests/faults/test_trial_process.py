@@ -6,7 +6,7 @@ import time
 
 import psutil
 import pytest
-from support.arena import Arena, family, status
+from support.arena import Arena, family, status, wait_until_stopped
 from support.plans import TRIAL, Fault
 
 from hpo.cli import EXIT_ENVIRONMENT
@@ -48,7 +48,7 @@ def test_a_trial_that_sleeps_longer_than_the_lease_keeps_its_slot(arena: Arena, 
     name = named("STOP", point)
     fault = Fault(point, "STOP", nth=2)
     worker = arena.start(arena.plan(name, NUM_TRIALS, fault, own_process=True, lease=LEASE))
-    asleep = arena.wait_until_stopped(worker)
+    asleep = wait_until_stopped(worker.pid)
     assert asleep, "the point was not reached"
     assert asleep.pid != worker.pid
     time.sleep(3 * LEASE)

@@ -85,18 +85,6 @@ class Arena:
             raise TimeoutError(f"{plan} goes on for ever: {self.complaints(plan.name)}")
         return int(process.exitcode)
 
-    def wait_until_stopped(self, process: Any) -> psutil.Process | None:
-        """The victim, or the process below it, that sleeps; None if it ended without coming to its point."""
-        started = time.monotonic()
-        while process.is_alive():
-            asleep = [each for each in family(process.pid) if status(each) == psutil.STATUS_STOPPED]
-            if asleep:
-                return asleep[0]
-            if time.monotonic() - started > LONG:
-                raise TimeoutError(f"{process.name} neither stops nor ends")
-            time.sleep(0.01)
-        return None
-
     def survive(self, plan: Plan) -> None:
         """One worker that brings the campaign to its end, whatever happens to its trials."""
         code = self.suffer(plan)
@@ -220,6 +208,19 @@ def status(process: psutil.Process) -> str:
         return str(process.status())
     except psutil.NoSuchProcess:
         return psutil.STATUS_DEAD
+
+
+def wait_until_stopped(pid: int) -> psutil.Process | None:
+    """The process, or the one below it, that sleeps; None if it ended without coming to its point."""
+    started = time.monotonic()
+    while living := [each for each in family(pid) if status(each) not in (psutil.STATUS_DEAD, psutil.STATUS_ZOMBIE)]:
+        asleep = [each for each in living if status(each) == psutil.STATUS_STOPPED]
+        if asleep:
+            return asleep[0]
+        if time.monotonic() - started > LONG:
+            raise TimeoutError(f"process {pid} neither stops nor ends")
+        time.sleep(0.01)
+    return None
 
 
 def until(condition: Callable[[], bool], seconds: float = LONG) -> None:

@@ -78,6 +78,8 @@ def install() -> None:
     """Called by `sitecustomize`."""
     trap = Trap(**json.loads(os.environ[VARIABLE]))
     if trap.skew:
+        import pandas  # noqa: F401  # derives a class from `datetime`, which must still be the real one
+
         from support import clocks
 
         clocks.shift(trap.skew)

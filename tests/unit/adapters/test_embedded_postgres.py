@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
 import shutil
@@ -10,6 +11,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.synchronize import Event
@@ -180,6 +182,17 @@ class TestRecovery:
         server.release()
         with server:
             assert ask(server, "SELECT count(*) FROM kept") == 0
+
+    def test_from_a_server_that_has_just_ended_and_still_holds_its_lock(
+        self, server: EmbeddedPostgres, home: Path
+    ) -> None:
+        lock = os.open(home / "postgres" / "server.lock", os.O_RDWR)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ending = threading.Timer(0.3, os.close, [lock])
+        ending.start()
+        server.acquire()
+        ending.join()
+        assert ask(server, "SELECT 1") == 1
 
     def test_from_a_process_number_that_is_another_programs_now(self, server: EmbeddedPostgres, home: Path) -> None:
         with server:
