@@ -18,7 +18,7 @@ from hpo.cli import EXIT_ENVIRONMENT
 pytestmark = pytest.mark.slow_faults
 
 SETTINGS = ("trials=8", "trainer.train.epochs=6")
-RUNS_SIZE, HOME_SIZE = "4m", "300m"
+RUNS_SIZE, HOME_SIZE = "8m", "300m"
 BLOCK = bytes(1 << 12)
 
 

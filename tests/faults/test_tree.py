@@ -138,7 +138,7 @@ def test_two_supervisors_started_at_the_same_instant_share_one_budget(tree: Tree
 
 def test_a_worker_whose_clock_is_an_hour_off_joins_a_search(tree: Tree) -> None:
     name = "clocks"
-    process = tree.start(name, "trials=12", *WORKER, TZ="Asia/Tokyo")
+    process = tree.start(name, "trials=40", *WORKER, TZ="Asia/Tokyo")
     tree.wait_for_epoch(name)
     wrong = tree.trap(name, skew=3600.0)
     guest = tree.command("worker", f"study={name}", trap=wrong, TZ="America/Los_Angeles")

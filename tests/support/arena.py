@@ -25,6 +25,7 @@ from support.plans import Fault, Plan
 from support.victim import live
 
 LONG = 120.0
+ENDED = (psutil.STATUS_DEAD, psutil.STATUS_ZOMBIE)
 
 
 @dataclass
@@ -213,7 +214,7 @@ def status(process: psutil.Process) -> str:
 def wait_until_stopped(pid: int) -> psutil.Process | None:
     """The process, or the one below it, that sleeps; None if it ended without coming to its point."""
     started = time.monotonic()
-    while living := [each for each in family(pid) if status(each) not in (psutil.STATUS_DEAD, psutil.STATUS_ZOMBIE)]:
+    while living := [each for each in family(pid) if status(each) not in ENDED]:
         asleep = [each for each in living if status(each) == psutil.STATUS_STOPPED]
         if asleep:
             return asleep[0]

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 from hpo.run_folder import runs
-from support.arena import Arena, family, until
+from support.arena import ENDED, Arena, family, status, until
 from support.command import TINY_SPACE, clean_environment
 from support.traps import Trap
 
@@ -95,7 +95,8 @@ class Tree:
 
 
 def workers(supervisor: psutil.Process) -> list[psutil.Process]:
-    return [child for child in supervisor.children() if "worker" in child.cmdline()]
+    """Those that live; one that was killed stays a child until the supervisor has looked at it."""
+    return [child for child in supervisor.children() if status(child) not in ENDED and "worker" in child.cmdline()]
 
 
 def trials(supervisor: psutil.Process) -> list[psutil.Process]:
