@@ -119,8 +119,8 @@ def _correlation(left: torch.Tensor, right: torch.Tensor, valid: torch.Tensor, m
     right = _centred(right, valid, count)
     covariance = (left * right).sum(dim=1)
     correlation = covariance / (left.square().sum(dim=1) * right.square().sum(dim=1)).sqrt()
-    usable = (count >= min_stocks) & _varies(left, valid) & _varies(right, valid)
-    return torch.where(usable, correlation.clamp(-1.0, 1.0), torch.nan)
+    # A side that does not vary is 0 / 0, which stays NaN.
+    return torch.where(count >= min_stocks, correlation.clamp(-1.0, 1.0), torch.nan)
 
 
 def _centred(values: torch.Tensor, valid: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
@@ -130,7 +130,3 @@ def _centred(values: torch.Tensor, valid: torch.Tensor, count: torch.Tensor) -> 
     shifted = (kept - origin).masked_fill(~valid, 0.0)
     mean = shifted.sum(dim=1, keepdim=True) / count.clamp(min=1).unsqueeze(1)
     return (shifted - mean).masked_fill(~valid, 0.0)
-
-
-def _varies(centred: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    return (centred != 0).logical_and(valid).any(dim=1)

@@ -35,8 +35,9 @@ def panel(make_panel: Callable[..., Panel]) -> Panel:
 
 
 def test_a_batch_is_its_span(panel: Panel) -> None:
-    batch = Feed(panel, "raw", MODEL, CPU).batch(Span(range(60, 65), STOCKS, 3))
-    days, scored = slice(57, 65), slice(60, 65)
+    """The graph is refreshed amid it, on day 84."""
+    batch = Feed(panel, "raw", MODEL, CPU).batch(Span(range(82, 87), STOCKS, 3))
+    days, scored = slice(79, 87), slice(82, 87)
     mask, target = panel.mask[scored][:, STOCKS, None], panel.targets["raw"][scored][:, STOCKS]
     labelled = np.isfinite(target) & mask
     np.testing.assert_array_equal(batch.features, panel.features[days][:, STOCKS])
@@ -46,7 +47,8 @@ def test_a_batch_is_its_span(panel: Panel) -> None:
     assert not labelled.all()
     schedule = GraphSchedule(panel.dates, panel.returns, panel.sectors, 3)
     assert batch.graph is not None
-    assert torch.equal(batch.graph.weights, schedule.graph_for(range(57, 65), STOCKS).weights)
+    assert [schedule.refresh_day(day) for day in (79, 83, 84, 86)] == [56, 56, 84, 84]
+    assert torch.equal(batch.graph.weights, schedule.graph_for(range(79, 87), STOCKS).weights)
 
 
 def test_days_before_the_panel_are_masked(panel: Panel) -> None:
@@ -132,6 +134,25 @@ def test_the_parts_of_a_batch_count_alike(make_config: Any, make_data: Any) -> N
     assert float(scalars[0]["loss"]) == pytest.approx(float(scalars[1]["loss"] + scalars[2]["loss"]) / 2)
     assert float(scalars[0]["samples"]) == float(scalars[1]["samples"] + scalars[2]["samples"])
     assert not any(value.requires_grad for value in scalars[0].values())
+
+
+def test_the_phases_of_the_loss_go_by_the_epochs_behind(
+    make_config: Any, make_data: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, data = make_config({"train.epochs": 4}), make_data()
+    run = FoldRun(config, data.panel, data.folds[0], 0, choose_precision(config.train))
+    seen: list[float] = []
+    step = FoldRun.step
+
+    def watched(fold: FoldRun, batches: Any, progress: float) -> Any:
+        seen.append(progress)
+        return step(fold, batches, progress)
+
+    monkeypatch.setattr(FoldRun, "step", watched)
+    for epoch, progress in ((1, 0.0), (2, 0.25), (4, 0.75)):
+        seen.clear()
+        run.train_epoch(epoch, lambda: False)
+        assert set(seen) == {progress}
 
 
 def test_the_validation_loss_is_that_of_the_validation_days(make_config: Any, make_data: Any) -> None:

@@ -16,6 +16,7 @@ from trainer.errors import DeviceMemoryError, InputError, MissingMetricError, No
 from trainer.folds import FoldRun
 from trainer.loop import fit
 from trainer.reports import Ending
+from trainer.schedules import Schedule
 
 
 def same(left: Any, right: Any) -> bool:
@@ -70,6 +71,17 @@ def test_a_killed_run_ends_where_the_undisturbed_one_ends(
     assert same(left, right)
     left, right = (checkpoint.load(tmp_path / run / checkpoint.BEST) for run in ("whole", "killed"))
     assert same(left, right)
+
+
+def test_a_plateau_is_one_of_the_monitored_score(
+    make_config: Any, make_data: Any, recorder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[float] = []
+    monkeypatch.setattr(Schedule, "epoch_ended", lambda _, score: told.append(score))
+    watching = recorder()
+    fit(make_config({"optim.schedule": "plateau"}), make_data(), watching, tmp_path)
+    assert told == [report.score for report in watching.reports]
+    assert len(set(told)) == 4
 
 
 def test_best_is_written_anew_where_only_the_last_checkpoint_was_carried_over(

@@ -164,6 +164,14 @@ def test_ema_follows_the_weights_slowly() -> None:
     assert first_weight(model) == 2.0
 
 
+def test_ema_forgets_the_random_start_soon() -> None:
+    """The nth step keeps at most (1 + n) / (10 + n) of the average."""
+    model = small_model()
+    average = WeightAverage(model, TrainConfig(ema_decay=0.999))
+    steps_of(average, model, [1.0, 2.0])
+    assert first_weight(average.scored) == pytest.approx((2 * 1.0 + 9 * 2.0) / 11)
+
+
 def test_swa_is_the_mean_over_the_late_epochs() -> None:
     model = small_model()
     average = WeightAverage(model, TrainConfig(epochs=4, swa_fraction=0.5))

@@ -76,6 +76,7 @@ def test_folds_are_combined_by_mean_or_by_rank(make_config: Any, make_data: Any,
     single = [replace(scorer, models=(model,)).score(data.panel, days) for model in scorer.models]
     np.testing.assert_allclose(scorer.score(data.panel, days), np.mean(single, axis=0), atol=1e-6)
     ranked = scorer.score(data.panel, days, combine="rank")
+    assert (np.isfinite(ranked).all(-1) == data.panel.mask[50:60]).all()
     valid = data.panel.mask[50]
     shares = [(rankdata(s[0, valid, 0]) - 1) / (valid.sum() - 1) for s in single]
     np.testing.assert_allclose(ranked[0, valid, 0], np.mean(shares, axis=0), atol=1e-6)
