@@ -183,8 +183,8 @@ class Attempt:
 
     def daily(self, epoch: int) -> dict[str, NDArray[np.float32]]:
         """The epoch's per-day validation series, name -> [V]. Raises FileNotFoundError."""
-        with np.load(self._daily_file(epoch), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+        with np.load(self._daily_file(epoch), allow_pickle=False) as kept:
+            return dict(zip(kept["names"].tolist(), kept["values"], strict=True))
 
     def finish(
         self,
@@ -253,8 +253,10 @@ class Attempt:
         path = self._daily_file(report.epoch)
         path.parent.mkdir(exist_ok=True)
         temporary = path.with_suffix(".tmp")
+        # One array of all series: read thousands of times by a report, it is several times as fast as one of each.
+        names, values = np.array(list(report.daily), dtype=np.str_), np.array(list(report.daily.values()), np.float32)
         with temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **report.daily)
+            np.savez(file, allow_pickle=False, names=names, values=values)
         temporary.replace(path)
 
 

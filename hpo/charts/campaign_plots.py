@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from hpo.charts.canvas import Canvas
 from hpo.charts.scales import Scale, short
@@ -24,7 +25,7 @@ class Setting:
     values: tuple[float | str, ...]
     is_log: bool = False
 
-    @property
+    @cached_property
     def categories(self) -> tuple[str, ...]:
         """In order of appearance, whole numbers in their own; empty for a numeric setting."""
         numbers = {value for value in self.values if isinstance(value, (int, float))}
