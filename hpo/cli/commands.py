@@ -127,9 +127,16 @@ def compare_trials(options: argparse.Namespace) -> None:
     """Two champions or trials on the same days, paired."""
     from hpo import contenders
     from hpo.report.comparison import compare, comparison_lines
+    from hpo.results import best_slot
 
     with open_app() as app:
-        sides = [_named_trial(app, name) for name in (options.first, options.second)]
+        named = [_named_trial(app, name) for name in (options.first, options.second)]
+        sides = [(each, best_slot(app, each) if slot is None else slot) for each, slot in named]
+        if sides[0] == sides[1]:
+            raise UsageError(
+                f"'{options.first}' and '{options.second}' are both trial {sides[0][1]} of '{sides[0][0].name}'; "
+                "name two different trials."
+            )
         metric = str(sides[0][0].spec.config["search"]["objective"])
         with_holdout = all(contenders.has_holdout(app, *side) for side in sides)
         first, second = (contenders.contender(app, *side, with_holdout=with_holdout) for side in sides)

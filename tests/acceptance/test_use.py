@@ -169,6 +169,12 @@ def test_two_trials_are_compared_on_the_days_they_share(said: Callable[..., str]
     assert max(map(len, lines)) <= 80
 
 
+def test_a_trial_is_not_compared_with_itself(home: Path, database: str) -> None:
+    refused = hpo(home, "compare", "used#1", "used#1", HPO_DATABASE_URL=database)
+    assert refused.returncode == 2
+    assert refused.stderr == "hpo: 'used#1' and 'used#1' are both trial 1 of 'used'; name two different trials.\n"
+
+
 def test_a_watched_campaign_that_is_complete_is_shown_once(said: Callable[..., str]) -> None:
     (line,) = said("status", "study=used", "--watch").splitlines()
     record = json.loads(line)
