@@ -36,7 +36,7 @@ def summary_lines(evidence: CampaignEvidence, findings: Findings | None = None) 
             luck += f", probability of overfitting {words.percent(found.overfitting.probability)}"
         lines.append(f"{luck}, {words.count(found.num_tried, 'trial')} tried")
     lines.append(
-        f"Trials: {counts['complete']} complete, {counts['pruned']} pruned, {counts['failed']} failed; "
+        f"Trials: {counts['complete']:,} complete, {counts['pruned']:,} pruned, {counts['failed']:,} failed; "
         f"pruning saved {words.duration(sum(trial.seconds_saved for trial in evidence.trials))} of training"
     )
     return lines

@@ -47,7 +47,7 @@ def _lead(findings: Findings) -> str:
         beyond = "above" if deflated.icir > deflated.hurdle else "not above"
         said.append(
             f"The champion's ICIR of {words.score(deflated.icir, 3)} is {beyond} the "
-            f"{words.score(deflated.hurdle, 3)} that the best of {deflated.num_trials} without signal would show."
+            f"{words.score(deflated.hurdle, 3)} that the best of {deflated.num_trials:,} without signal would show."
         )
     return " ".join(said)
 
@@ -56,7 +56,7 @@ def _overfitting_facts(findings: Findings) -> list[Fact]:
     found = findings.overfitting
     if found is None:
         return []
-    source = f"runs/*/daily, {findings.metric}, {found.num_trials} complete trials; CSCV, {found.num_blocks} blocks"
+    source = f"runs/*/daily, {findings.metric}, {found.num_trials:,} complete trials; CSCV, {found.num_blocks} blocks"
     return [
         Fact(
             "overfitting_probability",
@@ -64,7 +64,7 @@ def _overfitting_facts(findings: Findings) -> list[Fact]:
             found.probability,
             words.percent(found.probability),
             source,
-            f"{found.num_trials} complete trials, {found.num_days} days; 50 % is pure luck",
+            f"{found.num_trials:,} complete trials, {found.num_days} days; 50 % is pure luck",
         )
     ]
 
@@ -73,7 +73,7 @@ def _deflated_facts(findings: Findings) -> list[Fact]:
     found = findings.deflated
     if found is None:
         return []
-    source = f"runs/*/daily, {findings.metric}, all {found.num_trials} trials tried; deflated ratio"
+    source = f"runs/*/daily, {findings.metric}, all {found.num_trials:,} trials tried; deflated ratio"
     return [
         Fact(
             "deflated_probability",
@@ -87,9 +87,9 @@ def _deflated_facts(findings: Findings) -> list[Fact]:
             "trials_tried",
             "trials tried",
             {"tried": found.num_trials, "effective": found.effective_trials, "correlation": found.mean_correlation},
-            f"{found.num_trials}",
+            f"{found.num_trials:,}",
             source,
-            f"worth {found.effective_trials:.0f} independent ones beside what all share; mean correlation of two "
+            f"worth {found.effective_trials:,.0f} independent ones beside what all share; mean correlation of two "
             f"{words.score(found.mean_correlation, 2)}",
         ),
         Fact(

@@ -22,7 +22,7 @@ def build(evidence: CampaignEvidence, findings: Findings) -> Section:
     counts = evidence.outcomes()
     lead = (
         f"{words.count(len(evidence.trials), 'trial')} in {words.count(len(evidence.tiers), 'tier')}: "
-        f"{counts['complete']} complete, {counts['pruned']} pruned, {counts['failed']} failed"
+        f"{counts['complete']:,} complete, {counts['pruned']:,} pruned, {counts['failed']:,} failed"
         + (f", {counts['unfinished']} not finished." if counts["unfinished"] else ".")
     )
     blocks: list[Block] = [
