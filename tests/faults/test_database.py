@@ -166,7 +166,7 @@ def test_a_search_goes_on_across_restarts(local: Arena, own_server: EmbeddedPost
 
     amid = (Fault("real training, amid trials", "restart"), "database")
     killed = (Fault("real training", "KILL"), "worker")
-    local.score_all(name, [amid, amid, killed, (Fault("real training, a worker starts", "restart"), "database")])
+    local.score_all(name, [killed, amid, amid, (Fault("real training, a worker starts", "restart"), "database")])
     assert local.history(name) == tree.undisturbed(*settings)
 
 
