@@ -10,6 +10,7 @@ import errno
 import faulthandler
 import multiprocessing
 import os
+import queue
 import signal
 import sys
 import threading
@@ -48,12 +49,16 @@ class PipeReporter:
     """The trial's side: hands each epoch over without waiting, except for the verdict on the epoch before.
 
     Because epoch e+1 is never handed over before the verdict on e is in, a STOP always ends the run with the same
-    epochs, however late it arrives.
+    epochs, however late it arrives. What is said is said by a thread: the worker that it wakes may take the core from
+    whoever wrote to the pipe.
     """
 
     def __init__(self, connection: Connection, attempt: Attempt) -> None:
         self._connection = connection
         self._attempt = attempt
+        self._outbox: queue.SimpleQueue[EpochReport | TrialEnd] = queue.SimpleQueue()
+        self._speaker = threading.Thread(target=self._speak, name="reports", daemon=True)
+        self._speaker.start()
         self._answered = threading.Event()
         self._answered.set()
         self._stopped = False
@@ -65,11 +70,25 @@ class PipeReporter:
             return Verdict.STOP
         self._attempt.append_epoch(report)
         self._answered.clear()
-        self._connection.send(report)
+        self._outbox.put(report)
         return Verdict.CONTINUE
 
     def poll(self) -> Verdict:
         return Verdict.STOP if self._stopped else Verdict.CONTINUE
+
+    def end(self, end: TrialEnd) -> None:
+        """Say how the trial ended, as the last word."""
+        self._outbox.put(end)
+        self._speaker.join()
+
+    def _speak(self) -> None:
+        message: EpochReport | TrialEnd | None = None
+        while not isinstance(message, TrialEnd):
+            message = self._outbox.get()
+            try:
+                self._connection.send(message)
+            except OSError:
+                os._exit(_ORPHANED)
 
     def _listen(self) -> None:
         while True:
@@ -202,8 +221,8 @@ def _train(request: TrialRequest, connection: Connection) -> None:
     with suppress(OSError):  # a full disk will be said of something that matters more than this log
         _send_output_to(request.folder / "trial.log")
     _take_gpu()
-    end = _fit(request, PipeReporter(connection, Attempt(request.folder)))
-    connection.send(end)
+    reporter = PipeReporter(connection, Attempt(request.folder))
+    reporter.end(_fit(request, reporter))
     os._exit(0)  # no interpreter shutdown: nothing is left to save, and torch's takes a while
 
 
