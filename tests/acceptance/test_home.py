@@ -10,7 +10,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-
 from support.command import TINY_SPACE, hpo
 
 DATA = "trainer.data.source='planted:clean?stocks=12&days=300'"
