@@ -35,11 +35,11 @@ from hpo.adapters.postgres.urls import canonical, url_for
 from hpo.adapters.processes import host as processes
 from hpo.domain.config import PrunerConfig, SamplerConfig
 from hpo.domain.ports import TrialEnd, TrialRequest
+from hpo.domain.training import EpochReport
 from hpo.engine.pruners import build_pruner
 from hpo.engine.stage import Stage, open_study, stages
 from hpo.engine.study_cache import StudyCache
 from hpo.runs.folder import Attempt
-from trainer.reports import EpochReport
 
 TRIALS_PER_WORKER = 10
 OPERATIONS = ("ask", "epoch", "tell", "start")

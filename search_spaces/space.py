@@ -9,11 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
-from search_spaces.dimensions import DOTTED_NAME, Dimension, Value, possible_values
+from search_spaces.dimensions import DOTTED_NAME, Dimension, Value
 from search_spaces.errors import SpaceError
-
-WIDTH, HEADS = "model.hidden_size", "model.num_heads"
-"""The two settings of which the second must divide the first."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ class Space:
     settings: dotted trainer setting -> the value every trial is given. tiers: most important first.
 
     Raises:
-        SpaceError: no tier, a name twice, a dimension that is also held, heads that do not divide a width.
+        SpaceError: no tier, a name twice, a dimension that is also held.
     """
 
     name: str
@@ -62,7 +59,6 @@ class Space:
                 raise SpaceError(f"settings: '{key}' is not the dotted name of a trainer setting, such as 'optim.lr'")
             if key in names:
                 raise SpaceError(f"settings: '{key}' is searched as a dimension too; keep one of the two")
-        self.check_heads(self.settings)
 
     @property
     def dimensions(self) -> tuple[Dimension, ...]:
@@ -81,30 +77,6 @@ class Space:
         ]
         text = json.dumps({"settings": dict(self.settings), "tiers": tiers}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
-
-    def check_heads(self, held: Mapping[str, object]) -> None:
-        """Refuse the space unless every number of heads divides every width, whether sampled or held.
-
-        held: values of settings that are not searched. A width or number of heads that is neither searched nor
-        held is not known here and not judged.
-
-        Raises:
-            SpaceError: naming the first pair that disagrees.
-        """
-        searched = {d.name: possible_values(d) for d in self.dimensions if d.name in (WIDTH, HEADS)}
-        widths = searched.get(WIDTH, _whole(held.get(WIDTH)))
-        heads = searched.get(HEADS, _whole(held.get(HEADS)))
-        for width in widths:
-            for count in heads:
-                if int(count) < 1 or int(width) % int(count):
-                    raise SpaceError(
-                        f"{HEADS} {count} does not divide {WIDTH} {width}; every number of heads that can be sampled "
-                        "or is held must divide every width that can be"
-                    )
-
-
-def _whole(value: object) -> Sequence[Value]:
-    return (value,) if isinstance(value, int) else ()
 
 
 def _refuse_repeats(what: str, names: Sequence[str]) -> None:

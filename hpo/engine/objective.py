@@ -1,4 +1,4 @@
-"""One trial from claim to done: sample, bind, train, report, translate verdicts."""
+"""One trial from claim to done: sample, bind, train, report, translate decisions."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from hpo.domain.campaign import (
 from hpo.domain.config import SearchConfig
 from hpo.domain.errors import EnvironmentFault, LeaseLost, StoreUnavailable
 from hpo.domain.ports import Ledger, TrialEnd, TrialRequest, TrialRunner
-from hpo.engine.binding import bind
+from hpo.domain.trainable import Length, Trainable
+from hpo.domain.training import Decision, EpochReport
+from hpo.engine.binding import bind, complete, derived
 from hpo.engine.samplers import tell_unfit
 from hpo.engine.stage import Stage, open_study, settle, stages
 from hpo.engine.study_cache import StudyCache
 from hpo.engine.tiers import NUM_PARAMETERS, VALUES
 from hpo.runs.folder import Attempt, EpochRecord, SlotFolder
 from search_spaces import Space
-from trainer.config import TrainerConfig
-from trainer.reports import EpochReport, Verdict
 
 OUTCOMES = {
     TrialState.COMPLETE: Outcome.COMPLETE,
@@ -53,7 +53,7 @@ class Objective:
     For one thread.
 
     Args:
-        runs: the campaign's folder of run folders. data: the search part of the panel.
+        trainable: what is trained. runs: the campaign's folder of run folders. data: the search part of its data.
         storage: Optuna's; the studies are made here, one per tier.
     """
 
@@ -62,6 +62,7 @@ class Objective:
         campaign: Campaign,
         config: SearchConfig,
         space: Space,
+        trainable: Trainable[Any],
         ledger: Ledger,
         storage: optuna.storages.BaseStorage,
         runner: TrialRunner,
@@ -71,6 +72,8 @@ class Objective:
     ) -> None:
         self._identity = identity
         self._campaign, self._config, self._space = campaign, config, space
+        self._trainable, self._settings = trainable, complete(trainable, config.trainer)
+        self._length = trainable.length(trainable.parse(self._settings))
         # Made once: a new one would read all finished trials again.
         self._ledger, self._storage, self._runner = ledger, StudyCache(storage), runner
         self._data, self._runs = data, runs
@@ -122,12 +125,12 @@ class Objective:
         assert outcome is not None, "a finished trial has an outcome"
         score = known.value if outcome is Outcome.COMPLETE else None
         if outcome is Outcome.PRUNED:
-            score = trailing_mean(known.intermediate_values, self._config.trainer.train.score_epochs)
+            score = trailing_mean(known.intermediate_values, self._length.score_epochs)
         self._ledger.finish(claim, outcome, score, known.user_attrs.get("reason"))
 
     def decide(self, campaign: Campaign, tier: int) -> Mapping[str, Any]:
         """The decision of a tier whose slots are all done."""
-        stage = stages(campaign, self._config, self._space)[tier]
+        stage = stages(campaign, self._config, self._space, self._length)[tier]
         return stage.decide(open_study(stage, self._storage, self._ledger).get_trials(deepcopy=False))
 
     def _stage(self, tier: int) -> Stage:
@@ -135,7 +138,7 @@ class Objective:
         if tier not in self._stages:
             campaign = self._ledger.find_campaign(self._campaign.name)
             assert campaign is not None, "a claimed slot has a campaign"
-            stage = stages(campaign, self._config, self._space)[tier]
+            stage = stages(campaign, self._config, self._space, self._length)[tier]
             open_study(stage, self._storage, self._ledger)
             self._stages[tier] = stage
         return self._stages[tier]
@@ -172,7 +175,7 @@ class Objective:
 
     def _train(self, claim: Claim, stage: Stage, trial: optuna.Trial, stop: Callable[[], bool]) -> Conversation:
         values, seed = stage.values(trial.params), self._trainer_seed(claim)
-        config = bind(self._config.trainer, {**values, "train.seed": seed})
+        settings = bind(self._trainable, self._settings, {**values, **derived(self._trainable, seed=seed)})
         attempt = SlotFolder(self._runs, claim.slot).open_attempt(
             claim.fence,
             run={
@@ -187,11 +190,18 @@ class Objective:
                 "trainer_seed": seed,
                 "worker": asdict(self._identity),
             },
-            config=config.model_dump(mode="json"),
+            config=settings,
         )
-        conversation = Conversation(self._ledger, claim, trial, config, self._config.worker.lease)
+        length = self._trainable.length(self._trainable.parse(settings))
+        conversation = Conversation(self._ledger, claim, trial, length, self._config.worker.lease)
         request = TrialRequest(
-            config.model_dump(mode="json"), self._data, attempt.folder, self._config.worker.trial_memory
+            config=settings,
+            data=self._data,
+            folder=attempt.folder,
+            memory=self._config.worker.trial_memory,
+            trainable=self._trainable.name,
+            objective=self._config.objective,
+            seed=seed,
         )
         conversation.end = self._runner.run(request, conversation.on_epoch, stop)
         return conversation
@@ -246,7 +256,7 @@ class Objective:
         attempt = self._own_attempt(claim)
         said: dict[str, Any] = {NUM_PARAMETERS: end.num_parameters, "best_epoch": end.best_epoch, "reason": reason}
         if attempt is not None:
-            said |= sortable(attempt.epochs(), self._config.trainer.train.score_epochs)
+            said |= sortable(attempt.epochs(), self._length.score_epochs)
             attempt.finish(outcome, score, end.best_epoch, end.num_parameters, reason)
             self._record_best(claim, attempt, score, end.best_epoch)
         state = next(state for state, its_outcome in OUTCOMES.items() if its_outcome is outcome)
@@ -285,24 +295,22 @@ def outcome_of(trial: FrozenTrial) -> Outcome | None:
 class Conversation:
     """What the search hears of one run, and answers."""
 
-    def __init__(
-        self, ledger: Ledger, claim: Claim, trial: optuna.Trial, config: TrainerConfig, lease: timedelta
-    ) -> None:
+    def __init__(self, ledger: Ledger, claim: Claim, trial: optuna.Trial, length: Length, lease: timedelta) -> None:
         self._ledger, self._claim, self._trial, self._lease = ledger, claim, trial, lease
-        self._num_epochs, self._score_epochs = config.train.epochs, config.train.score_epochs
+        self._num_epochs, self._score_epochs = length.num_epochs, length.score_epochs
         self._scores = dict(trial._get_latest_trial().intermediate_values)
         self.pruned = False
         self.end = TrialEnd("stopped")
 
-    def on_epoch(self, report: EpochReport) -> Verdict:
+    def on_epoch(self, report: EpochReport) -> Decision:
         """Record the epoch if it is new, and ask the pruner about the newest one.
 
-        Epochs that were judged before a resume are passed; the last of them is judged again, because its verdict may
+        Epochs that were judged before a resume are passed; the last of them is judged again, because its decision may
         have been lost with the process that asked for it.
         """
         newest = max(self._scores, default=0)
         if report.epoch < newest:
-            return Verdict.CONTINUE
+            return Decision.CONTINUE
         self._ledger.renew(
             self._claim,
             self._lease,
@@ -313,8 +321,8 @@ class Conversation:
             self._scores[report.epoch] = report.score
         if report.epoch < self._num_epochs and self._trial.should_prune():
             self.pruned = True
-            return Verdict.STOP
-        return Verdict.CONTINUE
+            return Decision.STOP
+        return Decision.CONTINUE
 
     def trailing_score(self) -> float:
         """Mean of the last `score_epochs` scores: the same measure a finished run is judged by."""

@@ -2,7 +2,7 @@
 
 runs/<campaign>/slot-0007/
     attempt-<fence>/        one per claim; the highest fence is the current one
-        config.json         resolved trainer configuration
+        config.json         resolved settings of the trainable
         run.json            campaign, tier, slot, trial, parameters, seed, started_at
         metrics.jsonl       one line an epoch
         daily/epoch-0003.npz
@@ -32,7 +32,7 @@ from hpo.domain.errors import UsageError
 from hpo.runs.durable import copy, encode, flush, read_json, sync_folder, write_json, writing
 
 if TYPE_CHECKING:
-    from trainer.reports import EpochReport
+    from hpo.domain.training import EpochReport
 
 # In this order: should their writer still live, `previous.pt` is then never newer than the `last.pt` copied before it,
 # and one of the two is always whole.
@@ -150,7 +150,7 @@ class Attempt:
         return read_json(self.folder / "run.json")
 
     def config(self) -> dict[str, Any]:
-        """config.json: the resolved TrainerConfig as plain JSON."""
+        """config.json: the resolved settings as plain JSON."""
         return read_json(self.folder / "config.json")
 
     def append_epoch(self, report: EpochReport) -> None:

@@ -17,6 +17,7 @@ from hpo.adapters.processes.clock import SystemClock
 from hpo.domain.campaign import Campaign, CampaignState, SlotState, SlotView
 from hpo.domain.config import SearchConfig, WorkerConfig
 from hpo.domain.errors import EnvironmentFault, Interrupted, UsageError
+from hpo.domain.trainable import Prepared
 from hpo.engine.supervisor import Projector, StopRequest, Supervisor
 from hpo.report.collect import candidates, collect
 from hpo.report.findings import analyse
@@ -25,12 +26,11 @@ from hpo.report.page import Written, write_report
 from hpo.report.summary import summary_lines
 from hpo.runs.durable import read_json, write_json
 from hpo.runs.folder import BEST, retain
-from hpo.usecases.campaigns import decide_rest, frozen_config, open_campaign, prepare_data
+from hpo.usecases.campaigns import decide_rest, frozen_config, length_of, open_campaign, prepare_data, trainable_of
 from hpo.usecases.champion import choose
 from hpo.usecases.compare import NUM_LEADERS
 from hpo.wiring import App, build_worker, find_campaign, start_worker
 from search_spaces import Space
-from trainer.data import Prepared
 
 SYNC_EVERY = timedelta(seconds=2)
 CONCLUDED = "concluded.json"
@@ -85,8 +85,8 @@ def work(app: App, campaign: Campaign, settings: WorkerConfig, supervised: bool)
     prepared = prepare_data(app, config)
     if prepared.fingerprint != campaign.spec.fingerprints["data"]:
         raise UsageError(
-            f"The data at {config.trainer.data.source} is not what the campaign '{campaign.name}' was started on; "
-            "give this machine the same file."
+            f"The data here are not what the campaign '{campaign.name}' was started on; give this machine the same "
+            "file."
         )
     drain = threading.Event()
     if supervised:
@@ -132,7 +132,7 @@ def handling_signals(stop: StopRequest) -> Iterator[None]:
 
 def _supervise(app: App, campaign: Campaign, config: SearchConfig, face: Face, timeout: timedelta | None) -> None:
     stop = StopRequest()
-    with handling_signals(stop), face.watching(campaign, config.trainer.train.epochs) as on_progress:
+    with handling_signals(stop), face.watching(campaign, length_of(config).num_epochs) as on_progress:
         supervisor = Supervisor(
             app.ledger,
             campaign,
@@ -177,13 +177,14 @@ def _is_concluded(app: App, campaign: Campaign) -> bool:
 def report(app: App, campaign: Campaign, prepared: Prepared, face: Face, output: Path | None = None) -> Written:
     """Write the campaign's report and say its summary. A complete campaign's holdout is opened, and counted."""
     runs, slots = app.runs(campaign.name), app.ledger.slots(campaign.id)
+    trainable, _ = trainable_of(frozen_config(campaign)[0])
     holdout = None
-    if campaign.champion is not None and campaign.champion["slot"] is not None:
+    if prepared.holdout is not None and campaign.champion is not None and campaign.champion["slot"] is not None:
         app.ledger.count_holdout_opening(campaign.id)
         chosen = candidates(campaign, slots, NUM_LEADERS)
-        holdout = measure(runs, chosen, campaign.champion["slot"], prepared.holdout)
+        holdout = measure(trainable, runs, chosen, campaign.champion["slot"], prepared.holdout)
         campaign = find_campaign(app, campaign.name)
-    evidence = collect(campaign, slots, runs, holdout, data_summary=prepared.summary)
+    evidence = collect(campaign, slots, runs, trainable, holdout, data_summary=prepared.summary)
     findings = analyse(evidence)
     written = write_report(evidence, output or report_folder(app, campaign), findings)
     for line in summary_lines(evidence, findings):

@@ -17,10 +17,11 @@ import pytest
 
 from hpo.adapters.processes.runners import InProcessRunner, ProcessRunner
 from hpo.domain.ports import TrialEnd, TrialRequest, TrialRunner
+from hpo.domain.training import Decision, EpochReport
+from hpo.ranking.ranker import Ranker
 from hpo.runs.folder import Attempt, SlotFolder
 from trainer.config import TrainerConfig
 from trainer.data import prepare
-from trainer.reports import EpochReport, Verdict
 
 NUM_EPOCHS = 3
 ORPHAN = """
@@ -59,7 +60,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepare(trainer.data, trainer.model.window, tmp_path_factory.mktemp("cache")).search
 
 
-@pytest.fixture(params=[InProcessRunner, ProcessRunner], ids=["in-process", "process"])
+@pytest.fixture(params=[InProcessRunner, lambda: ProcessRunner(Ranker.preload)], ids=["in-process", "process"])
 def runner(request: pytest.FixtureRequest) -> Iterator[TrialRunner]:
     made: TrialRunner = request.param()
     yield made
@@ -73,9 +74,9 @@ class Search:
     stop_after: int | None = None
     reports: list[EpochReport] = field(default_factory=list)
 
-    def on_epoch(self, report: EpochReport) -> Verdict:
+    def on_epoch(self, report: EpochReport) -> Decision:
         self.reports.append(report)
-        return Verdict.STOP if report.epoch == self.stop_after else Verdict.CONTINUE
+        return Decision.STOP if report.epoch == self.stop_after else Decision.CONTINUE
 
     @property
     def epochs(self) -> list[int]:
@@ -109,7 +110,7 @@ def test_a_training_runs_to_its_end(runner: TrialRunner, data: Path, tmp_path: P
 
 def test_both_runners_train_the_same(data: Path, tmp_path: Path) -> None:
     scores = []
-    for number, made in enumerate((InProcessRunner(), ProcessRunner()), start=1):
+    for number, made in enumerate((InProcessRunner(), ProcessRunner(Ranker.preload)), start=1):
         search = Search()
         made.run(request(data, attempt(tmp_path / str(number)).folder), search.on_epoch, never)
         scores.append([report.score for report in search.reports])
@@ -162,12 +163,12 @@ def test_an_unexpected_error_is_the_trials_alone(runner: TrialRunner, tmp_path: 
 def test_a_killed_process_has_died(data: Path, tmp_path: Path) -> None:
     own = attempt(tmp_path)
 
-    def kill_it(report: EpochReport) -> Verdict:
+    def kill_it(report: EpochReport) -> Decision:
         for trial in _trials(own.folder):
             trial.kill()
-        return Verdict.CONTINUE
+        return Decision.CONTINUE
 
-    end = ProcessRunner().run(request(data, own.folder, train={"epochs": 10_000}), kill_it, never)
+    end = ProcessRunner(Ranker.preload).run(request(data, own.folder, train={"epochs": 10_000}), kill_it, never)
     assert (end.kind, end.reason) == ("died", "killed")
     assert "SIGKILL" in str(end.message)
     assert own.epochs(), "what was finished is on disk"
@@ -176,12 +177,12 @@ def test_a_killed_process_has_died(data: Path, tmp_path: Path) -> None:
 def test_a_trial_process_ignores_ctrl_c(data: Path, tmp_path: Path) -> None:
     own = attempt(tmp_path)
 
-    def interrupt(report: EpochReport) -> Verdict:
+    def interrupt(report: EpochReport) -> Decision:
         for trial in _trials(own.folder):
             trial.send_signal(signal.SIGINT)
-        return Verdict.CONTINUE
+        return Decision.CONTINUE
 
-    assert ProcessRunner().run(request(data, own.folder), interrupt, never).kind == "finished"
+    assert ProcessRunner(Ranker.preload).run(request(data, own.folder), interrupt, never).kind == "finished"
 
 
 def test_a_trial_ends_itself_when_its_worker_is_gone(data: Path, tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from hpo.domain.campaign import Outcome
+from hpo.domain.training import Decision, EpochReport
+from hpo.ranking.ranker import Ranker
 from hpo.report.holdout import measure
 from hpo.report.portfolio import long_short
 from hpo.runs.folder import Attempt, SlotFolder
 from trainer.config import DataConfig, ModelConfig, TrainConfig, TrainerConfig
-from trainer.data import Prepared, ceiling, open_holdout, open_training, prepare
-from trainer.reports import EpochReport, Verdict
-from trainer.training.loop import fit
+from trainer.data import Prepared, ceiling, open_holdout, prepare
 
 CONFIG = TrainerConfig(
     data=DataConfig(source="planted:clean?stocks=40&days=420", horizons=(1, 5)),
@@ -31,12 +31,15 @@ class Recorder:
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
 
-    def report(self, report: EpochReport) -> Verdict:
+    def report(self, report: EpochReport) -> Decision:
         self._attempt.append_epoch(report)
-        return Verdict.CONTINUE
+        return Decision.CONTINUE
 
-    def poll(self) -> Verdict:
-        return Verdict.CONTINUE
+    def poll(self) -> Decision:
+        return Decision.CONTINUE
+
+    def decide(self) -> Decision:
+        return Decision.CONTINUE
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +54,7 @@ def runs(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     threads = torch.get_num_threads()
     for slot in (1, 2):
         attempt = SlotFolder(folder, slot).open_attempt(1, run={}, config={})
-        result = fit(CONFIG, open_training(prepared.search), Recorder(attempt), attempt.folder)
+        result = Ranker().fit(CONFIG, prepared.search, Recorder(attempt), attempt.folder)
         attempt.finish(Outcome.COMPLETE, result.score, result.best_epoch, result.num_parameters)
     attempt.best.unlink()
     yield folder
@@ -59,7 +62,8 @@ def runs(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def test_runs_are_scored_on_the_holdout(prepared: Prepared, runs: Path) -> None:
-    found = measure(runs, [1, 2, 3], 1, prepared.holdout)
+    found = measure(Ranker(), runs, [1, 2, 3], 1, prepared.holdout)
+    assert found is not None
     data = open_holdout(prepared.holdout)
     assert list(found.daily) == [1]
     assert len(found.dates) == len(data.days)
@@ -70,7 +74,8 @@ def test_runs_are_scored_on_the_holdout(prepared: Prepared, runs: Path) -> None:
 
 
 def test_the_ceiling_is_the_markets_own_and_above_the_champion(prepared: Prepared, runs: Path) -> None:
-    found = measure(runs, [1], 1, prepared.holdout)
+    found = measure(Ranker(), runs, [1], 1, prepared.holdout)
+    assert found is not None
     data = open_holdout(prepared.holdout)
     best = ceiling(data.panel, data.days)
     assert found.ceiling is not None
@@ -81,7 +86,9 @@ def test_the_ceiling_is_the_markets_own_and_above_the_champion(prepared: Prepare
 
 
 def test_the_champions_scores_can_be_traded(prepared: Prepared, runs: Path) -> None:
-    scored = measure(runs, [1], 1, prepared.holdout).champion_scores
+    found = measure(Ranker(), runs, [1], 1, prepared.holdout)
+    assert found is not None
+    scored = found.champion_scores
     assert scored is not None
     num_days = len(scored.dates)
     assert scored.scores.shape == (num_days, 40, 2)
