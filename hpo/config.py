@@ -86,6 +86,6 @@ class SearchConfig(Section):
     def _name_is_a_plain_word(cls, name: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
             raise ValueError(
-                f"study name '{name}' may hold letters, digits, '.', '_' and '-', at most 64; choose another HPO_STUDY"
+                f"study name '{name}' may hold letters, digits, '.', '_' and '-', at most 64; choose another name"
             )
         return name
