@@ -67,8 +67,8 @@ class SearchConfig(Section):
 
     study: str = DEFAULT_STUDY
     """The campaign's name; also the prefix of its Optuna studies."""
-    trials: Annotated[int, Field(ge=1, le=1_000_000)] = 20
-    """Total budget."""
+    trials: Annotated[int, Field(ge=1, le=20_000)] = 20
+    """Total budget. Up to its limit every look at the campaign takes a second or two."""
     space: str = "quickstart"
     """A space of the catalog, or the path of a YAML file."""
     objective: str = "rank_ic"
