@@ -20,6 +20,8 @@ LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 FORMAT = 2
 # A file is the bytes of torch.save, this mark, and the SHA-256 of everything before it.
 MARK = b"tiertune-checkpoint-sha256:"
+FOREIGN = (b"PK", b"\x80\x02")
+"""How files of torch.save begin, zipped and of old; ours do too, but end in the mark."""
 _TRAILER = len(MARK) + hashlib.sha256().digest_size
 
 
@@ -59,12 +61,17 @@ def load(path: Path) -> dict[str, Any]:
     """
     raw = path.read_bytes()
     payload, trailer = raw[:-_TRAILER], raw[-_TRAILER:]
+    if not trailer.startswith(MARK) and payload[:2] in FOREIGN:
+        raise CheckpointError(f"{path} is not a checkpoint of this program, though perhaps one of another.")
     if trailer != MARK + hashlib.sha256(payload).digest():
         raise CheckpointError(f"{path} is damaged (its checksum does not match); use an older checkpoint.")
     try:
-        state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError) as error:
-        raise CheckpointError(f"{path} is not a checkpoint of this program: {error}") from error
+        state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        # Not in torch's words, which advise to load it in a way that runs the code within.
+        raise CheckpointError(f"{path} is not a checkpoint of this program; nothing in it was run.") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} is not a checkpoint of this program: it holds a {type(state).__name__}.")
     if state.get("format") != FORMAT:
         raise CheckpointError(f"{path} has checkpoint format {state.get('format')}; this program reads {FORMAT}.")
     return state
