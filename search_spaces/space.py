@@ -33,9 +33,13 @@ class Tier:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_-]*", self.name):
-            raise SpaceError(f"tier {self.name!r:.60}: a tier's name is a word of lower-case letters, digits, '_' and '-'")
+            raise SpaceError(
+                f"tier {self.name!r:.60}: a tier's name is a word of lower-case letters, digits, '_' and '-'"
+            )
         if len(self.name) > MAX_NAME:
-            raise SpaceError(f"tier '{self.name[:MAX_NAME]}...': a tier's name has at most {MAX_NAME} letters; shorten it")
+            raise SpaceError(
+                f"tier '{self.name[:MAX_NAME]}...': a tier's name has at most {MAX_NAME} letters; shorten it"
+            )
         if self.name == "refinement":
             raise SpaceError("tier 'refinement': this name belongs to the last, joint part of every search; rename it")
         if not self.dimensions:

@@ -25,8 +25,8 @@ class _PlainLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            line = self.peek_event().start_mark.line + 1
-            raise yaml.YAMLError(f"aliases are not taken (line {line}); write the value")
+            event = self.peek_event()  # type: ignore[no-untyped-call]  # untyped in PyYAML's stubs
+            raise yaml.YAMLError(f"aliases are not taken (line {event.start_mark.line + 1}); write the value")
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise yaml.YAMLError(f"it is nested deeper than {MAX_DEPTH} levels")
