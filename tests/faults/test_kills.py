@@ -13,7 +13,7 @@ from support.arena import Arena, until
 from support.plans import Fault
 from support.tree import Tree, everything, trials
 
-from hpo.domain import Outcome
+from hpo.domain.campaign import Outcome
 
 NUM_TRIALS = 8
 NUM_KILLS = 10
