@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from torch import Tensor, nn
+from torch import nn
 
 from trainer.config import TrainerConfig
 from trainer.data.panel import Panel
 from trainer.errors import CheckpointError, InputError
-from trainer.metrics import average_ranks
 from trainer.models import build_model
+from trainer.scoring.ranks import share_of
 from trainer.training import checkpoint
 from trainer.training.evaluate import daily_metrics, score_days
 from trainer.training.feed import Feed
@@ -50,7 +50,7 @@ class Scorer:
         feed = Feed(panel, "raw", self.config.model, self.precision.device)
         scores = [score_days(model, feed, days, self.config.model.window, self.precision) for model in self.models]
         if combine == "rank" and len(scores) > 1:
-            scores = [_rank_shares(score) for score in scores]
+            scores = [share_of(score) for score in scores]
         combined: NDArray[np.float32] = torch.stack(scores).mean(0).cpu().numpy()
         return combined
 
@@ -102,9 +102,3 @@ def load_scorer(path: Path, device: str = "auto") -> Scorer:
 def evaluate(scorer: Scorer, panel: Panel, days: range) -> dict[str, NDArray[np.float32]]:
     """Daily RankIC on `days` by metric name, against every target variant and horizon; float32 [len(days)] each."""
     return daily_metrics(scorer.score(panel, days), panel, days)
-
-
-def _rank_shares(scores: Tensor) -> Tensor:
-    """Daily ranks as shares 0 to 1 of the scored stocks; NaN stays NaN."""
-    valid = scores.isfinite()
-    return (average_ranks(scores, valid) / (valid.sum(1, keepdim=True) - 1).clamp(min=1)).where(valid, torch.nan)
