@@ -25,7 +25,7 @@ from trainer.training.precision import Precision, choose_precision
 
 @dataclass(frozen=True)
 class Scorer:
-    """The models of a run's folds, at its best epoch, with what they must be fed.
+    """The models of a run's folds, as its last epoch left them, with what they must be fed.
 
     last_day: of the panel the run was given, validation included; scores of later days are out of sample.
     """
@@ -76,13 +76,13 @@ class Scorer:
 
 
 def load_scorer(path: Path, device: str = "auto") -> Scorer:
-    """The scorer of a `best.pt`.
+    """The scorer of a `model.pt`.
 
     Raises CheckpointError where the file is damaged or something else, FileNotFoundError where there is none.
     """
     state = checkpoint.load(path)
     if "weights" not in state:
-        raise CheckpointError(f"{path} is not a {checkpoint.BEST}: it holds no scored weights.")
+        raise CheckpointError(f"{path} is not a {checkpoint.MODEL}: it holds no scored weights.")
     try:
         config = TrainerConfig.model_validate(state["config"])
     except ValidationError as error:
