@@ -35,6 +35,7 @@ from hpo.adapters.postgres.urls import canonical, url_for
 from hpo.adapters.processes import host as processes
 from hpo.domain.config import PrunerConfig, SamplerConfig
 from hpo.domain.ports import TrialEnd, TrialRequest
+from hpo.domain.trainable import Length
 from hpo.domain.training import EpochReport
 from hpo.engine.pruners import build_pruner
 from hpo.engine.stage import Stage, open_study, stages
@@ -138,7 +139,7 @@ params AS (
 attrs AS (
   INSERT INTO optuna.trial_user_attributes (trial_id, key, value_json)
   SELECT trial_id, key, CASE key WHEN 'slot' THEN (number + 1)::text ELSE '{"optim.lr": 0.001}' END
-  FROM done, unnest(ARRAY['slot', 'values', 'run', 'trainer_seed', 'num_parameters', 'best_epoch', 'seconds']) key)
+  FROM done, unnest(ARRAY['slot', 'values', 'run', 'trainer_seed', 'num_parameters', 'last_epoch', 'seconds']) key)
 INSERT INTO optuna.trial_intermediate_values (trial_id, step, intermediate_value, intermediate_value_type)
 SELECT trial_id, step, 0.005 * step, 'FINITE' FROM done, generate_series(1, :epochs) step"""
 DONE = """
@@ -178,7 +179,7 @@ def fill(job: Job, num_finished: int) -> None:
 def stage_of(job: Job, ledger: PostgresLedger) -> Stage:
     campaign = ledger.find_campaign(job.name)
     assert campaign is not None
-    return stages(campaign, configuration(job.name), SPACE)[1]
+    return stages(campaign, configuration(job.name), SPACE, Length(EPOCHS))[1]
 
 
 def proposal_ms(job: Job, sampler: str) -> float:

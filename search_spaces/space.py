@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
 from search_spaces.dimensions import DOTTED_NAME, Dimension, Value
 from search_spaces.errors import SpaceError
+
+MAX_NAME = 40
+"""Most letters of a tier's name, which becomes part of the names of studies, runs and files."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,13 @@ class Tier:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_-]*", self.name):
-            raise SpaceError(f"tier '{self.name}': a tier's name is a word of lower-case letters, digits, '_' and '-'")
+            raise SpaceError(
+                f"tier {self.name!r:.60}: a tier's name is a word of lower-case letters, digits, '_' and '-'"
+            )
+        if len(self.name) > MAX_NAME:
+            raise SpaceError(
+                f"tier '{self.name[:MAX_NAME]}...': a tier's name has at most {MAX_NAME} letters; shorten it"
+            )
         if self.name == "refinement":
             raise SpaceError("tier 'refinement': this name belongs to the last, joint part of every search; rename it")
         if not self.dimensions:
@@ -80,6 +90,6 @@ class Space:
 
 
 def _refuse_repeats(what: str, names: Sequence[str]) -> None:
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(names).items():
+        if count > 1:
             raise SpaceError(f"{what} '{name}' appears twice; a {what} belongs to one place only")

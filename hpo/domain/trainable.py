@@ -184,8 +184,8 @@ class Trainable(ABC, Generic[S]):
     def fit(self, settings: S, data: Path, reporter: Reporter, folder: Path, *, seed: int = 0) -> FitResult:
         """Train, tell the reporter every epoch, and go on from what lies in the folder.
 
-        Checkpoints are `last.pt` and `previous.pt` (to go on from) and `best.pt` (to score with), each whole or not
-        there. data: `Prepared.search`. Raises TrialFailure.
+        Checkpoints are `last.pt` and `previous.pt` (to go on from) and `model.pt` (the state after the last epoch, to
+        score with), each whole or not there. data: `Prepared.search`. Raises TrialFailure.
         """
 
     def check_memory(self, settings: S, data: Path, limit: int) -> None:
@@ -203,7 +203,7 @@ class Trainable(ABC, Generic[S]):
         return None
 
     def score(self, checkpoint: Path, part: Path, *, details: bool = False) -> Scored | None:
-        """A `best.pt` on the holdout; None where the trainable cannot score. details: fill the ceiling and the details
+        """A `model.pt` on the holdout; None where the trainable cannot score. details: fill the ceiling and the details
         too."""
         return None
 

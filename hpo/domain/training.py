@@ -70,12 +70,12 @@ class FitResult:
     """How a training ended.
 
     score: what the trial is judged by, to be maximised; the mean of its last `Length.score_epochs` epochs.
-    best_epoch: the epoch whose state is in `best.pt`; 0 or None where there is none.
+    last_epoch: the last epoch that the reporter took; the state in `model.pt` is that at its end. 0: none.
     """
 
     ending: Ending
     score: float
-    best_epoch: int | None = None
+    last_epoch: int = 0
     num_parameters: int | None = None
 
 

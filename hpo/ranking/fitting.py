@@ -32,7 +32,7 @@ class _Listener:
 def fit(settings: TrainerConfig, data: Path, reporter: Reporter, folder: Path) -> FitResult:
     """Train. Raises trainer.errors.TrainingFailure."""
     result = loop.fit(settings, open_training(data), _Listener(reporter), folder)
-    return FitResult(Ending(result.ending.value), result.score, result.best_epoch, result.num_parameters)
+    return FitResult(Ending(result.ending.value), result.score, result.last_epoch, result.num_parameters)
 
 
 def check_memory(settings: TrainerConfig, data: Path, limit: int) -> None:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import trainer
 from hpo.domain.campaign import DEFAULT_TRAINABLE
-from hpo.domain.errors import UsageError
+from hpo.domain.errors import EnvironmentFault, UsageError
 from hpo.domain.trainable import Length, Metric, Predicted, Prepared, Progress, Scored, Serving, Trainable
 from hpo.domain.training import FitResult, Reporter, TrialFailure
 from hpo.ranking import metrics, serving
 from hpo.ranking.space import check_heads, effective
 from trainer.config import TrainerConfig
-from trainer.errors import DoesNotFitError, TrainerError, TrainingFailure
+from trainer.errors import CacheFault, DoesNotFitError, TrainerError, TrainingFailure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,7 +110,8 @@ class Ranker(Trainable[TrainerConfig]):
 
         from trainer.data import open_training
 
-        opened = open_training(data)
+        with refusing():
+            opened = open_training(data)
         return np.concatenate([opened.panel.dates[fold.valid.start : fold.valid.stop] for fold in opened.folds])
 
     def score(self, checkpoint: Path, part: Path, *, details: bool = False) -> Scored:
@@ -141,6 +142,8 @@ def refusing() -> Iterator[None]:
     """What the trainer refuses is the user's to change."""
     try:
         yield
+    except CacheFault as fault:
+        raise EnvironmentFault(str(fault)) from fault
     except TrainerError as error:
         raise UsageError(str(error)) from error
 
@@ -150,6 +153,8 @@ def failing() -> Iterator[None]:
     """What ends a training ends the trial."""
     try:
         yield
+    except CacheFault as fault:
+        raise EnvironmentFault(str(fault)) from fault
     except DoesNotFitError as error:
         raise TrialFailure(error.reason, str(error), error.excess) from error
     except TrainingFailure as error:

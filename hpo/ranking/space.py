@@ -29,8 +29,10 @@ def check_heads(space: Space, settings: TrainerConfig) -> None:
     searched = {d.name: possible_values(d) for d in space.dimensions if d.name in (WIDTH, HEADS)}
     widths: Sequence[Value] = searched.get(WIDTH, (settings.model.hidden_size,))
     heads: Sequence[Value] = searched.get(HEADS, (settings.model.num_heads,))
-    for width in widths:
-        for count in heads:
+    if isinstance(widths, range):
+        widths = widths[:2]  # what divides the first and the step divides all; a range may be astronomically long
+    for count in heads:
+        for width in widths:
             if int(count) < 1 or int(width) % int(count):
                 raise UsageError(
                     f"{HEADS} {count} does not divide {WIDTH} {width}; every number of heads that can be sampled or is "

@@ -14,18 +14,18 @@ from hpo.runs.folder import SlotFolder
 def measure(
     trainable: Trainable[Any], runs: Path, slots: Iterable[int], champion_slot: int | None, holdout: Path
 ) -> HoldoutEvidence | None:
-    """The daily series of each slot's best checkpoint on the holdout, and the champion's in detail.
+    """The daily series of each slot's model on the holdout, and the champion's in detail.
 
-    runs: the folder that holds the campaign's slots. Slots without a checkpoint here (not kept, or trained on another
+    runs: the folder that holds the campaign's slots. Slots without one here (not kept, or trained on another
     machine) are left out; None where nothing could be scored. Opening the holdout is the caller's to count. Raises
     UsageError for a damaged file.
     """
     found: dict[int, Scored] = {}
     for slot in slots:
         attempt = SlotFolder(runs, slot).current()
-        if attempt is None or not attempt.best.exists():
+        if attempt is None or not attempt.model.exists():
             continue
-        scored = trainable.score(attempt.best, holdout, details=slot == champion_slot)
+        scored = trainable.score(attempt.model, holdout, details=slot == champion_slot)
         if scored is not None:
             found[slot] = scored
     if not found:
@@ -36,5 +36,5 @@ def measure(
         daily={slot: scored.series for slot, scored in found.items()},
         champion_scores=champion.details if champion else None,
         ceiling=champion.ceiling if champion else None,
-        source="best.pt of each run on the prepared holdout",
+        source="model.pt of each run on the prepared holdout",
     )

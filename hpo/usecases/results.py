@@ -61,10 +61,10 @@ def predict(app: App, campaign: Campaign, source: Path, output: Path, *, everyth
         raise UsageError(f"--data {source}: there is no such file or folder.")
     _check_output(output, source)
     attempt = run_of(app, campaign, best_slot(app, campaign))
-    if not attempt.best.exists():
-        raise EnvironmentFault(f"The checkpoint {attempt.best} is not on this machine; run this where the trial ran.")
+    if not attempt.model.exists():
+        raise EnvironmentFault(f"The checkpoint {attempt.model} is not on this machine; run this where the trial ran.")
     trainable = load_trainable(campaign.spec.trainable)
-    made = trainable.predict(attempt.best, source, everything=everything)
+    made = trainable.predict(attempt.model, source, everything=everything)
     _write(made.table, output)
     return made
 

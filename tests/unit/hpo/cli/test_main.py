@@ -92,7 +92,6 @@ def test_durations() -> None:
     [
         (UsageError("fix this"), EXIT_INPUT),
         (SpaceError("fix this"), EXIT_INPUT),
-        (UsageError("fix this"), EXIT_INPUT),
         (HpoError("fix this"), EXIT_INPUT),
         (EnvironmentFault("fix this"), EXIT_ENVIRONMENT),
         (StoreUnavailable("fix this"), EXIT_ENVIRONMENT),
