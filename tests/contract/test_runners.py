@@ -156,10 +156,17 @@ def test_a_failing_training_is_a_typed_failure(runner: TrialRunner, data: Path, 
     assert end.message
 
 
-def test_an_unexpected_error_is_the_trials_alone(runner: TrialRunner, tmp_path: Path) -> None:
-    end = runner.run(request(tmp_path / "gone", attempt(tmp_path).folder), Search().on_epoch, never)
+def test_an_unexpected_error_is_the_trials_alone(runner: TrialRunner, data: Path, tmp_path: Path) -> None:
+    strange = TrialRequest({"model": {"kind": "none of ours"}}, data, attempt(tmp_path).folder)
+    end = runner.run(strange, Search().on_epoch, never)
     assert (end.kind, end.reason) == ("failed", "error")
-    assert "FileNotFoundError" in str(end.message)
+    assert "ValidationError" in str(end.message)
+
+
+def test_data_that_are_gone_are_no_fault_of_the_trial(runner: TrialRunner, tmp_path: Path) -> None:
+    end = runner.run(request(tmp_path / "gone", attempt(tmp_path).folder), Search().on_epoch, never)
+    assert end.kind == "environment"
+    assert "gone" in str(end.message)
 
 
 def test_a_killed_process_has_died(data: Path, tmp_path: Path) -> None:
