@@ -114,7 +114,7 @@ def _trial(view: SlotView, runs: Path, train: Mapping[str, Any], places: Mapping
         "score": view.score,
         "planned_epochs": train["epochs"],
         "reason": without_places(view.reason, places),
-        "num_crashes": view.num_crashes,
+        "num_interruptions": max(view.fence - 1, 0),
         "worker": worker,
         "started_at": view.started_at,
         "finished_at": view.finished_at,

@@ -59,7 +59,7 @@ class TrialEvidence:
     best_epoch: int | None = None
     num_parameters: int | None = None
     reason: str | None = None
-    num_crashes: int = 0
+    num_interruptions: int = 0
     worker: str | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None

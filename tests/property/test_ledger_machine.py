@@ -152,6 +152,13 @@ class LedgerMachine(RuleBasedStateMachine):
     def recover(self, dead: set[int]) -> None:
         self.same(lambda ledger, side: ledger.expire_dead(self.id_of(side), lambda worker: worker.pid in dead))
 
+    @rule(slots=st.sets(st.integers(1, MAX_BUDGET), max_size=2))
+    def retry(self, slots: set[int]) -> None:
+        answer = self.same(lambda ledger, side: ledger.retry(self.id_of(side), slots).decisions)
+        if not isinstance(answer, tuple):
+            for slot in slots:
+                self.finished.pop(slot, None)
+
     @rule(tier=st.integers(1, 3), word=st.text(max_size=3))
     def decide(self, tier: int, word: str) -> None:
         memory, postgres = self.both(
