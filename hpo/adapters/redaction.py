@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 URL_VARIABLES = ("HPO_DATABASE_URL", "MLFLOW_TRACKING_URI")
 SECRET_VARIABLES = ("PGPASSWORD", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
@@ -14,6 +14,9 @@ SHORTEST = 3
 
 _URL_PASSWORD = re.compile(r"(?P<before>\b[A-Za-z][\w+.-]*://[^\s:/@]*:)\S+(?=@)")
 _NAMED_PASSWORD = re.compile(r"(?P<before>\b(?:PGPASSWORD|password)\s*[=:]\s*)(?:'[^']*'|\"[^\"]*\"|[^\s&,;]+)", re.I)
+
+_PASSWORD_WORD = re.compile(r"\bpassword\s*=\s*('(?:[^'\\]|\\.)*'|(?:[^\s'\\]|\\.)*)", re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
 def redact_text(text: str, *secrets: str) -> str:
@@ -36,13 +39,14 @@ def redact_error(text: str) -> str:
 def secrets_of(environment: Mapping[str, str]) -> Sequence[str]:
     """The secrets of the environment's variables, each as it stands, decoded, and as Python quotes it.
 
-    Of a URL these are the whole, what precedes its last `@`, and what follows the first colon in that.
+    Of a URL this is what stands between the first colon behind `://` and the last `@`, and what an option `password`
+    says; of libpq's `name=value` words the same option's.
     """
     found = [environment.get(name, "") for name in SECRET_VARIABLES]
     for name in URL_VARIABLES:
         url = environment.get(name, "")
-        login = url.partition("://")[2].rpartition("@")[0]
-        if login:
-            found += [url, login, login.partition(":")[2]]
+        found.append(url.partition("://")[2].rpartition("@")[0].partition(":")[2])
+        found += [value for option, value in parse_qsl(url.partition("?")[2]) if option == "password"]
+        found += [_ESCAPED.sub(r"\1", word.strip("'")) for word in _PASSWORD_WORD.findall(url)]
     forms = {form for secret in found for form in (secret, unquote(secret))}
     return [form for form in forms | {repr(form)[1:-1] for form in forms} if len(form) >= SHORTEST]

@@ -52,7 +52,5 @@ def shown(uri: str) -> str:
 
 def secrets_in(uri: str) -> Sequence[str]:
     """What an error of somebody else's may quote of a tracking URI that was checked."""
-    server = _SERVER.fullmatch(uri)
-    login = server["login"] if server else urls.parse(uri).password if uri.startswith(urls.DRIVER) else None
-    parts = [login, login.partition(":")[2]] if login else []
-    return [form for part in parts if part for form in (part, unquote(part))]
+    login = uri.partition("://")[2].rpartition("@")[0] if uri.startswith(urls.DRIVER) or _SERVER.fullmatch(uri) else ""
+    return [form for part in (login, login.partition(":")[2]) if part for form in (part, unquote(part))]

@@ -16,6 +16,7 @@ READ_ONLY_REMEDY = (
 REMEDIES = {
     READ_ONLY: READ_ONLY_REMEDY,
     "42501": "Let the owner of the schemas optuna, mlflow and hpo grant its user all rights on them and their tables",
+    "3F000": "Let the owner of the schemas optuna, mlflow and hpo grant its user all rights on them and their tables",
     "42P01": "Its tables were altered by somebody else; restore them from a backup or use another database",
     "53100": "Free some space on the server's disk",
 }

@@ -150,6 +150,8 @@ def _assembled(settings: Settings) -> URL:
     """One plain host stands before the slash; several, and folders of sockets, only an option can hold."""
     left = {name: value for name, value in settings.items() if value}
     user, password, database = (left.pop(name, None) for name in ("user", "password", "dbname"))
+    if password and user is None:
+        user = ""  # libpq takes the system's; without any, SQLAlchemy would leave the password out
     host, port = left.get("host", ""), left.get("port", "")
     is_plain = not re.search(r"[,/@]", host) and (host or not port)
     if is_plain and (port.isdecimal() or not port):
