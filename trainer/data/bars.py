@@ -24,7 +24,10 @@ SHARES = (2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 40, 50, 100, 3 / 2, 4 / 3, 5 
 COMMON = tuple(share for share in SHARES if share >= 1.5)
 """Splits that a return of a day is not easily mistaken for."""
 
-BUSY = 4.0
+OPEN_NEAR, CLOSE_NEAR = 0.03, 0.06
+"""Distance of the logarithms within which an open, and a close, has moved by a split's ratio."""
+
+BUSY = 3.0
 """Times the usual traded value from which a day has news of its own, and a fall is no split."""
 
 SHOWN = 3
@@ -100,6 +103,6 @@ def _splits(market: Market, ratio: Wide) -> NDArray[np.bool_]:
     with np.errstate(divide="ignore", invalid="ignore"):
         busy = money / moving_mean(shift(money, 1), 20)
         overnight = opened / shift(close, 1)
-    near = is_split_ratio(overnight, 0.04, COMMON) & is_split_ratio(ratio, 0.08, COMMON)
+    near = is_split_ratio(overnight, OPEN_NEAR, COMMON) & is_split_ratio(ratio, CLOSE_NEAR, COMMON)
     quiet: NDArray[np.bool_] = near & ~(busy > BUSY)
     return quiet
