@@ -7,6 +7,7 @@ from collections.abc import Callable
 from hpo.adapters.doctor import Doctor
 from hpo.domain.campaign import Campaign
 from hpo.domain.errors import EnvironmentFault, InvariantBroken
+from hpo.domain.failures import suspects, suspicion
 from hpo.wiring import App
 
 
@@ -46,6 +47,8 @@ def mend(app: App, campaign: Campaign, say: Callable[[str], None]) -> None:
     for check in doctor.examine(campaign.name):
         for breach in check.breaches:
             say(f"Warning: {breach}.")
+    for slot in suspects(app.ledger.slots(campaign.id)):
+        say(f"Warning: {suspicion(slot)}")
 
 
 def _doctor(app: App, campaign: Campaign) -> Doctor:
