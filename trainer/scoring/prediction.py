@@ -49,7 +49,7 @@ def predict(
             history is too short for a feature; no day lies after `after`; on most days there are too few stocks to
             rank.
     """
-    market = _market(source, scorer.config.data.columns)
+    market = _market(source, _members(scorer)[0].config.data.columns)
     panel = _panel(market, scorer)
     first = 0 if after is None else int(np.searchsorted(panel.dates, after, side="right"))
     if first == len(panel.dates):
