@@ -58,7 +58,11 @@ class AwayTracker(NullTracker):
 def app(tmp_path: Path) -> Any:
     ledger = MemoryLedger(FakeClock())
     return SimpleNamespace(
-        home=tmp_path, ledger=ledger, tracker=NullTracker(), runs=lambda name: campaign_folder(tmp_path, name)
+        database=SimpleNamespace(revive=lambda: None),
+        home=tmp_path,
+        ledger=ledger,
+        tracker=NullTracker(),
+        runs=lambda name: campaign_folder(tmp_path, name),
     )
 
 
