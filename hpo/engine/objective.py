@@ -258,11 +258,11 @@ class Objective:
             return
         reason = None if outcome is not Outcome.FAILED else f"{end.reason}: {end.message}"
         attempt = self._own_attempt(claim)
-        said: dict[str, Any] = {NUM_PARAMETERS: end.num_parameters, "best_epoch": end.best_epoch, "reason": reason}
+        said: dict[str, Any] = {NUM_PARAMETERS: end.num_parameters, "last_epoch": end.last_epoch, "reason": reason}
         if attempt is not None:
             said |= sortable(attempt.epochs(), self._config.trainer.train.score_epochs)
-            attempt.finish(outcome, score, end.best_epoch, end.num_parameters, reason)
-            self._record_best(claim, attempt, score, end.best_epoch)
+            attempt.finish(outcome, score, end.last_epoch, end.num_parameters, reason)
+            self._record_model(claim, attempt, score, end.last_epoch)
         state = next(state for state, its_outcome in OUTCOMES.items() if its_outcome is outcome)
         told = score if outcome is Outcome.COMPLETE else None  # Optuna gives a pruned trial its last value by itself
         with self._storage.together(trial._trial_id):
@@ -290,11 +290,13 @@ class Objective:
         attempts = SlotFolder(self._runs, claim.slot).attempts()
         return next((attempt for attempt in reversed(attempts) if attempt.fence <= claim.fence), None)
 
-    def _record_best(self, claim: Claim, attempt: Attempt, score: float | None, best_epoch: int | None) -> None:
-        if best_epoch is None or not attempt.best.exists():
+    def _record_model(self, claim: Claim, attempt: Attempt, score: float | None, last_epoch: int | None) -> None:
+        if last_epoch is None or not attempt.model.exists():
             return
-        digest = hashlib.sha256(attempt.best.read_bytes()).hexdigest()
-        record = CheckpointRecord(claim.slot, "best", best_epoch, str(attempt.best), self._identity.host, digest, score)
+        digest = hashlib.sha256(attempt.model.read_bytes()).hexdigest()
+        record = CheckpointRecord(
+            claim.slot, "model", last_epoch, str(attempt.model), self._identity.host, digest, score
+        )
         self._ledger.record_checkpoint(claim, record)
 
 

@@ -25,7 +25,7 @@ from hpo.report.holdout import measure
 from hpo.report.page import Written, write_report
 from hpo.report.summary import summary_lines
 from hpo.runs.durable import read_json, write_json
-from hpo.runs.folder import BEST, retain
+from hpo.runs.folder import MODEL, retain
 from hpo.usecases.campaigns import decide_rest, frozen_config, open_campaign, prepare_data, refuse_changes
 from hpo.usecases.champion import choose
 from hpo.usecases.compare import NUM_LEADERS
@@ -219,7 +219,7 @@ def _publish(app: App, campaign: Campaign, face: Face) -> None:
         project(app, campaign.name)
         files = sorted(report_folder(app, campaign).glob("report.*"))
         app.tracker.attach_report(campaign, app.runs(campaign.name), files)
-        uri = app.tracker.register_champion(campaign, folder, folder / BEST)
+        uri = app.tracker.register_champion(campaign, folder, folder / MODEL)
     except EnvironmentFault as error:
         face.say(f"The champion is not registered in MLflow yet ({error}); `hpo sync study={campaign.name}` does it.")
         return

@@ -65,6 +65,6 @@ def end_of(result: FitResult) -> TrialEnd:
     return TrialEnd(
         "stopped" if result.ending is Ending.STOPPED else "finished",
         score=result.score,
-        best_epoch=result.best_epoch,
+        last_epoch=result.last_epoch,
         num_parameters=result.num_parameters,
     )
