@@ -35,7 +35,7 @@ class SplitConfig(Section):
     """Share of days up to the validation window, where no date is given."""
     valid_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
     """Share of days in the validation window(s), where no date is given."""
-    embargo_days: Annotated[int, Field(ge=0)] = 0
+    embargo_days: Annotated[int, Field(ge=0, le=10_000)] = 0
     """Extra trading days in every gap."""
     num_folds: Annotated[int, Field(ge=1, le=20)] = 1
     """Walk-forward folds; the validation window is divided into this many, each trained on what precedes it."""
@@ -254,7 +254,7 @@ class OptimConfig(Section):
     final_lr_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.01
     """Share of the peak rate at which cosine, polynomial and exponential end."""
     plateau_factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
-    plateau_patience: Annotated[int, Field(ge=0)] = 2
+    plateau_patience: Annotated[int, Field(ge=0, le=10_000)] = 2
     clip_norm: NonNegative = 1.0
     """Limit of the norm of the whole gradient; 0: off."""
     clip_value: NonNegative = 0.0
@@ -267,12 +267,12 @@ class TrainConfig(Section):
     """The loop."""
 
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 4
-    batch_size: Annotated[int, Field(ge=1)] = 2048
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000_000)] = 2048
     """Labelled stock-days per optimizer step (a span of days for a set of stocks)."""
-    stocks_per_batch: Annotated[int, Field(ge=0)] = 32
+    stocks_per_batch: Annotated[int, Field(ge=0, le=1_000_000)] = 32
     """Stocks of a span; its days follow from batch_size. Fewer stocks make longer spans, of which the look-back is a
     smaller part, but noisier daily ranks. 0: all stocks."""
-    accumulate: Annotated[int, Field(ge=1)] = 1
+    accumulate: Annotated[int, Field(ge=1, le=10_000)] = 1
     """Parts a batch is passed through the model in, one after another; the gradient is their mean."""
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Decay per step of an exponential average of the weights, which is then what is scored; 0: off."""
@@ -281,19 +281,19 @@ class TrainConfig(Section):
     epoch_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Share of the stocks that an epoch trains on, drawn anew each time: a large panel is then judged (and a poor
     trial stopped) more often than once a pass."""
-    patience: Annotated[int, Field(ge=0)] = 0
+    patience: Annotated[int, Field(ge=0, le=10_000)] = 0
     """Epochs without a new best trailing score before early stopping; 0: never."""
     monitor: str = "rank_ic"
     """The validation metric that is maximised: `rank_ic` (mean over horizons), `rank_ic_5d`, `neutral_rank_ic`,
     `lag1_rank_ic_5d`, ..."""
-    score_epochs: Annotated[int, Field(ge=1)] = 3
+    score_epochs: Annotated[int, Field(ge=1, le=10_000)] = 3
     """Last epochs averaged into the score; less noisy than one epoch alone, and no choice of the luckiest."""
     precision: Literal["bf16", "fp32"] = "bf16"
     device: str = "auto"
     """`auto`: cuda where there is one, else cpu; or a torch device name."""
-    threads: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """CPU threads for torch; 0: leave torch's own choice."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
     @model_validator(mode="after")
     def _fraction_needs_groups(self) -> Self:
