@@ -154,7 +154,7 @@ class Doctor:
             if hashlib.sha256(Path(record.path).read_bytes()).hexdigest() != record.sha256
         ]
         champion = (seen.campaign.champion or {}).get("run_folder")
-        if champion is not None and Path(champion).is_dir() and not Attempt(Path(champion)).best.exists():
+        if champion is not None and Path(champion).is_dir() and not Attempt(Path(champion)).model.exists():
             broken.append(f"the champion's checkpoint is not in {champion}")
         return Check("recorded checkpoints hold", len(here), tuple(broken))
 

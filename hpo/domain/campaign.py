@@ -164,7 +164,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class CheckpointRecord:
-    """A checkpoint the ledger answers for. kind: `best` or `last`; sha256 of the file's bytes."""
+    """A checkpoint the ledger answers for. kind: `model` or `last`; sha256 of the file's bytes."""
 
     slot: int
     kind: str

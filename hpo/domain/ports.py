@@ -170,7 +170,7 @@ class TrialEnd:
 
     kind: str
     score: float | None = None
-    best_epoch: int | None = None
+    last_epoch: int | None = None
     num_parameters: int | None = None
     reason: str | None = None
     message: str | None = None

@@ -129,7 +129,7 @@ def _trial(view: SlotView, runs: Path, train: Mapping[str, Any], places: Mapping
         settings=run["params"],
         epochs=epochs,
         daily=mean_daily(attempt, [epoch.epoch for epoch in epochs[-train["score_epochs"] :]]),
-        best_epoch=result.best_epoch if result else None,
+        last_epoch=result.last_epoch if result else None,
         num_parameters=result.num_parameters if result else None,
         trainer_seed=run["trainer_seed"],
         folder=attempt.folder.relative_to(runs.parent).as_posix(),

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def measure(runs: Path, slots: Iterable[int], champion_slot: int | None, holdout: Path) -> HoldoutEvidence:
-    """The daily series of each slot's best checkpoint on the holdout, and the champion's scores stock by stock.
+    """The daily series of each slot's model on the holdout, and the champion's scores stock by stock.
 
-    runs: the folder that holds the campaign's slots. Slots without a checkpoint here (not kept, or trained on another
+    runs: the folder that holds the campaign's slots. Slots without one here (not kept, or trained on another
     machine) are left out. Opening the holdout is the caller's to count. Raises CheckpointError for a damaged file.
     """
     from trainer.data import open_holdout
@@ -30,9 +30,9 @@ def measure(runs: Path, slots: Iterable[int], champion_slot: int | None, holdout
     champion_scores = None
     for slot in slots:
         attempt = SlotFolder(runs, slot).current()
-        if attempt is None or not attempt.best.exists():
+        if attempt is None or not attempt.model.exists():
             continue
-        scores = load_scorer(attempt.best).score(data.panel, data.days)
+        scores = load_scorer(attempt.model).score(data.panel, data.days)
         daily[slot] = _series(scores, data)
         if slot == champion_slot:
             champion_scores = _panel_scores(scores, data)
@@ -43,7 +43,7 @@ def measure(runs: Path, slots: Iterable[int], champion_slot: int | None, holdout
         daily=daily,
         champion_scores=champion_scores,
         ceiling=None if oracle is None else _series(np.array(oracle[rows], dtype=np.float32), data),
-        source="best.pt of each run on the prepared holdout",
+        source="model.pt of each run on the prepared holdout",
     )
 
 

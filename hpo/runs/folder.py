@@ -6,7 +6,7 @@ runs/<campaign>/slot-0007/
         run.json            campaign, tier, slot, trial, parameters, seed, started_at
         metrics.jsonl       one line an epoch
         daily/epoch-0003.npz
-        last.pt previous.pt best.pt
+        last.pt previous.pt model.pt
         result.json         outcome and score, written last
 """
 
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 # In this order: should their writer still live, `previous.pt` is then never newer than the `last.pt` copied before it,
 # and one of the two is always whole.
-CHECKPOINTS = ("last.pt", "previous.pt", "best.pt")
-BEST = "best.pt"
+CHECKPOINTS = ("last.pt", "previous.pt", "model.pt")
+MODEL = "model.pt"
 
 _CAMPAIGN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SLOT = re.compile(r"slot-(\d+)")
@@ -110,7 +110,7 @@ class Result:
 
     outcome: Outcome
     score: float | None
-    best_epoch: int | None
+    last_epoch: int | None
     num_parameters: int | None
     reason: str | None
     finished_at: datetime
@@ -141,13 +141,20 @@ class Attempt:
         return self.folder / "result.json"
 
     @property
-    def best(self) -> Path:
-        """The best checkpoint; it may not exist."""
-        return self.folder / BEST
+    def model(self) -> Path:
+        """The weights at the end of the last epoch; it may not exist."""
+        return self.folder / MODEL
 
     def run(self) -> dict[str, Any]:
         """run.json: who this is."""
         return read_json(self.folder / "run.json")
+
+    def trial_number(self) -> int | None:
+        """The trial whose attempt this is; None where run.json does not tell."""
+        try:
+            return self.run().get("trial_number")
+        except (FileNotFoundError, ValueError):
+            return None
 
     def config(self) -> dict[str, Any]:
         """config.json: the resolved TrainerConfig as plain JSON."""
@@ -190,7 +197,7 @@ class Attempt:
         self,
         outcome: Outcome,
         score: float | None = None,
-        best_epoch: int | None = None,
+        last_epoch: int | None = None,
         num_parameters: int | None = None,
         reason: str | None = None,
     ) -> None:
@@ -199,7 +206,7 @@ class Attempt:
         said = {
             "outcome": outcome,
             "score": score,
-            "best_epoch": best_epoch,
+            "last_epoch": last_epoch,
             "num_parameters": num_parameters,
             "reason": reason,
         }
@@ -292,7 +299,7 @@ class SlotFolder:
             new.mkdir()
             write_json(new / "config.json", config)
             write_json(new / "run.json", {**run, "fence": fence, "started_at": _now().isoformat()})
-            self._copy_checkpoints(fence, new)
+            self._copy_checkpoints(fence, new, run.get("trial_number"))
             try:
                 new.rename(attempt.folder)
             except OSError:
@@ -313,8 +320,11 @@ class SlotFolder:
     def _attempt(self, fence: int) -> Attempt:
         return Attempt(self.folder / f"attempt-{fence}")
 
-    def _copy_checkpoints(self, fence: int, target: Path) -> None:
+    def _copy_checkpoints(self, fence: int, target: Path, trial_number: int | None) -> None:
+        """From the newest attempt that has any; of the same trial, since another may have other parameters."""
         for attempt in reversed(self.attempts()):
+            if attempt.trial_number() != trial_number:
+                continue
             found = [name for name in CHECKPOINTS if (attempt.folder / name).exists()]
             if attempt.fence < fence and found:
                 for name in found:

@@ -14,7 +14,7 @@ def choose(campaign: Campaign, runs: Path) -> dict[str, Any]:
     """The champion of a campaign whose tiers are all decided, as plain JSON. It knows nothing of the holdout.
 
     Returns:
-        slot, source (`<study>#<trial>`), values, score (validation, smoothed), objective, best_epoch, run_folder,
+        slot, source (`<study>#<trial>`), values, score (validation, smoothed), objective, last_epoch, run_folder,
         reason; slot None where no trial is complete.
 
     Raises:
@@ -26,7 +26,7 @@ def choose(campaign: Campaign, runs: Path) -> dict[str, Any]:
     if slot is None:
         return chosen
     attempt = SlotFolder(runs, slot).current()
-    if attempt is None or not attempt.best.exists():
+    if attempt is None or not attempt.model.exists():
         raise EnvironmentFault(
             f"The checkpoint of the champion (slot {slot}) is not in {runs}; run this where that trial ran, or copy "
             "its run folder there."
@@ -37,6 +37,6 @@ def choose(campaign: Campaign, runs: Path) -> dict[str, Any]:
         "source": decision["source"],
         "score": decision["score"],
         "objective": campaign.spec.config["search"]["objective"],
-        "best_epoch": None if result is None else result.best_epoch,
+        "last_epoch": None if result is None else result.last_epoch,
         "run_folder": str(attempt.folder),
     }

@@ -63,7 +63,7 @@ def has_holdout(app: App, campaign: Campaign, slot: int | None) -> bool:
     chosen = best_slot(app, campaign) if slot is None else slot
     is_measured = chosen in candidates(campaign, app.ledger.slots(campaign.id), NUM_LEADERS)
     attempt = SlotFolder(app.runs(campaign.name), chosen).current()
-    return is_measured and attempt is not None and attempt.best.exists()
+    return is_measured and attempt is not None and attempt.model.exists()
 
 
 def _validation_days(search: Path) -> np.ndarray[Any, np.dtype[np.datetime64]]:

@@ -61,9 +61,9 @@ def predict(app: App, campaign: Campaign, source: Path, output: Path, *, everyth
         raise UsageError(f"--data {source}: there is no such file or folder.")
     _check_output(output, source)
     attempt = run_of(app, campaign, best_slot(app, campaign))
-    if not attempt.best.exists():
-        raise EnvironmentFault(f"The checkpoint {attempt.best} is not on this machine; run this where the trial ran.")
-    scorer = load_scorer(attempt.best)
+    if not attempt.model.exists():
+        raise EnvironmentFault(f"The checkpoint {attempt.model} is not on this machine; run this where the trial ran.")
+    scorer = load_scorer(attempt.model)
     made = score(str(source), scorer, after=None if everything else scorer.last_day)
     _write(made.table, output)
     return made

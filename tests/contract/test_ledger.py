@@ -40,7 +40,7 @@ SPEC = CampaignSpec(
 )
 SOMEONE = WorkerIdentity("host-a", 4711, 1.25)
 SOMEONE_ELSE = WorkerIdentity("host-b", 4711, 1.25)
-CHECKPOINT = CheckpointRecord(1, "best", 3, "/runs/best.pt", "host-a", "0" * 64, 0.05)
+CHECKPOINT = CheckpointRecord(1, "model", 3, "/runs/model.pt", "host-a", "0" * 64, 0.05)
 
 
 @dataclass
@@ -507,7 +507,7 @@ class TestCheckpoint:
         newer = replace(CHECKPOINT, epoch=4, path="/runs/newer.pt", sha256="f" * 64)
         for record in (CHECKPOINT, last, newer):
             ledger.record_checkpoint(claim, record)
-        assert ledger.checkpoints(campaign_id) == [newer, last]
+        assert ledger.checkpoints(campaign_id) == [last, newer]
 
     @pytest.mark.parametrize("wrong", [replace(CHECKPOINT, slot=2), replace(CHECKPOINT, kind="middle")])
     def test_must_be_the_claims_own(

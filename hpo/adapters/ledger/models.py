@@ -159,7 +159,7 @@ class CheckpointRow(Base):
     __tablename__ = "checkpoint"
     __table_args__ = (
         ForeignKeyConstraint(["campaign_id", "slot"], ["hpo.slot.campaign_id", "hpo.slot.number"], ondelete="CASCADE"),
-        CheckConstraint("kind IN ('best', 'last')", name="kind"),
+        CheckConstraint("kind IN ('model', 'last')", name="kind"),
         CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256"),
     )
 

@@ -52,8 +52,8 @@ def runs(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     for slot in (1, 2):
         attempt = SlotFolder(folder, slot).open_attempt(1, run={}, config={})
         result = fit(CONFIG, open_training(prepared.search), Recorder(attempt), attempt.folder)
-        attempt.finish(Outcome.COMPLETE, result.score, result.best_epoch, result.num_parameters)
-    attempt.best.unlink()
+        attempt.finish(Outcome.COMPLETE, result.score, result.last_epoch, result.num_parameters)
+    attempt.model.unlink()
     yield folder
     torch.set_num_threads(threads)
 
