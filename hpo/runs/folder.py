@@ -149,6 +149,13 @@ class Attempt:
         """run.json: who this is."""
         return read_json(self.folder / "run.json")
 
+    def trial_number(self) -> int | None:
+        """The trial whose attempt this is; None where run.json does not tell."""
+        try:
+            return self.run().get("trial_number")
+        except (FileNotFoundError, ValueError):
+            return None
+
     def config(self) -> dict[str, Any]:
         """config.json: the resolved settings as plain JSON."""
         return read_json(self.folder / "config.json")
@@ -292,7 +299,7 @@ class SlotFolder:
             new.mkdir()
             write_json(new / "config.json", config)
             write_json(new / "run.json", {**run, "fence": fence, "started_at": _now().isoformat()})
-            self._copy_checkpoints(fence, new)
+            self._copy_checkpoints(fence, new, run.get("trial_number"))
             try:
                 new.rename(attempt.folder)
             except OSError:
@@ -313,8 +320,11 @@ class SlotFolder:
     def _attempt(self, fence: int) -> Attempt:
         return Attempt(self.folder / f"attempt-{fence}")
 
-    def _copy_checkpoints(self, fence: int, target: Path) -> None:
+    def _copy_checkpoints(self, fence: int, target: Path, trial_number: int | None) -> None:
+        """From the newest attempt that has any; of the same trial, since another may have other parameters."""
         for attempt in reversed(self.attempts()):
+            if attempt.trial_number() != trial_number:
+                continue
             found = [name for name in CHECKPOINTS if (attempt.folder / name).exists()]
             if attempt.fence < fence and found:
                 for name in found:

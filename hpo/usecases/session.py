@@ -17,8 +17,9 @@ from hpo.adapters.processes.clock import SystemClock
 from hpo.domain.campaign import Campaign, CampaignState, SlotState, SlotView
 from hpo.domain.config import SearchConfig, WorkerConfig
 from hpo.domain.errors import EnvironmentFault, Interrupted, UsageError
+from hpo.domain.failures import hopeless
 from hpo.domain.trainable import Prepared
-from hpo.engine.supervisor import Projector, StopRequest, Supervisor
+from hpo.engine.supervisor import Chore, StopRequest, Supervisor
 from hpo.report.collect import candidates, collect
 from hpo.report.findings import analyse
 from hpo.report.holdout import measure
@@ -26,13 +27,22 @@ from hpo.report.page import Written, write_report
 from hpo.report.summary import summary_lines
 from hpo.runs.durable import read_json, write_json
 from hpo.runs.folder import MODEL, retain
-from hpo.usecases.campaigns import decide_rest, frozen_config, length_of, open_campaign, prepare_data, trainable_of
+from hpo.usecases.campaigns import (
+    decide_rest,
+    frozen_config,
+    length_of,
+    open_campaign,
+    prepare_data,
+    refuse_changes,
+    trainable_of,
+)
 from hpo.usecases.champion import choose
 from hpo.usecases.compare import NUM_LEADERS
 from hpo.wiring import App, build_worker, find_campaign, start_worker
 from search_spaces import Space
 
 SYNC_EVERY = timedelta(seconds=2)
+REVIVE_EVERY = timedelta(seconds=1)
 CONCLUDED = "concluded.json"
 """Beside a campaign's slots: the budget whose report, registration and retention were done here."""
 
@@ -66,15 +76,17 @@ def run(app: App, config: SearchConfig, space: Space, face: Face, timeout: timed
         face.say(f"Warning: {warning}")
     campaign = open_campaign(app, config, space, prepared)
     if campaign.state is CampaignState.COMPLETE:
+        _refuse_hopeless(app, campaign)
         face.say(_already_complete(campaign))
         if app.runs(campaign.name).exists() and not _is_concluded(app, campaign):
             face.say("Its conclusion was interrupted and is made now.")
             _conclude(app, campaign, config, prepared, face)
         return
-    with Projector(lambda: project(app, campaign.name), SYNC_EVERY) as projector:
+    with Chore("server", app.database.revive, REVIVE_EVERY), tracking(app, campaign) as projector:
         _supervise(app, campaign, config, face, timeout)
         _finish(app, campaign, config, space, prepared, face)
     _last_sync(projector, campaign, face)
+    _refuse_hopeless(app, campaign)
 
 
 def work(app: App, campaign: Campaign, settings: WorkerConfig, supervised: bool) -> None:
@@ -88,6 +100,7 @@ def work(app: App, campaign: Campaign, settings: WorkerConfig, supervised: bool)
             f"The data here are not what the campaign '{campaign.name}' was started on; give this machine the same "
             "file."
         )
+    refuse_changes(campaign, config, space, prepared)
     drain = threading.Event()
     if supervised:
         threading.Thread(target=_drain_at_end_of_input, args=(drain,), name="supervisor", daemon=True).start()
@@ -97,10 +110,23 @@ def work(app: App, campaign: Campaign, settings: WorkerConfig, supervised: bool)
         if supervised:
             worker.run()
             return
-        with Projector(lambda: project(app, campaign.name), SYNC_EVERY):
+        with Chore("server", app.database.revive, REVIVE_EVERY), tracking(app, campaign):
             worker.run()
     if drain.is_set():
         raise Interrupted(f"Stopped. Whatever was running is saved; go on with `hpo worker study={campaign.name}`.")
+    _refuse_hopeless(app, campaign)
+
+
+def _refuse_hopeless(app: App, campaign: Campaign) -> None:
+    """Raise, with the commonest reason, where all trials failed."""
+    reason = hopeless(campaign.name, app.ledger.slots(campaign.id))
+    if reason is not None:
+        raise reason
+
+
+def tracking(app: App, campaign: Campaign) -> Chore:
+    """Keeps MLflow up to date in the background."""
+    return Chore("projector", lambda: project(app, campaign.name), SYNC_EVERY)
 
 
 def project(app: App, name: str) -> int:
@@ -215,7 +241,7 @@ def report_folder(app: App, campaign: Campaign) -> Path:
     return app.home / "reports" / campaign.name
 
 
-def _last_sync(projector: Projector, campaign: Campaign, face: Face) -> None:
+def _last_sync(projector: Chore, campaign: Campaign, face: Face) -> None:
     if not projector.once():
         face.say(
             f"MLflow could not be brought up to date ({projector.problem}); nothing is lost: "
