@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -125,7 +125,13 @@ class Ledger(Protocol):
         """Insert or replace the (slot, kind) row."""
         ...
 
-    def checkpoints(self, campaign_id: int) -> Sequence[CheckpointRecord]: ...
+    def checkpoints(self, campaign_id: int) -> Sequence[CheckpointRecord]:
+        """All recorded files, by slot and kind."""
+        ...
+
+    def forget_checkpoints(self, campaign_id: int, slots: Collection[int]) -> None:
+        """Answer for the `best` checkpoints of these slots no more: retention deletes them."""
+        ...
 
     def count_holdout_opening(self, campaign_id: int) -> int:
         """Add one and return the number of times the campaign's holdout has been opened."""

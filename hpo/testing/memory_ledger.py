@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -260,6 +260,11 @@ class MemoryLedger:
     def checkpoints(self, campaign_id: int) -> Sequence[CheckpointRecord]:
         with self._lock:
             return [record for _, record in sorted(self._of(campaign_id).checkpoints.items())]
+
+    def forget_checkpoints(self, campaign_id: int, slots: Collection[int]) -> None:
+        with self._lock:
+            for slot in slots:
+                self._of(campaign_id).checkpoints.pop((slot, "best"), None)
 
     def count_holdout_opening(self, campaign_id: int) -> int:
         with self._lock:

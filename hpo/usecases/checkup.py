@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from hpo.adapters.doctor import Doctor
-from hpo.domain.campaign import Campaign
+from hpo.adapters.doctor import Check, Doctor, Mendable
+from hpo.domain.campaign import Campaign, CampaignState
 from hpo.domain.errors import EnvironmentFault, InvariantBroken
+from hpo.usecases import conclusion
+from hpo.usecases.campaigns import frozen_config, prepare_data
 from hpo.wiring import App
 
 
@@ -18,18 +20,53 @@ def check_up(app: App, campaign: Campaign, say: Callable[[str], None], *, repair
     """
     doctor = _doctor(app, campaign)
     if repair:
-        done = doctor.repair(campaign.name)
+        done = [*doctor.repair(campaign.name), *_make_again(app, campaign, say)]
         for line in done or ["nothing had to be mended"]:
             say(f"Repair: {line}.")
-    checks = doctor.examine(campaign.name)
+    checks = [*doctor.examine(campaign.name), *_derived(app, campaign)]
     for check in checks:
         say(f"{'BROKEN' if check.breaches else 'holds ':6}  {check.num_checked:6}  {check.rule}")
         for breach in check.breaches:
             say(f"                - {breach}")
-    num_breaches = sum(len(check.breaches) for check in checks)
-    if num_breaches:
-        remedy = "" if repair else f" Try `hpo doctor study={campaign.name} --repair`."
-        raise InvariantBroken(f"The campaign '{campaign.name}' breaks {num_breaches} of its invariants.{remedy}")
+    breaches = [breach for check in checks for breach in check.breaches]
+    if breaches:
+        raise InvariantBroken(
+            f"The campaign '{campaign.name}' breaks {len(breaches)} of its invariants. {_remedy(campaign, breaches)}"
+        )
+
+
+def _remedy(campaign: Campaign, breaches: Sequence[str]) -> str:
+    """What helps: the repair where it mends something, and what it cannot mend."""
+    num_mendable = sum(isinstance(breach, Mendable) for breach in breaches)
+    rest = "What it cannot mend needs the named file, or the database, from a copy."
+    if not num_mendable:
+        return "None of it can be made again: it needs the named files, or the database, from a copy."
+    command = f"`hpo doctor study={campaign.name} --repair`"
+    if num_mendable == len(breaches):
+        return f"{command} mends them."
+    return f"{command} mends {num_mendable} of them. {rest}"
+
+
+def _derived(app: App, campaign: Campaign) -> list[Check]:
+    """What can be made again from the run folders and the source of the data."""
+    found = conclusion.faults(app, campaign)
+    return [Check("the report and the mark of the conclusion are whole", 1, tuple(map(Mendable, found)))]
+
+
+def _make_again(app: App, campaign: Campaign, say: Callable[[str], None]) -> list[str]:
+    if not conclusion.faults(app, campaign):
+        return []
+    config, _ = frozen_config(campaign)
+    prepared = prepare_data(app, config)
+    try:
+        if campaign.state is CampaignState.COMPLETE:
+            conclusion.conclude(app, campaign, config, prepared, say)
+        else:
+            conclusion.report(app, campaign, prepared, say)
+    except EnvironmentFault as error:
+        say(f"Warning: not everything could be mended ({error})")
+        return []
+    return ["the report was written again, and what follows from it"]
 
 
 def mend(app: App, campaign: Campaign, say: Callable[[str], None]) -> None:
@@ -45,7 +82,7 @@ def mend(app: App, campaign: Campaign, say: Callable[[str], None]) -> None:
         say(f"Repair: {line}.")
     for check in doctor.examine(campaign.name):
         for breach in check.breaches:
-            say(f"Warning: {breach}.")
+            say(f"Warning: {breach.rstrip('.')}.")
 
 
 def _doctor(app: App, campaign: Campaign) -> Doctor:

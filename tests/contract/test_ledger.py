@@ -40,7 +40,7 @@ SPEC = CampaignSpec(
 )
 SOMEONE = WorkerIdentity("host-a", 4711, 1.25)
 SOMEONE_ELSE = WorkerIdentity("host-b", 4711, 1.25)
-CHECKPOINT = CheckpointRecord(1, "best", 3, "/runs/best.pt", "host-a", "0" * 64, 0.05)
+CHECKPOINT = CheckpointRecord(1, "best", 3, "runs/best.pt", "host-a", "/home", "0" * 64, 0.05)
 
 
 @dataclass
@@ -445,17 +445,28 @@ class TestBudget:
 class TestCheckpoint:
     def test_the_newest_of_each_kind_stays(self, ledger: Ledger, campaign_id: int, worker: int) -> None:
         claim = claimed(ledger, campaign_id, worker)
-        last = replace(CHECKPOINT, kind="last", score=None)
+        result = replace(CHECKPOINT, kind="result", score=None)
         newer = replace(CHECKPOINT, epoch=4, path="/runs/newer.pt", sha256="f" * 64)
-        for record in (CHECKPOINT, last, newer):
+        for record in (CHECKPOINT, result, newer):
             ledger.record_checkpoint(claim, record)
-        assert ledger.checkpoints(campaign_id) == [newer, last]
+        assert ledger.checkpoints(campaign_id) == [newer, result]
+
+    def test_retention_forgets_the_best_of_the_named_slots_alone(
+        self, ledger: Ledger, campaign_id: int, worker: int
+    ) -> None:
+        first, second = (claimed(ledger, campaign_id, worker) for _ in range(2))
+        kept = [replace(CHECKPOINT, slot=slot, kind=kind) for slot in (1, 2) for kind in ("best", "result")]
+        for record in kept:
+            ledger.record_checkpoint(first if record.slot == 1 else second, record)
+        ledger.forget_checkpoints(campaign_id, {1})
+        ledger.forget_checkpoints(campaign_id, set())
+        assert ledger.checkpoints(campaign_id) == kept[1:]
 
     @pytest.mark.parametrize("wrong", [replace(CHECKPOINT, slot=2), replace(CHECKPOINT, kind="middle")])
     def test_must_be_the_claims_own(
         self, ledger: Ledger, campaign_id: int, worker: int, wrong: CheckpointRecord
     ) -> None:
-        with pytest.raises(ValueError, match="checkpoint"):
+        with pytest.raises(ValueError, match=r"checkpoint of|recorded file is"):
             ledger.record_checkpoint(claimed(ledger, campaign_id, worker), wrong)
 
 

@@ -134,13 +134,14 @@ def put_checkpoint(claim: Claim, record: CheckpointRecord) -> ReturningInsert[in
         CheckpointRow.epoch: literal(record.epoch),
         CheckpointRow.path: literal(record.path),
         CheckpointRow.host: literal(record.host),
+        CheckpointRow.home: literal(record.home),
         CheckpointRow.sha256: literal(record.sha256),
         CheckpointRow.score: literal(record.score, CheckpointRow.score.type),
     }
     # The lock keeps the slot ours until the row is written.
     ours = select(*columns.values()).where(held(claim)).with_for_update(of=SlotRow)
     insertion = upsert(CheckpointRow).from_select(list(columns), ours)
-    replaced = {name: insertion.excluded[name] for name in ("epoch", "path", "host", "sha256", "score")}
+    replaced = {name: insertion.excluded[name] for name in ("epoch", "path", "host", "home", "sha256", "score")}
     return insertion.on_conflict_do_update(
         index_elements=["campaign_id", "slot", "kind"], set_={**replaced, "recorded_at": func.now()}
     ).returning(CheckpointRow.slot)

@@ -70,7 +70,9 @@ def search(ledger: PostgresLedger, storage: Any, data: Path, tmp_path: Path) -> 
         config, space = configuration(name, memory)
         campaign = open_campaign(ledger, config, space)
         identity, runs = WorkerIdentity("host", 1, 0.0), campaign_folder(tmp_path, name)
-        objective = Objective(campaign, config, space, own_ledger, storage, InProcessRunner(), data, runs, identity)
+        objective = Objective(
+            campaign, config, space, own_ledger, storage, InProcessRunner(), data, runs, identity, "code"
+        )
         Worker(
             own_ledger, objective, campaign, identity, config.worker, SystemClock(), lambda _: True, threading.Event()
         ).run()
@@ -222,7 +224,7 @@ def test_the_memory_of_a_trial_is_settled_before_any_takes_some(
         settings = {"num_workers": workers, "trial_memory": declared}
         config = SearchConfig.model_validate({**config.model_dump(), "worker": settings})
         campaign = open_campaign(ledger, config, space)
-        worker = build_worker(app, campaign, config, space, data, threading.Event())
+        worker = build_worker(app, campaign, config, space, data, "code", threading.Event())
         assert worker._objective._config.worker.trial_memory == expected
 
 
