@@ -60,18 +60,19 @@ def burnt(campaign: Campaign, slots: Sequence[SlotView]) -> str | None:
 
 
 def code_faults(archive: Archive, campaign: Campaign, slots: Sequence[SlotView]) -> list[str]:
-    """A sentence for every trial that was trained with other code than the campaign was started with."""
+    """A sentence for each code that trials were trained with and the campaign was not started with."""
     started_with = campaign.spec.fingerprints.get("code")
-    found = []
+    others: dict[str, list[str]] = {}
     for slot in slots:
         attempt = archive.attempt(slot.slot)
-        trained_with = None if attempt is None else _code(attempt)
-        if trained_with is not None and started_with is not None and trained_with != started_with:
-            found.append(
-                f"Trial {slot.slot} was trained with the code {trained_with[:8]}, the campaign was started with "
-                f"{started_with[:8]}; their scores cannot be compared."
-            )
-    return found
+        code = None if attempt is None else _code(attempt)
+        if None not in (code, started_with) and code != started_with:
+            others.setdefault(str(code), []).append(str(slot.slot))
+    return [
+        f"The trials {', '.join(numbers)} were trained with the code {code[:8]}, the campaign was started with "
+        f"{str(started_with)[:8]}; their scores cannot be compared with the others'."
+        for code, numbers in others.items()
+    ]
 
 
 def _code(attempt: Attempt) -> str | None:

@@ -115,14 +115,14 @@ def change_run(ward: Ward) -> None:
 def change_curve(ward: Ward) -> None:
     ward.execute(
         "UPDATE optuna.trial_intermediate_values SET intermediate_value = 0.5 WHERE step = 2 AND trial_id = "
-        "(SELECT max(trial_id) FROM optuna.trials)"
+        "(SELECT min(trial_id) FROM optuna.trials)"
     )
 
 
 def change_params(ward: Ward) -> None:
     ward.execute(
         f"UPDATE optuna.trial_user_attributes SET value_json = '{{}}' WHERE key = '{VALUES}' AND trial_id = "
-        "(SELECT max(trial_id) FROM optuna.trials)"
+        "(SELECT min(trial_id) FROM optuna.trials)"
     )
 
 
