@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,9 +37,33 @@ if TYPE_CHECKING:
     from search_spaces import Space
 
 
+MAX_HOME = 3072
+"""Bytes: a path has at most 4096 on Linux, and the longest file of a campaign follows the state folder."""
+MAX_SHOWN = 120
+_UNUSABLE = {"Cc": "a control character", "Cs": "bytes that are not UTF-8", "Zl": "a line separator"}
+
+
 def home_folder() -> Path:
-    """The state folder: HPO_HOME, or `.hpo` in the current folder."""
-    return Path(os.environ.get("HPO_HOME") or ".hpo").expanduser().absolute()
+    """The state folder: HPO_HOME, or `.hpo` in the current folder.
+
+    Raises:
+        UsageError: no folder of that name can serve.
+    """
+    try:
+        home = Path(os.environ.get("HPO_HOME") or ".hpo").expanduser().absolute()
+        unusable = next(filter(None, (_UNUSABLE.get(unicodedata.category(letter)) for letter in str(home))), None)
+        if unusable is None and len(os.fsencode(home)) > MAX_HOME:
+            unusable = f"more than {MAX_HOME} bytes"
+        home.exists()  # asks the system whether each part is short enough
+    except (OSError, RuntimeError) as error:  # RuntimeError: `~name` of a user that does not exist
+        unusable = error.strerror.lower() if isinstance(error, OSError) and error.strerror else "no such user after ~"
+    if unusable is None:
+        return home
+    shown = ascii(os.environ.get("HPO_HOME", os.getcwd()))
+    raise UsageError(
+        f"HPO_HOME cannot be used ({unusable}): {shown[:MAX_SHOWN]}{'...' * (len(shown) > MAX_SHOWN)}; "
+        "name another folder."
+    )
 
 
 @dataclass(frozen=True)

@@ -67,8 +67,8 @@ class SearchConfig(Section):
 
     study: str = DEFAULT_STUDY
     """The campaign's name; also the prefix of its Optuna studies."""
-    trials: Annotated[int, Field(ge=1, le=1_000_000)] = 20
-    """Total budget."""
+    trials: Annotated[int, Field(ge=1, le=20_000)] = 20
+    """Total budget. Up to its limit every look at the campaign takes a second or two."""
     space: str = "quickstart"
     """A space of the catalog, or the path of a YAML file."""
     objective: str = "rank_ic"
@@ -86,6 +86,6 @@ class SearchConfig(Section):
     def _name_is_a_plain_word(cls, name: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
             raise ValueError(
-                f"study name '{name}' may hold letters, digits, '.', '_' and '-', at most 64; choose another HPO_STUDY"
+                f"study name '{name}' may hold letters, digits, '.', '_' and '-', at most 64; choose another name"
             )
         return name

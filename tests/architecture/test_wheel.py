@@ -53,7 +53,7 @@ def test_no_file_of_the_packages_is_left_behind(unpacked: Path) -> None:
         assert ours
         assert {path for path in ours if not (unpacked / path).exists()} == set()
     migrations = {path.relative_to(ROOT / "alembic") for path in (ROOT / "alembic").rglob("*") if is_source(path)}
-    assert {path for path in migrations if not (unpacked / "hpo/adapters/migrations" / path).exists()} == set()
+    assert {path for path in migrations if not (unpacked / "hpo/adapters/postgres/migrations" / path).exists()} == set()
 
 
 def test_nothing_but_the_packages_is_installed(unpacked: Path) -> None:

@@ -49,26 +49,32 @@ def prepare(config: DataConfig, window: int, cache_folder: Path, progress: Progr
     """Build the arrays of a source, or find them built.
 
     window: look-back in trading days, part of the gaps. progress is called with a stage and a share from 0 to 1.
-    Several processes may call at once; one builds. Raises InputError where the source is refused.
+    Several processes may call at once; one builds. What is found damaged is built again, with a warning that says so.
+    Raises InputError where the source is refused.
     """
     fingerprint = _fingerprint(config, window, cache_folder)
     folder = cache_folder / fingerprint[:16]
+    said: tuple[str, ...] = ()
     with cache.locked(cache_folder / f"{folder.name}.lock"):
-        if not (folder / cache.META).exists():
+        problems = cache.verify(folder)
+        if problems:
+            if folder.exists():
+                said = (f"the prepared panel was built again: {problems[0]}",)
             _build(config, window, folder, progress or _silent)
-    meta = json.loads((folder / cache.META).read_text())
-    return Prepared(folder / "search", folder / "holdout", fingerprint, tuple(meta["warnings"]), meta["summary"])
+        meta = cache.read_sealed(folder / cache.META)
+    warnings = (*said, *meta["warnings"])
+    return Prepared(folder / "search", folder / "holdout", fingerprint, warnings, meta["summary"])
 
 
 def open_training(search: Path) -> TrainingData:
-    """The panel up to the holdout, and its folds."""
+    """The panel up to the holdout, and its folds. Raises CacheFault where it is damaged or gone."""
     panel, meta = cache.open_panel(search)
     folds = tuple(Fold(train=range(*fold["train"]), valid=range(*fold["valid"])) for fold in meta["folds"])
     return TrainingData(panel, folds)
 
 
 def open_holdout(holdout: Path) -> HoldoutData:
-    """The holdout days with the days before them as context."""
+    """The holdout days with the days before them as context. Raises CacheFault as `open_training`."""
     panel, meta = cache.open_panel(holdout)
     return HoldoutData(panel, range(*meta["days"]))
 
@@ -103,7 +109,8 @@ def _build(config: DataConfig, window: int, folder: Path, progress: Progress) ->
     mask = usable(market, config.min_price)
     check_coverage(market, mask, range(split.folds[0].train.start, len(market.dates)))
     temporary = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    for left in (folder, *folder.parent.glob(f"{folder.name}.*.tmp")):  # damaged, or of a build that was killed
+        shutil.rmtree(left, ignore_errors=True)
     try:
         halves = _halves(temporary, split, len(market.dates))
         _write_features(market, mask, halves, progress)
@@ -111,8 +118,8 @@ def _build(config: DataConfig, window: int, folder: Path, progress: Progress) ->
         _write_labels(market, mask, config, halves)
         summary = _describe(market, mask, split)
         _write_meta(market, config, split, halves)
-        cache.write_json(temporary / cache.META, {"warnings": _warnings(market), "summary": summary})
-        temporary.rename(folder)
+        cache.seal(temporary, {"warnings": _warnings(market), "summary": summary})
+        cache.move_into_place(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     progress("ready", 1.0)
@@ -181,7 +188,7 @@ def _write_meta(market: Market, config: DataConfig, split: Split, halves: Mappin
     for half, days in halves.items():
         own = {"folds": folds} if half.name == "search" else {"days": [split.holdout.start - days.start, len(days)]}
         dates = [str(day) for day in market.dates[days.start : days.stop]]
-        cache.write_json(half / cache.META, {**common, **own, "dates": dates})
+        cache.seal(half, {**common, **own, "dates": dates})
 
 
 def _describe(market: Market, mask: NDArray[np.bool_], split: Split) -> dict[str, Any]:

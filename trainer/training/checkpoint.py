@@ -61,9 +61,12 @@ def load(path: Path) -> dict[str, Any]:
     if payload is None:
         raise CheckpointError(f"{path} is damaged (its checksum does not match); use an older checkpoint.")
     try:
-        state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError) as error:
-        raise CheckpointError(f"{path} is not a checkpoint of this program: {error}") from error
+        state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        # Not in torch's words, which advise to load it in a way that runs the code within.
+        raise CheckpointError(f"{path} is not a checkpoint of this program; nothing in it was run.") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} is not a checkpoint of this program: it holds a {type(state).__name__}.")
     if state.get("format") != FORMAT:
         raise CheckpointError(f"{path} has checkpoint format {state.get('format')}; this program reads {FORMAT}.")
     return state

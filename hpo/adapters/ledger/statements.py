@@ -15,6 +15,7 @@ from sqlalchemy import (
     case,
     exists,
     func,
+    insert,
     literal,
     or_,
     select,
@@ -112,11 +113,13 @@ def add_tiers(session: Session, campaign_id: int, tiers: Sequence[TierPlan]) -> 
 
 def add_slots(session: Session, campaign_id: int, tier: int, number: int, position: int, count: int) -> None:
     """Append `count` open slots after the given number (in the campaign) and position (in the tier)."""
-    session.add_all(
-        SlotRow(campaign_id=campaign_id, tier=tier, number=number + step, position=position + step)
+    session.flush()  # the tier's row comes first
+    rows = [
+        {"campaign_id": campaign_id, "tier": tier, "number": number + step, "position": position + step}
         for step in range(1, count + 1)
-    )
-    session.flush()
+    ]
+    if rows:
+        session.execute(insert(SlotRow), rows)
 
 
 def change(connection: Connection, claim: Claim, *conditions: ColumnElement[bool], **values: Any) -> bool:

@@ -19,7 +19,7 @@ ALIAS = "champion"
 REQUIREMENTS = ("tiertune", "mlflow", "torch", "numpy", "pandas", "pyarrow", "pydantic")
 """Distributions the loaded model imports."""
 TEXTS = ("symbol", "sector")
-_CODE = Path(__file__).with_name("mlflow_model.py")
+_CODE = Path(__file__).with_name("model.py")
 _BUDGET, _SHA256 = "tiertune.budget", "tiertune.sha256"
 
 

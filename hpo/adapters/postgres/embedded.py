@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shlex
 import shutil
 import subprocess
 import tempfile
@@ -215,7 +214,7 @@ class EmbeddedPostgres:
                 f"The embedded database of {self._folder} runs on another machine or in another container; "
                 "stop it there."
             )
-        _run(places, "pg_ctl", "stop", "-D", places.data, "-m", "fast", "-t", START_SECONDS)
+        _run(places, "pg_ctl", "stop", "-D", places.data.name, "-m", "fast", "-t", START_SECONDS)
         return True
 
 
@@ -240,8 +239,8 @@ def _create(places: PostgresHome) -> None:
         os.chown(fresh, places.account.uid, places.account.gid)
     settings = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
     identity = ["--username", USER, "--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-instructions"]
-    _run(places, "initdb", "-D", fresh, *identity, *settings)
-    _run(places, "postgres", "--single", "-D", fresh, "postgres", stdin=f"CREATE DATABASE {DATABASE}\n")
+    _run(places, "initdb", "-D", fresh.name, *identity, *settings)
+    _run(places, "postgres", "--single", "-D", fresh.name, "postgres", stdin=f"CREATE DATABASE {DATABASE}\n")
     if places.data.exists():
         raise EnvironmentFault(
             f"The folder {places.data} exists but holds no PostgreSQL data; move it away and call again."
@@ -254,9 +253,8 @@ def _launch(places: PostgresHome, server_lock: int) -> None:
     # What a power loss or a container's end left behind. Its process number may be another program's by now, which
     # PostgreSQL would take for a running server.
     (places.data / "postmaster.pid").unlink(missing_ok=True)
-    sockets = '"{}"'.format(str(places.sockets).replace('"', '""'))
-    options = shlex.join(["-c", f"unix_socket_directories={sockets}"])
-    start = ("start", "-D", places.data, "-l", places.log, "-o", options, "-t", START_SECONDS)
+    options = f"-c unix_socket_directories={places.sockets}"
+    start = ("start", "-D", places.data.name, "-l", places.log.name, "-o", options, "-t", START_SECONDS)
     _run(places, "pg_ctl", *start, inherited=(server_lock,))
 
 
@@ -294,7 +292,10 @@ def _is_visible(data: Path) -> bool:
 def _run(
     places: PostgresHome, program: str, *arguments: object, stdin: str = "", inherited: Collection[int] = ()
 ) -> None:
-    """Run one of PostgreSQL's programs as the server's user, in a folder that this user can enter."""
+    """Run one of PostgreSQL's programs as the server's user, in the server's folder.
+
+    Files are named relative to it: `pg_ctl` hands its command to a shell, which would interpret what a path may hold.
+    """
     account = places.account
     command: Sequence[str] = [str(places.binaries / program), *map(str, arguments)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}

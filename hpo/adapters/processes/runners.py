@@ -257,7 +257,7 @@ def _send_output_to(log: Path) -> None:
 def _fit(request: TrialRequest, reporter: Any) -> TrialEnd:
     from trainer.config import TrainerConfig
     from trainer.data import open_training
-    from trainer.errors import DoesNotFitError, TrainingFailure
+    from trainer.errors import CacheFault, DoesNotFitError, TrainingFailure
     from trainer.training.loop import fit
 
     try:
@@ -268,7 +268,7 @@ def _fit(request: TrialRequest, reporter: Any) -> TrialEnd:
         return TrialEnd("failed", reason=error.reason, message=str(error), excess=error.excess)
     except TrainingFailure as failure:
         return TrialEnd("failed", reason=failure.reason, message=str(failure))
-    except EnvironmentFault as fault:
+    except (EnvironmentFault, CacheFault) as fault:
         return TrialEnd("environment", message=str(fault))
     except MemoryError:
         return TrialEnd("failed", reason="out_of_memory", message="the host ran out of memory")

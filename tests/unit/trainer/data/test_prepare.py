@@ -93,7 +93,7 @@ def test_changed_content_under_the_same_name_is_noticed(
 def test_a_file_changed_just_now_is_read_again(bars: Bars, write: Write, small: Settings, tmp_path: Path) -> None:
     source = write(bars(), "prices.csv")
     build(source, small, tmp_path)
-    assert json.loads((tmp_path / "cache" / "sources.json").read_text()) == {}
+    assert set(json.loads((tmp_path / "cache" / "sources.json").read_text())) == {"checksum"}
 
 
 def test_training_target_is_no_part_of_the_fingerprint(
