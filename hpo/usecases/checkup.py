@@ -10,6 +10,8 @@ from hpo.domain.errors import EnvironmentFault, InvariantBroken
 from hpo.usecases import conclusion
 from hpo.usecases.campaigns import frozen_config, prepare_data
 from hpo.wiring import App
+from trainer.data import panel_folder, verify
+from trainer.errors import TrainerError
 
 
 def check_up(app: App, campaign: Campaign, say: Callable[[str], None], *, repair: bool) -> None:
@@ -49,24 +51,38 @@ def _remedy(campaign: Campaign, breaches: Sequence[str]) -> str:
 
 def _derived(app: App, campaign: Campaign) -> list[Check]:
     """What can be made again from the run folders and the source of the data."""
-    found = conclusion.faults(app, campaign)
-    return [Check("the report and the mark of the conclusion are whole", 1, tuple(map(Mendable, found)))]
+    concluded, panel = conclusion.faults(app, campaign), _panel_faults(app, campaign)
+    return [
+        Check("the report and the mark of the conclusion are whole", 1, tuple(map(Mendable, concluded))),
+        Check("the prepared panel is whole", 1, tuple(map(Mendable, panel))),
+    ]
+
+
+def _panel_faults(app: App, campaign: Campaign) -> list[str]:
+    """Of the campaign's panel in the cache, if it has been prepared here."""
+    folder = panel_folder(app.home / "cache", campaign.spec.fingerprints["data"])
+    return verify(folder) if folder.exists() else []
 
 
 def _make_again(app: App, campaign: Campaign, say: Callable[[str], None]) -> list[str]:
-    if not conclusion.faults(app, campaign):
-        return []
-    config, _ = frozen_config(campaign)
-    prepared = prepare_data(app, config)
+    """Make again what `_derived` finds damaged; a sentence for everything that was done."""
+    is_panel_damaged, is_end_damaged = bool(_panel_faults(app, campaign)), bool(conclusion.faults(app, campaign))
+    done = []
     try:
-        if campaign.state is CampaignState.COMPLETE:
+        if is_panel_damaged or is_end_damaged:
+            config, _ = frozen_config(campaign)
+            prepared = prepare_data(app, config)
+        if is_panel_damaged:
+            done.append("the prepared panel was built again")
+        if is_end_damaged and campaign.state is CampaignState.COMPLETE:
             conclusion.conclude(app, campaign, config, prepared, say)
-        else:
+        elif is_end_damaged:
             conclusion.report(app, campaign, prepared, say)
-    except EnvironmentFault as error:
-        say(f"Warning: not everything could be mended ({error})")
-        return []
-    return ["the report was written again, and what follows from it"]
+        if is_end_damaged:
+            done.append("the report was written again, and the campaign concluded as far as it goes")
+    except (EnvironmentFault, TrainerError) as error:
+        say(f"Warning: not everything could be mended ({str(error).rstrip('.')}).")
+    return done
 
 
 def mend(app: App, campaign: Campaign, say: Callable[[str], None]) -> None:
@@ -87,4 +103,9 @@ def mend(app: App, campaign: Campaign, say: Callable[[str], None]) -> None:
 
 def _doctor(app: App, campaign: Campaign) -> Doctor:
     runs = app.runs(campaign.name)
-    return Doctor(app.ledger, app.storage, runs, lambda: app.tracker.sync(campaign, runs))
+
+    def sync() -> int:
+        app.tracker.close()  # what it has seen says nothing of what was damaged since
+        return app.tracker.sync(campaign, runs)
+
+    return Doctor(app.ledger, app.storage, runs, sync)
