@@ -90,9 +90,9 @@ class Archive:
         return path
 
     def is_kept(self, slot: int) -> bool:
-        """Whether the slot's best checkpoint is recorded, and a file lies in its place here."""
+        """Whether the ledger answers for the slot's best checkpoint, and its run folder is here; `best` checks it."""
         record = self.record(slot, "best")
-        return record is not None and self.path(record).is_file()
+        return record is not None and self.path(record).parent.is_dir()
 
     def faults(self, slot: int, without: Collection[str] = ()) -> Iterator[str]:
         """A sentence for every file of a finished slot that is not as it was recorded.

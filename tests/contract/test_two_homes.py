@@ -113,9 +113,7 @@ def test_sync_and_report_say_what_is_not_here(homes: Homes) -> None:
     ):
         conclusion.sync(homes.app(homes.a), homes.campaign, said.append)
     nowhere: Any = None
-    with pytest.raises(
-        EnvironmentFault, match=r"nothing to report here\. The run folders of the trials 1"
-    ):
+    with pytest.raises(EnvironmentFault, match=r"nothing to report here\. The run folders of the trials 1"):
         conclusion.report(homes.app(homes.a), homes.campaign, nowhere, said.append)
     assert said == []
     assert conclusion.sync(homes.app(homes.b), homes.campaign, said.append) == 0

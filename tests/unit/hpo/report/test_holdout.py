@@ -49,7 +49,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 
 @pytest.fixture(scope="module")
 def archive(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
-    """Slot 1 trained to its end; slot 2 kept no checkpoint."""
+    """Slot 1 trained to its end; the ledger does not answer for the checkpoint of slot 2."""
     home = tmp_path_factory.mktemp("home")
     folder, records = home / "runs" / "campaign", []
     threads = torch.get_num_threads()
@@ -59,8 +59,7 @@ def archive(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Ite
         attempt.finish(Outcome.COMPLETE, result.score, result.best_epoch, result.num_parameters)
         path = str(attempt.best.relative_to(home))
         records.append(CheckpointRecord(slot, "best", 1, path, "host", str(home), sha256_of(attempt.best)))
-    attempt.best.unlink()
-    yield Archive(folder, records)
+    yield Archive(folder, records[:1])
     torch.set_num_threads(threads)
 
 
@@ -97,6 +96,12 @@ def test_the_champions_scores_can_be_traded(prepared: Prepared, archive: Archive
     label, ahead = scored.targets["raw"][3, :, 0], scored.returns[4]
     both = np.isfinite(label) & np.isfinite(ahead)
     np.testing.assert_allclose(label[both], ahead[both], rtol=1e-4, atol=1e-6)
+
+
+def test_a_lost_checkpoint_is_refused_by_name(prepared: Prepared, archive: Archive) -> None:
+    lost = replace(archive.records[0], path="runs/campaign/slot-0001/attempt-1/gone.pt")
+    with pytest.raises(EnvironmentFault, match=r"The checkpoint of trial 1 is not at .*gone\.pt"):
+        measure(replace(archive, records=[lost]), [1], 1, prepared.holdout)
 
 
 def test_a_swapped_checkpoint_is_refused_by_name(prepared: Prepared, archive: Archive) -> None:
