@@ -255,7 +255,7 @@ class TrainConfig(Section):
     """The validation metric that is maximised: `rank_ic` (mean over horizons), `rank_ic_5d`, `neutral_rank_ic`,
     `lag1_rank_ic_5d`, ..."""
     score_epochs: Annotated[int, Field(ge=1)] = 3
-    """Epochs averaged into the score; less noisy than the best epoch."""
+    """Last epochs averaged into the score; less noisy than one epoch alone, and no choice of the luckiest."""
     precision: Literal["bf16", "fp32"] = "bf16"
     device: str = "auto"
     """`auto`: cuda where there is one, else cpu; or a torch device name."""

@@ -37,7 +37,7 @@ def champion_fault(archive: Archive, campaign: Campaign) -> str | None:
     champion = campaign.champion
     if champion is None or champion["slot"] is None:
         return None
-    record = archive.record(champion["slot"], "best")
+    record = archive.record(champion["slot"], "model")
     crowned = champion.get("sha256")
     if record is not None and crowned is not None and crowned != record.sha256:
         return (
@@ -45,7 +45,7 @@ def champion_fault(archive: Archive, campaign: Campaign) -> str | None:
             f"{record.sha256[:12]} for the checkpoint of trial {champion['slot']}."
         )
     try:
-        archive.best(champion["slot"])
+        archive.model(champion["slot"])
     except EnvironmentFault as error:
         return f"The champion cannot be loaded. {error}"
     return None

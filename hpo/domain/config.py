@@ -58,8 +58,12 @@ class WorkerConfig(Section):
     keep_checkpoints: Annotated[int, Field(ge=0)] = 10
     """When the campaign is complete, the checkpoints of this many best trials stay, beside those of the champion and
     of the default configuration."""
-    max_crashes: Annotated[int, Field(ge=1)] = 3
-    """A slot whose trial took its process down this many times is FAILED with the reason `poison`."""
+    max_crashes: Annotated[int, Field(ge=1, le=1000)] = 3
+    """A slot is FAILED with the reason `poison` once its trial's process died this many times in a row while its worker
+    lived, without an epoch finished in between."""
+    max_losses: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """The same for a slot whose worker was lost (killed, or its machine) this many times in a row. Healthy trials meet
+    with that too, so the limit is high; lower it for a trial that takes its worker down every time."""
 
 
 class SearchConfig(Section):

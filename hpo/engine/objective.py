@@ -93,7 +93,7 @@ class Objective:
             self._ledger.check(claim)
             stage = self._stage(claim.tier)
             study = self._study(stage, claim)
-            known = settle(study, claim.slot)
+            known = settle(study, claim.slot, retried_trial=claim.retried_trial)
             if known is None or not known.state.is_finished():
                 raise
             self._pass_on(claim, known)
@@ -111,12 +111,20 @@ class Objective:
         known = trial._get_latest_trial()
         if known.state.is_finished():
             self._pass_on(claim, known)
-        elif claim.num_crashes >= self._config.worker.max_crashes:
-            end = TrialEnd("failed", reason="poison", message=f"took its process down {claim.num_crashes} times")
-            self._finish(claim, study, trial, Outcome.FAILED, end)
+        elif poison := self._poison(claim):
+            self._finish(claim, study, trial, Outcome.FAILED, TrialEnd("failed", reason="poison", message=poison))
         else:
             conversation = self._train(claim, stage, trial, lambda: stop() or overdue())
             self._conclude(claim, study, trial, conversation, timed_out=overdue() and not stop())
+
+    def _poison(self, claim: Claim) -> str | None:
+        """What the slot's trial has done too often without finishing a new epoch in between."""
+        settings = self._config.worker
+        if claim.num_crashes >= settings.max_crashes:
+            return f"its process died {claim.num_crashes} times in a row without finishing an epoch"
+        if claim.num_losses >= settings.max_losses:
+            return f"its worker was lost {claim.num_losses} times in a row before it finished an epoch"
+        return None
 
     def _pass_on(self, claim: Claim, known: FrozenTrial) -> None:
         """Tell the ledger of a trial whose earlier owner told Optuna, and died or lost the slot before this."""
@@ -152,18 +160,22 @@ class Objective:
     def _open_trial(self, study: optuna.Study, stage: Stage, claim: Claim) -> optuna.Trial:
         """The slot's own trial: found by its slot attribute, or created with it in one transaction, so that a crash
         anywhere leaves either no trial or one that the slot's next owner finds."""
-        existing = settle(study, claim.slot) if claim.fence > 1 else None  # nobody had a fresh slot before us
+        given_up = claim.retried_trial
+        # Nobody had a fresh slot before us.
+        existing = settle(study, claim.slot, retried_trial=given_up) if claim.fence > 1 else None
         if existing is None:
             self._ledger.check(claim)
-            study.add_trial(stage.new_trial(claim.slot))
+            study.add_trial(stage.new_trial(claim.slot, given_up))
             # Looked up rather than taken: another owner may have created one at the same time, and then both agree.
             # It runs, as a rule; to look among the finished ones takes the longer the more there are.
-            existing = settle(study, claim.slot, (TrialState.RUNNING,)) or settle(study, claim.slot)
+            existing = settle(study, claim.slot, (TrialState.RUNNING,), given_up) or settle(
+                study, claim.slot, retried_trial=given_up
+            )
             assert existing is not None, "the trial that was just added"
         try:
             self._ledger.bind_trial(claim, existing.number, f"slot-{claim.slot:04d}")
         except LeaseLost:
-            settle(study, claim.slot)  # what we made belongs to nobody
+            settle(study, claim.slot, retried_trial=given_up)  # what we made belongs to nobody
             raise
         trial = optuna.Trial(study, existing._trial_id)
         if existing.state is TrialState.RUNNING:
@@ -247,13 +259,13 @@ class Objective:
         self._ledger.check(claim)
         reason = None if outcome is not Outcome.FAILED else f"{end.reason}: {end.message}"
         attempt = self._own_attempt(claim)
-        said: dict[str, Any] = {NUM_PARAMETERS: end.num_parameters, "best_epoch": end.best_epoch, "reason": reason}
+        said: dict[str, Any] = {NUM_PARAMETERS: end.num_parameters, "last_epoch": end.last_epoch, "reason": reason}
         if attempt is not None:
             said |= sortable(attempt.epochs(), self._config.trainer.train.score_epochs)
-            attempt.finish(outcome, score, end.best_epoch, end.num_parameters, reason)
+            attempt.finish(outcome, score, end.last_epoch, end.num_parameters, reason)
             self._record(claim, attempt, "result", attempt.result_file, len(attempt.epochs()), score)
-            if end.best_epoch is not None and attempt.best.exists():
-                self._record(claim, attempt, "best", attempt.best, end.best_epoch, score)
+            if end.last_epoch is not None and attempt.model.exists():
+                self._record(claim, attempt, "model", attempt.model, end.last_epoch, score)
         state = next(state for state, its_outcome in OUTCOMES.items() if its_outcome is outcome)
         told = score if outcome is Outcome.COMPLETE else None  # Optuna gives a pruned trial its last value by itself
         with self._storage.together(trial._trial_id):

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from hpo.domain.campaign import Campaign, SlotState, SlotView
 from hpo.domain.errors import EnvironmentFault, Interrupted
+from hpo.domain.failures import suspects, suspicion
 from hpo.domain.ports import Clock, Ledger
 
 TICK = timedelta(seconds=0.5)
@@ -71,6 +72,7 @@ class Supervisor:
         self._on_progress, self._timeout = on_progress, timeout
         self._deaths = 0
         self._num_done = 0
+        self._slots: Sequence[SlotView] = ()
 
     def run(self) -> None:
         """Return when every slot is done.
@@ -93,7 +95,7 @@ class Supervisor:
             self._end(list(workers.values()))
 
     def _finished(self) -> bool:
-        slots = self._ledger.slots(self._campaign.id)
+        slots = self._slots = self._ledger.slots(self._campaign.id)
         self._on_progress(slots)
         num_done = sum(slot.state is SlotState.DONE for slot in slots)
         if num_done > self._num_done:
@@ -112,8 +114,8 @@ class Supervisor:
                 raise EnvironmentFault(f"A worker had to give up:\n{worker.last_words()}")
             if self._deaths > MAX_FRUITLESS_DEATHS * self._num_workers:
                 raise EnvironmentFault(
-                    f"Workers keep ending (exit code {code}) without finishing a trial; the last one said:\n"
-                    f"{worker.last_words()}"
+                    f"Workers keep ending (exit code {code}) without finishing a trial. "
+                    f"{' '.join(map(suspicion, suspects(self._slots)))}\nThe last one said:\n{worker.last_words()}"
                 )
             workers[number] = self._start(number)
 

@@ -29,6 +29,9 @@ SLOT, VALUES, NUM_PARAMETERS, COPIED_FROM = "slot", "values", "num_parameters", 
 DUPLICATE_OF = "duplicate_of"
 """User attribute of a FAILED trial that was created by accident beside its slot's own: the number of that one."""
 
+RETRY_OF = "retry_of"
+"""User attribute of a trial that a slot was given after a failure: the number of the FAILED one, given up for it."""
+
 TIE = 1e-4
 """Scores this close are a tie: far less than a year of validation can tell apart."""
 
@@ -223,14 +226,22 @@ def _lies_within(trial: FrozenTrial, dimensions: Sequence[Dimension], within: Ma
     return all(within[name]._contains(within[name].to_internal_repr(value)) for name, value in params.items())
 
 
+def retried(trials: Iterable[FrozenTrial]) -> set[int]:
+    """Numbers of a study's trials that failed and were given up for another of the same slot."""
+    own = (trial.user_attrs for trial in trials if COPIED_FROM not in trial.user_attrs)
+    return {attributes[RETRY_OF] for attributes in own if RETRY_OF in attributes}
+
+
 def _counts(trials: Iterable[FrozenTrial]) -> dict[str, int]:
+    trials = list(trials)
+    given_up = retried(trials)
     counts = {"complete": 0, "pruned": 0, "failed": 0, "copied": 0}
     words = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
     for trial in trials:
         word = "copied" if COPIED_FROM in trial.user_attrs else words.get(trial.state)
         if word == "pruned" and trial.constraints:  # it did not fit, and was never started
             word = "failed"
-        if word is not None and DUPLICATE_OF not in trial.user_attrs:
+        if word is not None and DUPLICATE_OF not in trial.user_attrs and trial.number not in given_up:
             counts[word] += 1
     return counts
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def measure(archive: Archive, slots: Iterable[int], champion_slot: int | None, holdout: Path) -> HoldoutEvidence:
-    """The daily series of each slot's best checkpoint on the holdout, and the champion's scores stock by stock.
+    """The daily series of each slot's model on the holdout, and the champion's scores stock by stock.
 
     Slots without a checkpoint here (not kept, or trained on another machine) are left out. Opening the holdout is the
     caller's to count. Raises EnvironmentFault for a file that is not the recorded one.
@@ -31,7 +31,7 @@ def measure(archive: Archive, slots: Iterable[int], champion_slot: int | None, h
     for slot in slots:
         if not archive.is_kept(slot):
             continue
-        scores = load_scorer(archive.best(slot)).score(data.panel, data.days)
+        scores = load_scorer(archive.model(slot)).score(data.panel, data.days)
         daily[slot] = _series(scores, data)
         if slot == champion_slot:
             champion_scores = _panel_scores(scores, data)
@@ -42,7 +42,7 @@ def measure(archive: Archive, slots: Iterable[int], champion_slot: int | None, h
         daily=daily,
         champion_scores=champion_scores,
         ceiling=None if oracle is None else _series(np.array(oracle[rows], dtype=np.float32), data),
-        source="best.pt of each run on the prepared holdout",
+        source="model.pt of each run on the prepared holdout",
     )
 
 

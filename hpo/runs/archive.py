@@ -25,7 +25,7 @@ class Archive:
     records: Sequence[CheckpointRecord]
 
     def record(self, slot: int, kind: str) -> CheckpointRecord | None:
-        """What the ledger recorded of the slot; kind: `best` or `result`."""
+        """What the ledger recorded of the slot; kind: `model` or `result`."""
         return self._by_slot.get((slot, kind))
 
     def path(self, record: CheckpointRecord) -> Path:
@@ -63,13 +63,13 @@ class Archive:
         )
         return f"The run folder of trial {slot} is not below {self.runs}. {where}"
 
-    def best(self, slot: int) -> Path:
-        """The slot's best checkpoint, its bytes those that the ledger recorded.
+    def model(self, slot: int) -> Path:
+        """The slot's model, its bytes those that the ledger recorded.
 
         Raises:
             EnvironmentFault: it was not kept, lies elsewhere, or is another file; where the right one lies.
         """
-        record = self.record(slot, "best")
+        record = self.record(slot, "model")
         if record is None:
             raise EnvironmentFault(
                 f"Trial {slot} has no recorded checkpoint: it ended without one, or it was deleted when the campaign "
@@ -90,8 +90,8 @@ class Archive:
         return path
 
     def is_kept(self, slot: int) -> bool:
-        """Whether the ledger answers for the slot's best checkpoint, and its run folder is here; `best` checks it."""
-        record = self.record(slot, "best")
+        """Whether the ledger answers for the slot's model, and its run folder is here; `model` checks it."""
+        record = self.record(slot, "model")
         return record is not None and self.path(record).parent.is_dir()
 
     def faults(self, slot: int, without: Collection[str] = ()) -> Iterator[str]:
@@ -115,7 +115,7 @@ class Archive:
     def _listed_faults(self, slot: int, attempt: Attempt, without: Collection[str]) -> Iterator[str]:
         result = attempt.result()
         assert result is not None, "its digest was just compared"
-        may_be_gone = CHECKPOINTS if self.record(slot, "best") is None else ()
+        may_be_gone = CHECKPOINTS if self.record(slot, "model") is None else ()
         for name, digest in result.files.items():
             file = attempt.folder / name
             if name in without or (name in may_be_gone and not file.exists()):

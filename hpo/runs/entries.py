@@ -45,7 +45,7 @@ class Result:
 
     outcome: Outcome
     score: float | None
-    best_epoch: int | None
+    last_epoch: int | None
     num_parameters: int | None
     reason: str | None
     finished_at: datetime

@@ -6,7 +6,7 @@ runs/<campaign>/slot-0007/
         run.json            campaign, tier, slot, trial, parameters, seed, code, started_at; sealed
         metrics.jsonl       one line an epoch
         daily/epoch-0003.npz
-        last.pt previous.pt best.pt
+        last.pt previous.pt model.pt
         result.json         outcome, score, and the SHA-256 of every other file; written last
 """
 
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 
 # In this order: should their writer still live, `previous.pt` is then never newer than the `last.pt` copied before it,
 # and one of the two is always whole.
-CHECKPOINTS = ("last.pt", "previous.pt", "best.pt")
-BEST = "best.pt"
+CHECKPOINTS = ("last.pt", "previous.pt", "model.pt")
+MODEL = "model.pt"
 CONFIG_SHA256 = "config_sha256"
 """Key of run.json under which it answers for config.json."""
 
@@ -113,9 +113,9 @@ class Attempt:
         return self.folder / "result.json"
 
     @property
-    def best(self) -> Path:
-        """The best checkpoint; it may not exist."""
-        return self.folder / BEST
+    def model(self) -> Path:
+        """The weights at the end of the last epoch; it may not exist."""
+        return self.folder / MODEL
 
     def run(self) -> dict[str, Any]:
         """run.json: who this is. Raises FileNotFoundError, EnvironmentFault (damaged)."""
@@ -168,7 +168,7 @@ class Attempt:
         self,
         outcome: Outcome,
         score: float | None = None,
-        best_epoch: int | None = None,
+        last_epoch: int | None = None,
         num_parameters: int | None = None,
         reason: str | None = None,
     ) -> None:
@@ -177,7 +177,7 @@ class Attempt:
         said = {
             "outcome": outcome,
             "score": score,
-            "best_epoch": best_epoch,
+            "last_epoch": last_epoch,
             "num_parameters": num_parameters,
             "reason": reason,
         }

@@ -12,7 +12,7 @@ def choose(campaign: Campaign, archive: Archive) -> dict[str, Any]:
     """The champion of a campaign whose tiers are all decided, as plain JSON. It knows nothing of the holdout.
 
     Returns:
-        slot, source (`<study>#<trial>`), values, score (validation, smoothed), objective, best_epoch, run_folder
+        slot, source (`<study>#<trial>`), values, score (validation, smoothed), objective, last_epoch, run_folder
         (relative to the state folder), sha256 (of its checkpoint), reason; slot None where no trial is complete.
 
     Raises:
@@ -23,14 +23,14 @@ def choose(campaign: Campaign, archive: Archive) -> dict[str, Any]:
     chosen = {"slot": slot, "values": decision["values"], "reason": decision["reason"]}
     if slot is None:
         return chosen
-    best, record = archive.best(slot), archive.record(slot, "best")
+    model, record = archive.model(slot), archive.record(slot, "model")
     assert record is not None, "its file was just compared with it"
     return {
         **chosen,
         "source": decision["source"],
         "score": decision["score"],
         "objective": campaign.spec.config["search"]["objective"],
-        "best_epoch": record.epoch,
-        "run_folder": str(best.parent.relative_to(archive.home)),
+        "last_epoch": record.epoch,
+        "run_folder": str(model.parent.relative_to(archive.home)),
         "sha256": record.sha256,
     }

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from hpo.adapters.doctor import Check, Doctor, Mendable
 from hpo.domain.campaign import Campaign, CampaignState
 from hpo.domain.errors import EnvironmentFault, InvariantBroken
+from hpo.domain.failures import suspects, suspicion
 from hpo.usecases import conclusion
 from hpo.usecases.campaigns import frozen_config, prepare_data
 from hpo.wiring import App
@@ -99,6 +100,8 @@ def mend(app: App, campaign: Campaign, say: Callable[[str], None]) -> None:
     for check in doctor.examine(campaign.name):
         for breach in check.breaches:
             say(f"Warning: {breach.rstrip('.')}.")
+    for slot in suspects(app.ledger.slots(campaign.id)):
+        say(f"Warning: {suspicion(slot)}")
 
 
 def _doctor(app: App, campaign: Campaign) -> Doctor:

@@ -48,7 +48,7 @@ def contender(app: App, campaign: Campaign, slot: int | None, *, with_holdout: b
     daily = mean_daily(attempt, epochs[-config.trainer.train.score_epochs :])
     holdout = None
     if with_holdout:
-        archive.best(chosen)
+        archive.model(chosen)
         app.ledger.count_holdout_opening(campaign.id)
         measured = measure(archive, [chosen], None, prepared.holdout)
         holdout = Measured(measured.dates, measured.daily[chosen])

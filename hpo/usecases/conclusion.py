@@ -61,7 +61,7 @@ def report(app: App, campaign: Campaign, prepared: Prepared, say: Say, output: P
         raise EnvironmentFault(f"There is nothing to report here. {' '.join(missing)}")
     holdout = None
     if campaign.champion is not None and campaign.champion["slot"] is not None:
-        archive.best(campaign.champion["slot"])
+        archive.model(campaign.champion["slot"])
         app.ledger.count_holdout_opening(campaign.id)
         holdout = measure(
             archive, candidates(campaign, slots, NUM_LEADERS), campaign.champion["slot"], prepared.holdout
@@ -111,13 +111,13 @@ def publish(app: App, campaign: Campaign, say: Say) -> None:
     champion = campaign.champion
     if champion is None or champion["slot"] is None:
         return
-    best, folder = archive_of(app, campaign).best(champion["slot"]), report_folder(app, campaign)
+    model, folder = archive_of(app, campaign).model(champion["slot"]), report_folder(app, campaign)
     broken = _report_faults(folder) if folder.exists() else []
     if broken:
         raise EnvironmentFault(f"{broken[0]}; write the report again with `hpo report study={campaign.name}`.")
     project(app, campaign.name)
     app.tracker.attach_report(campaign, app.runs(campaign.name), sorted(folder.glob("report.*")))
-    uri = app.tracker.register_champion(campaign, best.parent, best)
+    uri = app.tracker.register_champion(campaign, model.parent, model)
     if uri:
         say(f"  registered in MLflow as {uri}")
 

@@ -61,7 +61,7 @@ def predict(app: App, campaign: Campaign, source: Path, output: Path, *, everyth
     if not source.exists():
         raise UsageError(f"--data {source}: there is no such file or folder.")
     _check_output(output, source)
-    scorer = load_scorer(archive_of(app, campaign).best(best_slot(app, campaign)))
+    scorer = load_scorer(archive_of(app, campaign).model(best_slot(app, campaign)))
     made = score(str(source), scorer, after=None if everything else scorer.last_day)
     _write(made.table, output)
     return made

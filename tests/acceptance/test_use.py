@@ -121,7 +121,7 @@ def test_days_after_the_search_are_scored_as_the_trainer_scores_them(
     given = pd.read_parquet(output) if suffix == ".parquet" else pd.read_csv(output, parse_dates=["date"])
     assert given["date"].max() == pd.read_parquet(prices / "new.parquet")["date"].max()
 
-    scorer = load_scorer(champion / "best.pt", "cpu")
+    scorer = load_scorer(champion / "model.pt", "cpu")
     assert given["date"].min() > pd.Timestamp(scorer.last_day)
     (folder,) = (home / "cache").glob("*/holdout")
     data = open_holdout(folder)

@@ -68,11 +68,11 @@ class Bomb:
 
 def test_a_checkpoint_that_would_run_is_refused(tmp_path: Path) -> None:
     """Its checksum is right: whoever made it knew how."""
-    checkpoint.save({"weights": [Bomb(tmp_path / "ran")]}, tmp_path / "best.pt")
+    checkpoint.save({"weights": [Bomb(tmp_path / "ran")]}, tmp_path / "model.pt")
     with pytest.raises(CheckpointError, match="not a checkpoint of this program"):
-        checkpoint.load(tmp_path / "best.pt")
+        checkpoint.load(tmp_path / "model.pt")
     assert not (tmp_path / "ran").exists()
-    torch.load(tmp_path / "best.pt", weights_only=False)
+    torch.load(tmp_path / "model.pt", weights_only=False)
     assert (tmp_path / "ran").read_text() == MARK, "the bomb is a real one"
 
 

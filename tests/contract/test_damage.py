@@ -27,7 +27,7 @@ FINAL = {
     "epochs": f"{TRIAL}/metrics.jsonl",
     "daily": f"{TRIAL}/daily/epoch-0002.npz",
     "log": f"{TRIAL}/trial.log",
-    "best": f"{TRIAL}/best.pt",
+    "model": f"{TRIAL}/model.pt",
     "last": f"{TRIAL}/last.pt",
     "previous": f"{TRIAL}/previous.pt",
     "result": f"{TRIAL}/result.json",
@@ -161,7 +161,7 @@ def test_damage_to_what_is_derived_is_named_and_made_again(app: App, kind: str, 
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
-@pytest.mark.parametrize("kind", ["config", "run", "epochs", "daily", "result", "best"])
+@pytest.mark.parametrize("kind", ["config", "run", "epochs", "daily", "result", "model"])
 def test_no_command_ends_in_a_traceback(
     app: App, kind: str, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,6 +21,7 @@ from hpo.runs.folder import Attempt, SlotFolder
 from trainer.config import TrainerConfig
 from trainer.data import prepare
 from trainer.reports import EpochReport, Verdict
+from trainer.training.checkpoint import load
 
 NUM_EPOCHS = 3
 ORPHAN = """
@@ -99,10 +100,10 @@ def test_a_training_runs_to_its_end(runner: TrialRunner, data: Path, tmp_path: P
     end = runner.run(request(data, own.folder), search.on_epoch, never)
     assert search.epochs == [1, 2, 3]
     scores = [report.score for report in search.reports]
-    assert end == TrialEnd("finished", pytest.approx(sum(scores[-2:]) / 2), end.best_epoch, end.num_parameters)
+    assert end == TrialEnd("finished", pytest.approx(sum(scores[-2:]) / 2), 3, end.num_parameters)
     assert end.num_parameters is not None
     assert end.num_parameters > 0
-    assert own.best.exists()
+    assert own.model.exists()
     assert [record.score for record in own.epochs()] == scores
     assert set(own.daily(3)) == set(search.reports[-1].daily)
 
@@ -124,6 +125,7 @@ def test_a_stop_verdict_ends_the_training_with_the_epoch_it_was_given_for(
     assert end.kind == "stopped"
     assert search.epochs == [1]
     assert [record.epoch for record in own.epochs()] == [1]
+    assert load(own.model)["epoch"] == end.last_epoch == 1
 
 
 def test_a_stopped_training_goes_on_where_it_was(runner: TrialRunner, data: Path, tmp_path: Path) -> None:

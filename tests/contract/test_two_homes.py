@@ -62,7 +62,7 @@ def homes(database_url: str, tmp_path: Path) -> Iterator[Homes]:
 
     def die(attempt: Path, epoch: int) -> None:
         if epoch == 3:
-            (attempt / "best.pt").write_text("weights of epoch 2")
+            (attempt / "model.pt").write_text("weights of epoch 2")
             raise Killed
 
     with pytest.raises(Killed):
@@ -77,8 +77,8 @@ def homes(database_url: str, tmp_path: Path) -> Iterator[Homes]:
 def test_the_unfinished_file_is_there_and_is_not_crowned(homes: Homes) -> None:
     unfinished = SlotFolder(campaign_folder(homes.a, NAME), 1).current()
     assert unfinished is not None
-    assert unfinished.best.read_text() == "weights of epoch 2"
-    right = homes.b / f"runs/{NAME}/slot-0001/attempt-2/best.pt"
+    assert unfinished.model.read_text() == "weights of epoch 2"
+    right = homes.b / f"runs/{NAME}/slot-0001/attempt-2/model.pt"
     with pytest.raises(EnvironmentFault) as refused:
         homes.choose(homes.a)
     assert f"It was written on the host host-b, as {right}" in str(refused.value)
@@ -86,7 +86,7 @@ def test_the_unfinished_file_is_there_and_is_not_crowned(homes: Homes) -> None:
 
     chosen = homes.choose(homes.b)
     assert chosen["run_folder"] == f"runs/{NAME}/slot-0001/attempt-2"
-    record = archive_of(homes.app(homes.b), homes.campaign).record(1, "best")
+    record = archive_of(homes.app(homes.b), homes.campaign).record(1, "model")
     assert record is not None
     assert chosen["sha256"] == record.sha256
 
@@ -95,8 +95,8 @@ def test_the_copied_folder_is_crowned_in_the_other_home_too(homes: Homes) -> Non
     there, here = (home / f"runs/{NAME}/slot-0001/attempt-2" for home in (homes.b, homes.a))
     shutil.copytree(there, here)
     assert homes.choose(homes.a) == homes.choose(homes.b)
-    (here / "best.pt").write_text("weights of somebody else")
-    with pytest.raises(EnvironmentFault, match=r"attempt-2/best\.pt is not the checkpoint of trial 1: its SHA-256 is"):
+    (here / "model.pt").write_text("weights of somebody else")
+    with pytest.raises(EnvironmentFault, match=r"attempt-2/model\.pt is not the checkpoint of trial 1: its SHA-256 is"):
         homes.choose(homes.a)
 
 

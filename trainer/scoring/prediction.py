@@ -17,6 +17,7 @@ from trainer.data.panel import TARGETS, Panel
 from trainer.data.targets import daily_returns
 from trainer.errors import InputError
 from trainer.models.graph import LOOKBACK, REFRESH_DAYS
+from trainer.scoring.committee import Committee
 from trainer.scoring.scorer import Scorer
 
 
@@ -34,7 +35,9 @@ class Prediction:
     num_short_days: int
 
 
-def predict(source: str | pd.DataFrame, scorer: Scorer, *, after: np.datetime64 | None = None) -> Prediction:
+def predict(
+    source: str | pd.DataFrame, scorer: Scorer | Committee, *, after: np.datetime64 | None = None
+) -> Prediction:
     """The scorer's scores of every usable stock-day of a Parquet or CSV file (or folder), or of a frame like it.
 
     A score looks only at its own day and those before it, so give the days that the features look back on too.
@@ -59,7 +62,7 @@ def predict(source: str | pd.DataFrame, scorer: Scorer, *, after: np.datetime64 
     rows, stocks = np.nonzero(np.isfinite(scores).all(axis=2))
     keys = {"date": panel.dates[first:][rows], "symbol": np.array(panel.symbols, dtype=object)[stocks]}
     values = {f"score_{h}d": scores[rows, stocks, column] for column, h in enumerate(panel.horizons)}
-    num_short = max(0, min(_look_back(scorer) - first, len(days)))
+    num_short = max(0, min(max(map(_look_back, _members(scorer))) - first, len(days)))
     return Prediction(pd.DataFrame(keys | values), first, num_short)
 
 
@@ -75,7 +78,7 @@ def _market(source: str | pd.DataFrame) -> Market:
     return replace(market, read={name: market.read(name) for name in market.columns}.__getitem__)
 
 
-def _panel(market: Market, scorer: Scorer) -> Panel:
+def _panel(market: Market, scorer: Scorer | Committee) -> Panel:
     """The market with the scorer's features, made by the same recipe, and no labels. Other columns are passed over."""
     late = [name for name in too_long(market) if name in scorer.feature_names]
     if late:
@@ -83,7 +86,7 @@ def _panel(market: Market, scorer: Scorer) -> Panel:
             f"{market.name} has {len(market.dates)} days, and {late[0]} looks back {FEATURES[late[0]].history}; "
             "give the days before them too."
         )
-    mask = usable(market, scorer.config.data.min_price)
+    mask = usable(market, _members(scorer)[0].config.data.min_price)
     made = {name: values for name, values in make_features(market, mask) if name in scorer.feature_names}
     missing = [name for name in scorer.feature_names if name not in made]
     if missing:
@@ -106,6 +109,10 @@ def _panel(market: Market, scorer: Scorer) -> Panel:
         returns=daily_returns(market),
         oracle=None,
     )
+
+
+def _members(scorer: Scorer | Committee) -> list[Scorer]:
+    return list(scorer.members.values()) if isinstance(scorer, Committee) else [scorer]
 
 
 def _look_back(scorer: Scorer) -> int:

@@ -16,8 +16,8 @@ from trainer.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
 
-LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
-FORMAT = 2
+LAST, PREVIOUS, MODEL = "last.pt", "previous.pt", "model.pt"
+FORMAT = 3
 # A file is the bytes of torch.save, this mark, and the SHA-256 of everything before it.
 MARK = b"tiertune-checkpoint-sha256:"
 _TRAILER = len(MARK) + hashlib.sha256().digest_size

@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.1
 STOP_GRACE_SECONDS = 20.0
 """How long a trial may take to notice STOP before it is killed; its last epoch is on disk either way."""
+DEATH_SECONDS = 1.0
+"""How long a worker outlives its trial before it says that the trial died by itself."""
+FIRST_VICTIM = 500
+"""What a trial adds to its score for when the system is out of memory (proc(5), oom_score_adj): so that it is ended
+then, and not the worker, the supervisor or the database."""
 PRELOAD = [
     "torch",
     "torch._dynamo",
@@ -128,7 +133,7 @@ class ProcessRunner:
         process.start()
         theirs.close()
         try:
-            return self._converse(ours, on_epoch, stop) or _death(process)
+            return self._converse(ours, on_epoch, stop) or _death(process, stop)
         finally:
             ours.close()
             process.join(timeout=1.0)
@@ -211,8 +216,15 @@ def _answer(pipe: Connection, verdict: Verdict) -> None:
         return  # the trial died; the next poll finds out how
 
 
-def _death(process: Any) -> TrialEnd:
+def _death(process: Any, stop: Callable[[], bool]) -> TrialEnd:
+    """How a trial ended that said nothing. Whoever killed it may be about to kill this process too, or to ask it to
+    stop: only a worker that lives on for a moment, and has work, holds the death against the trial."""
     process.join(timeout=10.0)
+    deadline = time.monotonic() + DEATH_SECONDS
+    while time.monotonic() < deadline:
+        if stop():
+            return TrialEnd("stopped")
+        time.sleep(POLL_SECONDS)
     code = process.exitcode
     if code is not None and code < 0:
         name = signal.Signals(-code).name
@@ -227,10 +239,16 @@ def _train(request: TrialRequest, connection: Connection) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with suppress(OSError):  # a full disk will be said of something that matters more than this log
         _send_output_to(request.folder / "trial.log")
+    _offer_memory()
     _take_gpu()
     reporter = PipeReporter(connection, Attempt(request.folder))
     reporter.end(_fit(request, reporter))
     os._exit(0)  # no interpreter shutdown: nothing is left to save, and torch's takes a while
+
+
+def _offer_memory() -> None:
+    with suppress(OSError):  # not on this system, or not allowed here
+        Path("/proc/self/oom_score_adj").write_text(str(FIRST_VICTIM))
 
 
 def _take_gpu() -> None:
@@ -297,6 +315,6 @@ def end_of(result: FitResult) -> TrialEnd:
     return TrialEnd(
         "stopped" if result.ending is Ending.STOPPED else "finished",
         score=result.score,
-        best_epoch=result.best_epoch,
+        last_epoch=result.last_epoch,
         num_parameters=result.num_parameters,
     )

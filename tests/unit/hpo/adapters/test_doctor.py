@@ -86,7 +86,7 @@ def test_a_healthy_campaign_has_no_breach_and_every_check_says_over_how_much_it_
 def flip_checkpoint(ward: Ward) -> None:
     attempt = SlotFolder(ward.runs, 1).current()
     assert attempt is not None
-    attempt.best.write_bytes(attempt.best.read_bytes()[:-1] + b"?")
+    attempt.model.write_bytes(attempt.model.read_bytes()[:-1] + b"?")
 
 
 def change_folder_curve(ward: Ward) -> None:

@@ -59,7 +59,7 @@ def test_a_result_is_said_the_same_way_again() -> None:
     assert records.result_metrics(early, [epoch(1)]) == records.result_metrics(late, [epoch(1)])
     assert {point.name for point in records.result_metrics(early, [])} == {
         "result/score",
-        "result/best_epoch",
+        "result/last_epoch",
         "result/num_epochs",
     }
 

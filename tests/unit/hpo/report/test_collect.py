@@ -56,8 +56,8 @@ def view(slot: int, outcome: Outcome | None, score: float | None) -> SlotView:
         state=SlotState.DONE if outcome else SlotState.OPEN,
         outcome=outcome,
         trial_number=slot - 1,
-        fence=2,
-        num_crashes=slot - 1,
+        fence=slot,
+        num_crashes=0,
         worker=WorkerIdentity("host", 42, 0.0),
         epoch=None,
         score=score,
@@ -143,7 +143,7 @@ def test_a_run_folder_elsewhere_leaves_what_the_ledger_knows(campaign: Campaign,
     assert failed.reason == "out_of_memory"
     assert failed.daily == {}
     assert failed.epochs == ()
-    assert failed.num_crashes == 3
+    assert failed.num_interruptions == 3
 
 
 def test_a_report_does_not_tell_where_somebody_keeps_their_things(

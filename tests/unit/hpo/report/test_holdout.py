@@ -56,9 +56,9 @@ def archive(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Ite
     for slot in (1, 2):
         attempt = SlotFolder(folder, slot).open_attempt(1, run={}, config={})
         result = fit(CONFIG, open_training(prepared.search), Recorder(attempt), attempt.folder)
-        attempt.finish(Outcome.COMPLETE, result.score, result.best_epoch, result.num_parameters)
-        path = str(attempt.best.relative_to(home))
-        records.append(CheckpointRecord(slot, "best", 1, path, "host", str(home), sha256_of(attempt.best)))
+        attempt.finish(Outcome.COMPLETE, result.score, result.last_epoch, result.num_parameters)
+        path = str(attempt.model.relative_to(home))
+        records.append(CheckpointRecord(slot, "model", 1, path, "host", str(home), sha256_of(attempt.model)))
     yield Archive(folder, records[:1])
     torch.set_num_threads(threads)
 
@@ -106,5 +106,5 @@ def test_a_lost_checkpoint_is_refused_by_name(prepared: Prepared, archive: Archi
 
 def test_a_swapped_checkpoint_is_refused_by_name(prepared: Prepared, archive: Archive) -> None:
     other = replace(archive.records[0], sha256="0" * 64)
-    with pytest.raises(EnvironmentFault, match=r"slot-0001/attempt-1/best\.pt is not the checkpoint of trial 1"):
+    with pytest.raises(EnvironmentFault, match=r"slot-0001/attempt-1/model\.pt is not the checkpoint of trial 1"):
         measure(replace(archive, records=[other]), [1], 1, prepared.holdout)

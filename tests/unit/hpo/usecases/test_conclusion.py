@@ -52,9 +52,9 @@ def campaign(app: Any) -> Campaign:
     worker = app.ledger.register_worker(opened.id, WorkerIdentity("host", 1, 0.0))
     claim = app.ledger.claim(opened.id, worker, SearchConfig().worker.lease)
     attempt = SlotFolder(app.runs("night"), 1).open_attempt(1, {}, {})
-    attempt.best.write_bytes(b"weights")
+    attempt.model.write_bytes(b"weights")
     attempt.finish(Outcome.COMPLETE, 0.1, 1)
-    for kind, file in (("best", attempt.best), ("result", attempt.result_file)):
+    for kind, file in (("model", attempt.model), ("result", attempt.result_file)):
         path = str(file.relative_to(app.home))
         app.ledger.record_checkpoint(
             claim, CheckpointRecord(1, kind, 1, path, "host", str(app.home), sha256_of(file), 0.1)
@@ -73,7 +73,7 @@ def test_report_and_champion_go_to_the_tracker(app: Any, campaign: Campaign) -> 
     said: list[str] = []
     conclusion.sync(app, campaign, said.append)
     assert app.tracker.attached == ["report.html", "report.json"]
-    assert said == ["  registered in MLflow as models:/attempt-1/best.pt"]
+    assert said == ["  registered in MLflow as models:/attempt-1/model.pt"]
 
 
 def test_a_read_only_store_is_no_sync(app: Any, campaign: Campaign) -> None:
@@ -83,9 +83,9 @@ def test_a_read_only_store_is_no_sync(app: Any, campaign: Campaign) -> None:
 
 
 def test_a_swapped_checkpoint_is_not_registered(app: Any, campaign: Campaign) -> None:
-    best = app.runs("night") / "slot-0001" / "attempt-1" / "best.pt"
+    best = app.runs("night") / "slot-0001" / "attempt-1" / "model.pt"
     best.write_bytes(b"other weights")
-    with pytest.raises(EnvironmentFault, match=r"best\.pt is not the checkpoint of trial 1"):
+    with pytest.raises(EnvironmentFault, match=r"model\.pt is not the checkpoint of trial 1"):
         conclusion.sync(app, campaign, print)
 
 

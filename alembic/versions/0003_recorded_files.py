@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 _KIND = "ck_checkpoint_kind"
 
@@ -19,13 +19,13 @@ def upgrade() -> None:
     )
     op.alter_column("checkpoint", "home", server_default=None, schema="hpo")
     op.drop_constraint(op.f(_KIND), "checkpoint", schema="hpo")
-    op.execute("DELETE FROM hpo.checkpoint WHERE kind <> 'best'")
-    op.create_check_constraint(op.f(_KIND), "checkpoint", "kind IN ('best', 'result')", schema="hpo")
+    op.execute("DELETE FROM hpo.checkpoint WHERE kind <> 'model'")
+    op.create_check_constraint(op.f(_KIND), "checkpoint", "kind IN ('model', 'result')", schema="hpo")
 
 
 def downgrade() -> None:
     op.drop_constraint(op.f(_KIND), "checkpoint", schema="hpo")
-    op.execute("DELETE FROM hpo.checkpoint WHERE kind <> 'best'")
-    op.create_check_constraint(op.f(_KIND), "checkpoint", "kind IN ('best', 'last')", schema="hpo")
+    op.execute("DELETE FROM hpo.checkpoint WHERE kind <> 'model'")
+    op.create_check_constraint(op.f(_KIND), "checkpoint", "kind IN ('model', 'last')", schema="hpo")
     op.execute("UPDATE hpo.checkpoint SET path = home || '/' || path WHERE home <> ''")
     op.drop_column("checkpoint", "home", schema="hpo")
