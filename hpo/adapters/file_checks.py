@@ -56,7 +56,7 @@ def burnt(campaign: Campaign, slots: Sequence[SlotView]) -> str | None:
     failed = [slot for slot in slots if slot.outcome is Outcome.FAILED]
     if not slots or len(failed) < len(slots):
         return None
-    return f"All {len(slots)} trials of '{campaign.name}' failed, the first with: {failed[0].reason}."
+    return f"All {len(slots)} trials of '{campaign.name}' failed, the first with: {str(failed[0].reason).rstrip('.')}."
 
 
 def code_faults(archive: Archive, campaign: Campaign, slots: Sequence[SlotView]) -> list[str]:

@@ -11,7 +11,8 @@ from hpo.domain.failures import suspects, suspicion
 from hpo.usecases import conclusion
 from hpo.usecases.campaigns import frozen_config, prepare_data
 from hpo.wiring import App
-from trainer.data import panel_folder, verify
+from trainer.data import verify
+from trainer.data.prepare import panel_folder
 from trainer.errors import TrainerError
 
 

@@ -3,7 +3,7 @@
 from trainer.data.cache import verify
 from trainer.data.panel import Fold, HoldoutData, Panel, TrainingData
 from trainer.data.planted import ceiling
-from trainer.data.prepare import Prepared, open_holdout, open_training, panel_folder, prepare
+from trainer.data.prepare import Prepared, open_holdout, open_training, prepare
 
 __all__ = [
     "Fold",
@@ -14,7 +14,6 @@ __all__ = [
     "ceiling",
     "open_holdout",
     "open_training",
-    "panel_folder",
     "prepare",
     "verify",
 ]

@@ -116,7 +116,9 @@ def test_where_nothing_fits_every_slot_is_used_once_and_the_search_ends(
     assert first["num_trials"]["pruned"] == 0
     assert "No trial is complete, so the defaults stand." in first["reason"]
     doctor = Doctor(ledger, storage, campaign_folder(tmp_path, "full"), lambda: 0)
-    assert [breach for check in doctor.examine("full") for breach in check.breaches] == []
+    breaches = [breach for check in doctor.examine("full") for breach in check.breaches]
+    assert len(breaches) == 1
+    assert breaches[0].startswith("All 6 trials of 'full' failed, the first with: does_not_fit: ")
     assert campaign.state is CampaignState.RUNNING  # whoever sits at it names the champion, or says that there is none
 
 
