@@ -57,6 +57,33 @@ class SplitConfig(Section):
         return self
 
 
+class ColumnsConfig(Section):
+    """Which column of a file is taken for what, where its name alone does not say it; None: found by its name."""
+
+    date: str | None = None
+    symbol: str | None = None
+    open: str | None = None
+    high: str | None = None
+    low: str | None = None
+    close: str | None = None
+    volume: str | None = None
+    adj_open: str | None = None
+    """Adjusted for splits and dividends, like the next four; with `adj_close` alone the other bars are scaled by its
+    ratio to `close`."""
+    adj_high: str | None = None
+    adj_low: str | None = None
+    adj_close: str | None = None
+    adj_volume: str | None = None
+    turnover: str | None = None
+    """Traded value of the day."""
+    sector: str | None = None
+    universe: str | None = None
+    """Whether the stock belongs to the universe on the day (true or false, 1 or 0, or the name of an index, empty
+    outside it): outside it is neither ranked nor learnt from, but its history counts."""
+    delisting_return: str | None = None
+    """Return from the last close to what was paid after a delisting, on the stock's last row."""
+
+
 class DataConfig(Section):
     """Which panel, which labels."""
 
@@ -70,7 +97,12 @@ class DataConfig(Section):
     target_lag: Literal[0, 1] = 0
     """0: the position is entered at the close of the day; 1: one close later."""
     min_price: NonNegative = 0.0
-    """Stock-days whose close is below this are masked; 0: none."""
+    """Stock-days whose close is below this are masked; 0: none. The close before adjustments counts, where the file
+    has it: adjusted for later splits, a close chooses stocks by what happens later."""
+    columns: ColumnsConfig = ColumnsConfig()
+    trust: tuple[str, ...] = ()
+    """Features that are let in although they look like the answer: those that correlate with the labels beyond what is
+    credible are refused otherwise."""
     split: SplitConfig = SplitConfig()
 
     @field_validator("horizons")
