@@ -71,7 +71,9 @@ def objective_of(job: Job, ledger: PostgresLedger, runner: Any) -> tuple[Objecti
     storage, identity = study_storage(job.url), processes.this_process()
     config = configuration(job.name)
     folder = job.home
-    return Objective(campaign, config, SPACE, Ranker(), ledger, storage, runner, folder, folder, identity), campaign.id
+    return Objective(
+        campaign, config, SPACE, Ranker(), ledger, storage, runner, folder, folder, identity, "code"
+    ), campaign.id
 
 
 def summary(seconds: Sequence[float]) -> str:

@@ -178,6 +178,10 @@ class Trainable(ABC, Generic[S]):
     def prepare(self, settings: S, cache: Path, progress: Progress | None = None) -> Prepared:
         """Make the data ready, or find them made. Several processes may call at once. Raises UsageError."""
 
+    def data_faults(self, cache: Path, fingerprint: str) -> Sequence[str]:
+        """What is wrong with prepared data in the cache, a sentence each; nothing where there are none."""
+        return ()
+
     # Training
 
     @abstractmethod
@@ -191,6 +195,10 @@ class Trainable(ABC, Generic[S]):
     def check_memory(self, settings: S, data: Path, limit: int) -> None:
         """Raise TrialFailure (`does_not_fit`, with its excess) where a training needs more than limit bytes."""
         return
+
+    def is_whole(self, checkpoint: Path) -> bool:
+        """Whether a checkpoint's bytes are those that were written. Raises FileNotFoundError."""
+        return True
 
     # Afterwards
 

@@ -11,7 +11,7 @@ from hpo.domain.campaign import Claim, Progress
 from hpo.domain.ports import Ledger, TrialEnd
 from hpo.domain.trainable import Length
 from hpo.domain.training import Decision, EpochReport
-from hpo.runs.folder import EpochRecord
+from hpo.runs.entries import EpochRecord
 
 
 class Conversation:

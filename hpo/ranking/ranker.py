@@ -90,6 +90,13 @@ class Ranker(Trainable[TrainerConfig]):
             made = prepare(settings.data, settings.model.window, cache, progress)
         return Prepared(**vars(made))
 
+    def data_faults(self, cache: Path, fingerprint: str) -> Sequence[str]:
+        from trainer.data import verify
+        from trainer.data.prepare import panel_folder
+
+        folder = panel_folder(cache, fingerprint)
+        return verify(folder) if folder.exists() else ()
+
     def fit(self, settings: TrainerConfig, data: Path, reporter: Reporter, folder: Path, *, seed: int = 0) -> FitResult:
         from hpo.ranking.fitting import fit
 
@@ -101,6 +108,11 @@ class Ranker(Trainable[TrainerConfig]):
 
         with failing():
             check_memory(settings, data, limit)
+
+    def is_whole(self, checkpoint: Path) -> bool:
+        from trainer.training.checkpoint import is_whole
+
+        return is_whole(checkpoint)
 
     def derive(self, daily: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
         return metrics.with_means(daily)

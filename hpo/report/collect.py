@@ -7,7 +7,6 @@ import platform
 import shlex
 from collections.abc import Mapping, Sequence
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,8 @@ from hpo.report.evidence import (
     TrialEvidence,
 )
 from hpo.report.places import file_name, known_places, without_places
-from hpo.runs.folder import Attempt, SlotFolder
+from hpo.runs.archive import Archive
+from hpo.runs.folder import Attempt
 from search_spaces import FloatDimension, Space, parse_space
 
 DEFAULT_SLOT = 1
@@ -41,7 +41,7 @@ PACKAGES = ("tiertune", "torch", "optuna", "numpy", "pandas", "mlflow")
 def collect(
     campaign: Campaign,
     slots: Sequence[SlotView],
-    runs: Path,
+    archive: Archive,
     trainable: Trainable[Any],
     holdout: HoldoutEvidence | None = None,
     *,
@@ -50,12 +50,12 @@ def collect(
 ) -> CampaignEvidence:
     """Everything a report needs.
 
-    runs: the folder that holds the campaign's slots. holdout: what `hpo.report.holdout.measure` found, None for a
-    report without it. A slot whose run folder is not on this machine contributes what the ledger knows of it.
+    holdout: what `hpo.report.holdout.measure` found, None for a report without it. A slot whose run folder is not on
+    this machine contributes what the ledger knows of it. Raises EnvironmentFault for a file that is damaged.
     """
     search, stored = campaign.spec.config["search"], campaign.spec.config["space"]
     settings = trainable.parse(search["trainer"])
-    trainer, length, state = trainable.plain(settings), trainable.length(settings), runs.parent.parent
+    trainer, length, state = trainable.plain(settings), trainable.length(settings), archive.home
     space = parse_space(stored["yaml"], stored["name"], f"the campaign '{campaign.name}'")
     places = known_places(trainer["data"]["source"], search["space"], state)
     return CampaignEvidence(
@@ -64,7 +64,7 @@ def collect(
         horizons=tuple(trainer["data"]["horizons"]),
         seed=campaign.spec.seed,
         tiers=_tiers(campaign, space),
-        trials=[_trial(slot, runs, trainable, length, places) for slot in slots],
+        trials=[_trial(slot, archive, trainable, length, places) for slot in slots],
         champion_slot=(campaign.champion or {}).get("slot"),
         default_slot=DEFAULT_SLOT,
         holdout=holdout,
@@ -107,7 +107,7 @@ def _tiers(campaign: Campaign, space: Space) -> list[TierEvidence]:
 
 
 def _trial(
-    view: SlotView, runs: Path, trainable: Trainable[Any], length: Length, places: Mapping[str, str]
+    view: SlotView, archive: Archive, trainable: Trainable[Any], length: Length, places: Mapping[str, str]
 ) -> TrialEvidence:
     worker = f"{view.worker.host.partition('/')[0]}/{view.worker.pid}" if view.worker else None
     common: dict[str, Any] = {
@@ -123,7 +123,7 @@ def _trial(
         "started_at": view.started_at,
         "finished_at": view.finished_at,
     }
-    attempt = SlotFolder(runs, view.slot).current()
+    attempt = archive.intact(view.slot)
     if attempt is None:
         return TrialEvidence(**common)
     run, result, records = attempt.run(), attempt.result(), attempt.epochs()
@@ -136,7 +136,7 @@ def _trial(
         last_epoch=result.last_epoch if result else None,
         num_parameters=result.num_parameters if result else None,
         trainer_seed=run["trainer_seed"],
-        folder=attempt.folder.relative_to(runs.parent).as_posix(),
+        folder=attempt.folder.relative_to(archive.runs.parent).as_posix(),
     )
 
 

@@ -8,24 +8,23 @@ from typing import Any
 
 from hpo.domain.trainable import Scored, Trainable
 from hpo.report.evidence import HoldoutEvidence
-from hpo.runs.folder import SlotFolder
+from hpo.runs.archive import Archive
 
 
 def measure(
-    trainable: Trainable[Any], runs: Path, slots: Iterable[int], champion_slot: int | None, holdout: Path
+    trainable: Trainable[Any], archive: Archive, slots: Iterable[int], champion_slot: int | None, holdout: Path
 ) -> HoldoutEvidence | None:
-    """The daily series of each slot's model on the holdout, and the champion's in detail.
+    """The series of each slot's model on the holdout, and the champion's in detail.
 
-    runs: the folder that holds the campaign's slots. Slots without one here (not kept, or trained on another
-    machine) are left out; None where nothing could be scored. Opening the holdout is the caller's to count. Raises
-    UsageError for a damaged file.
+    Slots without a checkpoint here (not kept, or trained on another machine) are left out; None where nothing could be
+    scored. Opening the holdout is the caller's to count. Raises EnvironmentFault for a file that is not the recorded
+    one.
     """
     found: dict[int, Scored] = {}
     for slot in slots:
-        attempt = SlotFolder(runs, slot).current()
-        if attempt is None or not attempt.model.exists():
+        if not archive.is_kept(slot):
             continue
-        scored = trainable.score(attempt.model, holdout, details=slot == champion_slot)
+        scored = trainable.score(archive.model(slot), holdout, details=slot == champion_slot)
         if scored is not None:
             found[slot] = scored
     if not found:

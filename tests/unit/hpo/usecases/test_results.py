@@ -88,7 +88,7 @@ def app(prices: Path, session_database_url: str, tmp_path_factory: pytest.TempPa
     identity = this_process()
     storage = study_storage(session_database_url)
     objective = Objective(
-        campaign, config, space, ranker, ledger, storage, InProcessRunner(), prepared.search, runs, identity
+        campaign, config, space, ranker, ledger, storage, InProcessRunner(), prepared.search, runs, identity, "code"
     )
     Worker(ledger, objective, campaign, identity, config.worker, FakeClock(), lambda _: False, threading.Event()).run()
     return SimpleNamespace(home=home, ledger=ledger, runs=lambda name: campaign_folder(home, name))
