@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import trainer
 from hpo.domain.campaign import DEFAULT_TRAINABLE
@@ -42,7 +43,7 @@ class Ranker(Trainable[TrainerConfig]):
         "train.monitor",
         "train.score_epochs",
     )
-    follows: ClassVar[Mapping[str, str]] = {"train.monitor": "objective", "train.seed": "seed"}
+    follows = MappingProxyType({"train.monitor": "objective", "train.seed": "seed"})
     source = "data.source"
     # Every torch optimizer imports torch._dynamo, which takes a second.
     preload = (
