@@ -155,6 +155,10 @@ class Trainable(ABC, Generic[S]):
         """What a campaign may maximise; the first is the default objective."""
         return (Metric("score"),)
 
+    def horizons(self, settings: S) -> tuple[int, ...]:
+        """Label horizons, where the metrics are means over several."""
+        return ()
+
     def check_space(self, space: Space, settings: S) -> None:
         """Raise UsageError for a space whose parts contradict each other. settings: with the space's defaults."""
         return
@@ -225,6 +229,10 @@ class Trainable(ABC, Generic[S]):
     def serving(self, checkpoint: Path) -> Serving | None:
         """How a registered model is asked; None: it is not registered."""
         return None
+
+    def sections(self, evidence: Any, findings: Any) -> Sequence[Any]:
+        """Sections (`hpo.report.document`) of its own for the report, from `CampaignEvidence` and `Findings`."""
+        return ()
 
     def code(self) -> Sequence[Path]:
         """Files whose content decides results."""

@@ -63,6 +63,9 @@ class Ranker(Trainable[TrainerConfig]):
     def metrics(self, settings: TrainerConfig) -> Sequence[Metric]:
         return metrics.metrics_of(settings.data.horizons)
 
+    def horizons(self, settings: TrainerConfig) -> tuple[int, ...]:
+        return settings.data.horizons
+
     def check_space(self, space: Space, settings: TrainerConfig) -> None:
         check_heads(space, settings)
 
@@ -140,6 +143,12 @@ class Ranker(Trainable[TrainerConfig]):
     def serving(self, checkpoint: Path) -> Serving:
         with refusing():
             return serving.serving(checkpoint)
+
+    def sections(self, evidence: Any, findings: Any) -> Sequence[Any]:
+        from hpo.ranking.sections import build
+
+        section = build(evidence, findings)
+        return () if section is None else (section,)
 
     def code(self) -> Sequence[Path]:
         """The trainer's files, less those that only show what others compute."""

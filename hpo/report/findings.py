@@ -67,7 +67,9 @@ def analyse(evidence: CampaignEvidence) -> Findings:
         return Findings(metric, horizon, Verdict(Finding.UNFINISHED, sentence, "none"), len(tried))
     series = _matrix(tried, metric)
     chosen = [trial.slot for trial in tried].index(champion.slot)
-    deflated = deflated_score(series, chosen, horizon)
+    has_zero = evidence.no_skill is not None
+    judged = (series, chosen) if has_zero else _over_default(tried, series, champion, default)
+    deflated = None if judged is None else deflated_score(*judged, horizon)
     holdout, default_holdout, gain_holdout = _holdout_intervals(evidence, metric, horizon)
     gain_validation = _validation_gain(tried, series, champion, default, horizon)
     leaders = _leaders(evidence, metric)
@@ -83,6 +85,7 @@ def analyse(evidence: CampaignEvidence) -> Findings:
             gain=gain_holdout if holdout else gain_validation,
             champion_is_default=default is not None and champion.slot == default.slot,
             num_tried=len(tried),
+            has_zero=has_zero,
         ),
         num_tried=len(tried),
         champion=champion,
@@ -115,6 +118,19 @@ def _matrix(trials: list[TrialEvidence], metric: str) -> NDArray[np.float64]:
     return np.column_stack([np.asarray(trial.daily[metric], dtype=np.float64) for trial in trials])
 
 
+def _over_default(
+    tried: list[TrialEvidence], series: NDArray[np.float64], champion: TrialEvidence, default: TrialEvidence | None
+) -> tuple[NDArray[np.float64], int] | None:
+    """The others' series as gains over the default's, and the champion's column among them: what stands for zero where
+    a metric has no value of no skill. None where the champion has nothing to be compared with."""
+    slots = [trial.slot for trial in tried]
+    if default is None or default.slot not in slots or default.slot == champion.slot:
+        return None
+    base = slots.index(default.slot)
+    others = [column for column in range(len(slots)) if column != base]
+    return series[:, others] - series[:, [base]], others.index(slots.index(champion.slot))
+
+
 def _validation_gain(
     tried: list[TrialEvidence],
     series: NDArray[np.float64],
@@ -123,13 +139,8 @@ def _validation_gain(
     horizon: int,
 ) -> Interval | None:
     """Champion minus default on the validation days, allowing for the champion having been chosen there."""
-    slots = [trial.slot for trial in tried]
-    if default is None or default.slot not in slots or default.slot == champion.slot:
-        return None
-    base = slots.index(default.slot)
-    others = [column for column in range(len(slots)) if column != base]
-    differences = series[:, others] - series[:, [base]]
-    return simultaneous_interval(differences, others.index(slots.index(champion.slot)), horizon)
+    gains = _over_default(tried, series, champion, default)
+    return None if gains is None else simultaneous_interval(*gains, horizon)
 
 
 def _holdout_intervals(

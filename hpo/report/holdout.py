@@ -33,7 +33,7 @@ def measure(
     return HoldoutEvidence(
         dates=next(iter(found.values())).units,
         daily={slot: scored.series for slot, scored in found.items()},
-        champion_scores=champion.details if champion else None,
+        details=champion.details if champion else None,
         ceiling=champion.ceiling if champion else None,
         source="model.pt of each run on the prepared holdout",
     )

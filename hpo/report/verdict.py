@@ -43,12 +43,14 @@ def judge(
     gain: Interval | None,
     champion_is_default: bool,
     num_tried: int,
+    has_zero: bool = True,
 ) -> Verdict:
     """The verdict on a champion. The rules, in order; the first that applies decides.
 
     1. Is there anything? With a holdout: its interval lies above zero (the champion was not chosen on those days, so
        the number tried does not matter there). Without: the deflated probability is at least 95 %. If not: UNCONFIRMED
-       where the validation score survives deflation and only the holdout does not bear it out; else NOTHING.
+       where the validation score survives deflation and only the holdout does not bear it out; else NOTHING. Not asked
+       where the metric has no value that a model without skill would have (has_zero).
     2. The champion is the default configuration: DEFAULT_WINS.
     3. The paired difference to the default on the same days (of the holdout; without one, of the validation with an
        interval that allows for the choice): above zero BETTER, below zero WORSE, else SAME. No difference
@@ -58,7 +60,7 @@ def judge(
     """
     basis = "holdout" if holdout else "validation"
     survives = deflated is not None and deflated.probability >= CONFIDENCE
-    if not (holdout.above_zero if holdout else survives):
+    if has_zero and not (holdout.above_zero if holdout else survives):
         if holdout and survives:
             return Verdict(
                 Finding.UNCONFIRMED,

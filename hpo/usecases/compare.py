@@ -58,7 +58,7 @@ def contender(app: App, campaign: Campaign, slot: int | None, *, with_holdout: b
         holdout = Measured(measured.dates, measured.daily[chosen]) if measured else None
     return Contender(
         f"{campaign.name}#{chosen}, {views[chosen].outcome or views[chosen].state}, epoch {epochs[-1]}",
-        tuple(trainable.plain(settings)["data"]["horizons"]),
+        trainable.horizons(settings),
         Measured(_units(trainable, prepared.search, daily), daily),
         holdout,
     )

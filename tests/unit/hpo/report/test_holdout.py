@@ -12,9 +12,9 @@ import torch
 from hpo.domain.campaign import CheckpointRecord, Outcome
 from hpo.domain.errors import EnvironmentFault
 from hpo.domain.training import Decision, EpochReport
+from hpo.ranking.portfolio import long_short
 from hpo.ranking.ranker import Ranker
 from hpo.report.holdout import measure
-from hpo.report.portfolio import long_short
 from hpo.runs.archive import Archive
 from hpo.runs.durable import sha256_of
 from hpo.runs.folder import Attempt, SlotFolder
@@ -93,7 +93,7 @@ def test_the_ceiling_is_the_markets_own_and_above_the_champion(prepared: Prepare
 def test_the_champions_scores_can_be_traded(prepared: Prepared, archive: Archive) -> None:
     found = measure(Ranker(), archive, [1], 1, prepared.holdout)
     assert found is not None
-    scored = found.champion_scores
+    scored = found.details
     assert scored is not None
     num_days = len(scored.dates)
     assert scored.scores.shape == (num_days, 40, 2)

@@ -123,7 +123,7 @@ def test_missing_parts_are_absent_and_the_rest_stands(made_up: CampaignEvidence,
 
 def test_no_ceiling_on_real_data(made_up: CampaignEvidence) -> None:
     assert made_up.holdout is not None
-    real = replace(made_up, holdout=replace(made_up.holdout, ceiling=None, champion_scores=None))
+    real = replace(made_up, holdout=replace(made_up.holdout, ceiling=None, details=None))
     page = render(build_report(real))
     assert "share of the ceiling" not in page
     assert "Long-short" not in page
