@@ -64,6 +64,8 @@ def analyse(evidence: CampaignEvidence) -> Findings:
     tried = _with_series(evidence, champion, metric)
     if champion is None or metric not in champion.daily:
         sentence = f"no verdict yet: the search has no champion with a daily {metric}"
+        if champion is not None and evidence.trials and not any(trial.daily for trial in evidence.trials):
+            sentence = f"no verdict: {metric} is reported without a series, so there is no interval and no test of luck"
         return Findings(metric, horizon, Verdict(Finding.UNFINISHED, sentence, "none"), len(tried))
     series = _matrix(tried, metric)
     chosen = [trial.slot for trial in tried].index(champion.slot)

@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from hpo.domain.errors import HpoError
-from hpo.domain.settings import first_problem, nest
+from hpo.domain.settings import first_problem, flatten, nest
 from hpo.domain.trainable import Trainable
 from hpo.domain.training import Decision, EpochReport, FitResult, TrialFailure
 from hpo.trainable.loading import as_trainable
@@ -56,6 +56,10 @@ def run_alone(found: Any, arguments: Sequence[str] | None = None) -> None:
 
 def _trained(trainable: Trainable[Any], given: dict[str, Any], folder: Path, seed: int) -> FitResult:
     derived = {name: seed for name, source in trainable.follows.items() if source == "seed"}
+    known = flatten(trainable.plain(trainable.parse({})))
+    for name in given:
+        if name not in known:
+            raise TrialFailure("settings", f"unknown setting '{name}': there are {', '.join(known)}.")
     try:
         settings = trainable.parse(nest({**given, **derived}))
     except ValidationError as error:
