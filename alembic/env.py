@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from hpo.adapters.ledger_models import SCHEMA, Base
+from hpo.adapters.ledger.models import SCHEMA, Base
 
 
 def ours(name: str | None, kind: str, parent_names: object) -> bool:
@@ -13,7 +13,7 @@ def ours(name: str | None, kind: str, parent_names: object) -> bool:
 
 
 def run() -> None:
-    """Migrate over the connection that `hpo.adapters.migrations_runner` passes in, in one transaction."""
+    """Migrate over the connection that `hpo.adapters.postgres.migrations_runner` passes in, in one transaction."""
     context.configure(
         connection=context.config.attributes["connection"],
         target_metadata=Base.metadata,

@@ -31,11 +31,11 @@ from trainer.config import TrainerConfig
 from trainer.data.cross_section import rank_normalise
 from trainer.data.panel import HoldoutData, Panel, TrainingData
 from trainer.data.prepare import open_holdout, open_training, prepare
-from trainer.evaluate import daily_metrics
-from trainer.folds import target_variant
-from trainer.loop import fit
 from trainer.reports import EpochReport, Verdict
-from trainer.scoring import load_scorer
+from trainer.scoring.scorer import load_scorer
+from trainer.training.evaluate import daily_metrics
+from trainer.training.folds import target_variant
+from trainer.training.loop import fit
 
 Learner = Callable[[NDArray[np.float32], NDArray[np.float32]], Callable[..., object]]
 """Features [N, F] and rank-normalised labels [N] of a horizon -> how to predict from features."""

@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from hpo.adapters import processes
-from hpo.adapters.database import prepare
-from hpo.adapters.embedded_postgres import EmbeddedPostgres
-from hpo.adapters.postgres_ledger import PostgresLedger
-from hpo.adapters.study_storage import study_storage
-from hpo.config import SamplerConfig, SearchConfig
-from hpo.domain import CampaignSpec, TierPlan
-from hpo.objective import Objective
+from hpo.adapters.ledger.postgres_ledger import PostgresLedger
+from hpo.adapters.optuna.study_storage import study_storage
+from hpo.adapters.postgres.database import prepare
+from hpo.adapters.postgres.embedded import EmbeddedPostgres
+from hpo.adapters.processes import host as processes
+from hpo.domain.campaign import CampaignSpec, TierPlan
+from hpo.domain.config import SamplerConfig, SearchConfig
+from hpo.engine.objective import Objective
 from search_spaces import parse_space
 from trainer.reports import EpochReport
 

@@ -29,16 +29,16 @@ from optuna.trial import TrialState
 from sqlalchemy import create_engine, text
 
 from benchmarks.campaign import EPOCHS, SPACE, Job, configuration, database, noisy, objective_of, report, summary
-from hpo.adapters import processes
-from hpo.adapters.postgres_ledger import PostgresLedger
-from hpo.adapters.study_storage import study_storage
-from hpo.adapters.urls import canonical, url_for
-from hpo.config import PrunerConfig, SamplerConfig
-from hpo.ports import TrialEnd, TrialRequest
-from hpo.pruners import build_pruner
-from hpo.run_folder import Attempt
-from hpo.stage import Stage, open_study, stages
-from hpo.study_cache import StudyCache
+from hpo.adapters.ledger.postgres_ledger import PostgresLedger
+from hpo.adapters.optuna.study_storage import study_storage
+from hpo.adapters.postgres.urls import canonical, url_for
+from hpo.adapters.processes import host as processes
+from hpo.domain.config import PrunerConfig, SamplerConfig
+from hpo.domain.ports import TrialEnd, TrialRequest
+from hpo.engine.pruners import build_pruner
+from hpo.engine.stage import Stage, open_study, stages
+from hpo.engine.study_cache import StudyCache
+from hpo.runs.folder import Attempt
 from trainer.reports import EpochReport
 
 TRIALS_PER_WORKER = 10

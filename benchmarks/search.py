@@ -24,12 +24,12 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from hpo.config import PrunerConfig, SamplerConfig, TierPolicy
-from hpo.domain import REFINEMENT, TierPlan, derive_seed
-from hpo.parameters import distributions, to_params, to_values
-from hpo.pruners import build_pruner
-from hpo.samplers import build_sampler
-from hpo.tiers import decide, dimensions_of, incumbent_copy, plan_tiers, refinement_seeds
+from hpo.domain.campaign import REFINEMENT, TierPlan, derive_seed
+from hpo.domain.config import PrunerConfig, SamplerConfig, TierPolicy
+from hpo.engine.parameters import distributions, to_params, to_values
+from hpo.engine.pruners import build_pruner
+from hpo.engine.samplers import build_sampler
+from hpo.engine.tiers import decide, dimensions_of, incumbent_copy, plan_tiers, refinement_seeds
 from search_spaces import ChoiceDimension, Dimension, IntegerDimension, Space, Tier, Value, parse_space
 
 EPOCHS, SCORE_EPOCHS = 20, 3

@@ -29,11 +29,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from trainer.config import TrainerConfig
 from trainer.data.panel import TARGETS, Fold, Panel
-from trainer.folds import FoldRun
-from trainer.losses import build_loss
 from trainer.models import build_model
-from trainer.optim import build_optimizer, clip_gradients
-from trainer.precision import choose_precision
+from trainer.training.folds import FoldRun
+from trainer.training.losses import build_loss
+from trainer.training.optim import build_optimizer, clip_gradients
+from trainer.training.precision import choose_precision
 
 DAYS, STOCKS, FEATURES, HORIZONS, WINDOW = 400, 200, 24, (1, 5, 10, 20), 20
 WIDTHS, PRECISIONS = (64, 128), ("fp32", "bf16")

@@ -22,15 +22,15 @@ import optuna
 from optuna.storages import RDBStorage
 
 from benchmarks.campaign import EPOCH_SECONDS, EPOCHS, METRICS, Job, database, noisy, objective_of, report, summary
-from hpo.adapters import processes
-from hpo.adapters.database import prepare_mlflow
-from hpo.adapters.postgres_ledger import PostgresLedger
-from hpo.adapters.runners import PipeReporter, ProcessRunner
-from hpo.adapters.urls import url_for
-from hpo.config import PrunerConfig
-from hpo.ports import TrialEnd, TrialRequest
-from hpo.pruners import build_pruner
-from hpo.run_folder import Attempt
+from hpo.adapters.ledger.postgres_ledger import PostgresLedger
+from hpo.adapters.postgres.database import prepare_mlflow
+from hpo.adapters.postgres.urls import url_for
+from hpo.adapters.processes import host as processes
+from hpo.adapters.processes.runners import PipeReporter, ProcessRunner
+from hpo.domain.config import PrunerConfig
+from hpo.domain.ports import TrialEnd, TrialRequest
+from hpo.engine.pruners import build_pruner
+from hpo.runs.folder import Attempt
 from trainer.reports import EpochReport
 
 

@@ -15,23 +15,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpo.adapters import processes
-from hpo.adapters.clock import SystemClock
-from hpo.adapters.database import Database, open_database, prepare_mlflow
-from hpo.adapters.embedded_postgres import EmbeddedPostgres
-from hpo.adapters.postgres_ledger import PostgresLedger
-from hpo.adapters.urls import redact, redact_text
-from hpo.adapters.worker_process import LocalWorker
-from hpo.domain import Campaign
-from hpo.errors import UsageError, nearest
-from hpo.run_folder import campaign_folder
+from hpo.adapters.ledger.postgres_ledger import PostgresLedger
+from hpo.adapters.postgres.database import Database, open_database, prepare_mlflow
+from hpo.adapters.postgres.embedded import EmbeddedPostgres
+from hpo.adapters.postgres.urls import redact, redact_text
+from hpo.adapters.processes import host as processes
+from hpo.adapters.processes.clock import SystemClock
+from hpo.adapters.processes.local_worker import LocalWorker
+from hpo.domain.campaign import Campaign
+from hpo.domain.errors import UsageError, nearest
+from hpo.runs.folder import campaign_folder
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
-    from hpo.config import SearchConfig
-    from hpo.ports import Ledger, Tracker
-    from hpo.worker import Worker
+    from hpo.domain.config import SearchConfig
+    from hpo.domain.ports import Ledger, Tracker
+    from hpo.engine.worker import Worker
     from search_spaces import Space
 
 
@@ -53,16 +53,16 @@ class App:
 
     @cached_property
     def storage(self) -> BaseStorage:
-        from hpo.adapters.study_storage import study_storage
+        from hpo.adapters.optuna.study_storage import study_storage
 
         return study_storage(self.database.url)
 
     @cached_property
     def tracker(self) -> Tracker:
-        from hpo.adapters.dashboard_pages import FILES, DashboardPages
-        from hpo.adapters.mlflow_tracker import MLflowTracker
-        from hpo.adapters.study_storage import study_storage
-        from hpo.adapters.trackers import Trackers
+        from hpo.adapters.dashboard.pages import FILES, DashboardPages
+        from hpo.adapters.dashboard.trackers import Trackers
+        from hpo.adapters.mlflow.tracker import MLflowTracker
+        from hpo.adapters.optuna.study_storage import study_storage
 
         uri = os.environ.get("MLFLOW_TRACKING_URI") or self.database.url_for("mlflow")
         mlflow = MLflowTracker(uri, self.home / "mlflow-artifacts")
@@ -139,9 +139,9 @@ def build_worker(
     """A worker of this process on the campaign. The number of threads is settled here, so that a trial's resolved
     configuration gives the same bits when it is trained again; and so is a trial's share of the memory, before any
     trial takes some."""
-    from hpo.adapters.runners import ProcessRunner
-    from hpo.objective import Objective
-    from hpo.worker import Worker
+    from hpo.adapters.processes.runners import ProcessRunner
+    from hpo.engine.objective import Objective
+    from hpo.engine.worker import Worker
 
     train = config.trainer.train
     if not train.threads:

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import NullPool, create_engine, text
 
-from hpo.adapters.database import prepare
-from hpo.adapters.embedded_postgres import EmbeddedPostgres
-from hpo.adapters.urls import canonical, parse
+from hpo.adapters.postgres.database import prepare
+from hpo.adapters.postgres.embedded import EmbeddedPostgres
+from hpo.adapters.postgres.urls import canonical, parse
 
 SERVER_VARIABLE = "HPO_TEST_DATABASE_URL"
 FOREIGN = ("HPO_", "MLFLOW_", "PG")

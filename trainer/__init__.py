@@ -8,8 +8,8 @@ from trainer.config import TrainerConfig
 from trainer.errors import InputError, TrainerError, TrainingFailure
 
 if TYPE_CHECKING:
-    from trainer.loop import fit
     from trainer.reports import EpochReport, FitResult, Reporter, Verdict
+    from trainer.training.loop import fit
 
 __all__ = [
     "EpochReport",
@@ -27,7 +27,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import torch and numpy only when they are asked for, so that `--help` stays fast."""
     if name == "fit":
-        from trainer.loop import fit
+        from trainer.training.loop import fit
 
         return fit
     if name in {"EpochReport", "FitResult", "Reporter", "Verdict"}:

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "config":
             print(config.model_dump_json(indent=2))
             return EXIT_DONE
-        from trainer.commands import RUNNERS
+        from trainer.tools.commands import RUNNERS
 
         return EXIT_INTERRUPTED if RUNNERS[options.command](config, options.folder, options.cache) else EXIT_DONE
     except TrainingFailure as failure:

@@ -13,14 +13,14 @@ import optuna
 from optuna.storages import get_storage
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo.adapters import processes
-from hpo.adapters.ledger_invariants import invariants
-from hpo.domain import Campaign, Outcome, SlotState, SlotView, WorkerIdentity
-from hpo.objective import OUTCOMES, outcome_of
-from hpo.ports import Ledger
-from hpo.run_folder import Attempt, SlotFolder
-from hpo.stage import own_trials, settle
-from hpo.tiers import COPIED_FROM, DUPLICATE_OF, SLOT, VALUES
+from hpo.adapters.processes import host as processes
+from hpo.domain.campaign import Campaign, Outcome, SlotState, SlotView, WorkerIdentity
+from hpo.domain.ledger_invariants import invariants
+from hpo.domain.ports import Ledger
+from hpo.engine.objective import OUTCOMES, outcome_of
+from hpo.engine.stage import own_trials, settle
+from hpo.engine.tiers import COPIED_FROM, DUPLICATE_OF, SLOT, VALUES
+from hpo.runs.folder import Attempt, SlotFolder
 
 
 @dataclass(frozen=True)

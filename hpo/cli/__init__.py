@@ -45,7 +45,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _exit_code(error: Exception) -> int | None:
     """What a foreseen error ends the command with; None for one that nobody foresaw, a bug."""
-    from hpo.errors import EnvironmentFault, HpoError, Interrupted, InvariantBroken
+    from hpo.domain.errors import EnvironmentFault, HpoError, Interrupted, InvariantBroken
     from search_spaces.errors import SpaceError
     from trainer.errors import TrainerError
 
@@ -59,8 +59,8 @@ def _exit_code(error: Exception) -> int | None:
 
 
 def _say_why(error: Exception) -> None:
-    from hpo.adapters.urls import redact_text
-    from hpo.errors import Interrupted
+    from hpo.adapters.postgres.urls import redact_text
+    from hpo.domain.errors import Interrupted
 
     said = f"{error.strerror or error}: {error.filename or 'the system'}." if isinstance(error, OSError) else str(error)
     lead = "\n" if isinstance(error, Interrupted) else "hpo: "

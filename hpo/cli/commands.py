@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from hpo import results
 from hpo.cli.parser import Command
 from hpo.cli.status import status_lines, status_record
-from hpo.domain import DEFAULT_STUDY, Campaign, CampaignState
-from hpo.errors import UsageError
+from hpo.domain.campaign import DEFAULT_STUDY, Campaign, CampaignState
+from hpo.domain.errors import UsageError
+from hpo.usecases import results
 from hpo.wiring import App, embedded_database, find_campaign, log_to, open_app
 
 if TYPE_CHECKING:
-    from hpo.config import SearchConfig
+    from hpo.domain.config import SearchConfig
     from search_spaces import Space
 
 WATCH_SECONDS = 1.0
@@ -33,7 +33,7 @@ WATCH_SECONDS = 1.0
 def setup(options: argparse.Namespace) -> None:
     """Say in five lines what was found and made."""
     from trainer.config import TrainConfig
-    from trainer.precision import choose_precision
+    from trainer.training.precision import choose_precision
 
     with open_app() as app:
         tracking = app.prepare_tracking()
@@ -47,8 +47,8 @@ def setup(options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Open or join the campaign and bring it to its full budget."""
-    from hpo import session
     from hpo.cli.face import Terminal
+    from hpo.usecases import session
 
     config, space = _composed(options, fork=options.fork)
     with open_app() as app:
@@ -57,9 +57,10 @@ def run(options: argparse.Namespace) -> None:
 
 def resume(options: argparse.Namespace) -> None:
     """Continue a campaign as it was created, with a larger budget if one is named."""
-    from hpo import config_loader, session
-    from hpo.checkup import mend
+    from hpo.cli import config_loader
     from hpo.cli.face import Terminal
+    from hpo.usecases import session
+    from hpo.usecases.checkup import mend
 
     with open_app() as app:
         campaign, config, space = _frozen(app, options.overrides, allowed=("trials=", "worker."))
@@ -101,7 +102,7 @@ def best(options: argparse.Namespace) -> None:
     elif options.format == "yaml":
         print(yaml.safe_dump(settings, sort_keys=False), end="")
     else:
-        from hpo.config_loader import as_overrides
+        from hpo.cli.config_loader import as_overrides
 
         print("\n".join(as_overrides(settings)))
 
@@ -125,9 +126,9 @@ def predict(options: argparse.Namespace) -> None:
 
 def compare_trials(options: argparse.Namespace) -> None:
     """Two champions or trials on the same days, paired."""
-    from hpo import contenders
     from hpo.report.comparison import compare, comparison_lines
-    from hpo.results import best_slot
+    from hpo.usecases import compare as contenders
+    from hpo.usecases.results import best_slot
 
     with open_app() as app:
         named = [_named_trial(app, name) for name in (options.first, options.second)]
@@ -146,9 +147,9 @@ def compare_trials(options: argparse.Namespace) -> None:
 
 def report(options: argparse.Namespace) -> None:
     """Write the report and say its summary."""
-    from hpo import session
-    from hpo.campaigns import frozen_config, prepare_data
     from hpo.cli.face import Terminal
+    from hpo.usecases import session
+    from hpo.usecases.campaigns import frozen_config, prepare_data
 
     with open_app() as app:
         campaign = find_campaign(app, _study(options.overrides))
@@ -160,7 +161,7 @@ def report(options: argparse.Namespace) -> None:
 
 def worker(options: argparse.Namespace) -> None:
     """Work on a campaign from this process."""
-    from hpo import session
+    from hpo.usecases import session
 
     log_to(None)
     with open_app(was_there=options.supervised) as app:
@@ -170,8 +171,8 @@ def worker(options: argparse.Namespace) -> None:
 
 def sync(options: argparse.Namespace) -> None:
     """Bring MLflow up to date with the run folders."""
-    from hpo import session
     from hpo.cli.face import Terminal
+    from hpo.usecases import session
 
     with open_app() as app:
         campaign = find_campaign(app, _study(options.overrides))
@@ -181,8 +182,8 @@ def sync(options: argparse.Namespace) -> None:
 
 def doctor(options: argparse.Namespace) -> None:
     """Check every invariant between the stores; with --repair, mend first what can be mended."""
-    from hpo.checkup import check_up
     from hpo.cli.output import say
+    from hpo.usecases.checkup import check_up
 
     with open_app() as app:
         campaign = find_campaign(app, _study(options.overrides))
@@ -197,7 +198,7 @@ def config(options: argparse.Namespace) -> None:
 
 def dashboard(options: argparse.Namespace) -> None:
     """Serve a user interface on this database until Ctrl-C."""
-    from hpo.adapters import interfaces
+    from hpo.adapters.dashboard import servers as interfaces
     from hpo.cli.output import say
 
     with open_app() as app:
@@ -237,7 +238,7 @@ COMMANDS: Mapping[str, Command] = {
 
 def _composed(options: argparse.Namespace, fork: str | None = None) -> tuple[SearchConfig, Space]:
     """The configuration of a run from its settings and options."""
-    from hpo import config_loader
+    from hpo.cli import config_loader
     from trainer.settings import quoted
 
     overrides = list(options.overrides)
@@ -272,8 +273,8 @@ def _study(overrides: Sequence[str]) -> str:
 
 def _frozen(app: App, overrides: Sequence[str], allowed: Sequence[str]) -> tuple[Campaign, SearchConfig, Space]:
     """The campaign that is meant, with its own configuration and the allowed settings changed."""
-    from hpo import config_loader
-    from hpo.campaigns import frozen_config
+    from hpo.cli import config_loader
+    from hpo.usecases.campaigns import frozen_config
 
     named = [override for override in overrides if override.startswith("study=")]
     others = [override for override in overrides if override not in named]

@@ -11,11 +11,11 @@ from rich.progress import Progress as Bar
 
 from hpo.cli.output import say
 from hpo.cli.progress import Progress
-from hpo.domain import Campaign, SlotView
+from hpo.domain.campaign import Campaign, SlotView
 
 
 class Terminal:
-    """Implements `hpo.session.Face`."""
+    """Implements `hpo.usecases.session.Face`."""
 
     def __init__(self) -> None:
         self._console = Console(highlight=False, soft_wrap=True)

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hpo.cli.output import say
-from hpo.domain import Campaign, Outcome, SlotState, SlotView, TierPlan
+from hpo.domain.campaign import Campaign, Outcome, SlotState, SlotView, TierPlan
 
 REFRESHES_PER_SECOND = 4
 MAX_RUNNING_ROWS = 8

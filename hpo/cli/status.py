@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from hpo.cli.progress import ago, best_score, is_stale, running_cells, time_left
-from hpo.domain import Campaign, Outcome, SlotState, SlotView, TierPlan
+from hpo.domain.campaign import Campaign, Outcome, SlotState, SlotView, TierPlan
 
 WIDTH = 80
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.config import SearchConfig
-from hpo.domain import REFINEMENT, Campaign, Outcome, SlotView
+from hpo.domain.campaign import REFINEMENT, Campaign, Outcome, SlotView
+from hpo.domain.config import SearchConfig
 from hpo.report.evidence import (
     CampaignEvidence,
     DailySeries,
@@ -25,7 +25,7 @@ from hpo.report.evidence import (
     with_means,
 )
 from hpo.report.places import file_name, known_places, without_places
-from hpo.run_folder import Attempt, SlotFolder
+from hpo.runs.folder import Attempt, SlotFolder
 from search_spaces import FloatDimension, Space, parse_space
 
 DEFAULT_SLOT = 1

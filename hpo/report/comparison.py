@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.errors import UsageError
+from hpo.domain.errors import UsageError
 from hpo.report import words
 from hpo.report.evidence import DailySeries
 from hpo.report.statistics.intervals import Interval, mean_interval, paired_interval

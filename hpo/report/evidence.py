@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.domain import Outcome
+from hpo.domain.campaign import Outcome
 
 DailySeries = Mapping[str, NDArray[np.float32]]
 """Metric name (`rank_ic_5d`, `neutral_rank_ic`, ...) -> one value per day [D], NaN where a day has none."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.domain import Outcome
+from hpo.domain.campaign import Outcome
 from hpo.report.evidence import CampaignEvidence, TrialEvidence
 from hpo.report.statistics.deflation import DeflatedScore, deflated_score
 from hpo.report.statistics.intervals import Interval, mean_interval, paired_interval, simultaneous_interval

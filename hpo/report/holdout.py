@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo.report.evidence import DailySeries, HoldoutEvidence, PanelScores, with_means
-from hpo.run_folder import SlotFolder
+from hpo.runs.folder import SlotFolder
 
 if TYPE_CHECKING:
     from trainer.data import HoldoutData
@@ -23,7 +23,7 @@ def measure(runs: Path, slots: Iterable[int], champion_slot: int | None, holdout
     machine) are left out. Opening the holdout is the caller's to count. Raises CheckpointError for a damaged file.
     """
     from trainer.data import open_holdout
-    from trainer.scoring import load_scorer
+    from trainer.scoring.scorer import load_scorer
 
     data = open_holdout(holdout)
     daily: dict[int, DailySeries] = {}
@@ -48,7 +48,7 @@ def measure(runs: Path, slots: Iterable[int], champion_slot: int | None, holdout
 
 
 def _series(scores: NDArray[np.float32], data: HoldoutData) -> DailySeries:
-    from trainer.evaluate import daily_metrics
+    from trainer.training.evaluate import daily_metrics
 
     return with_means(daily_metrics(scores, data.panel, data.days))
 

@@ -10,10 +10,10 @@ import pytest
 
 from trainer.config import TrainerConfig
 from trainer.data import HoldoutData, TrainingData, open_holdout, open_training, prepare
-from trainer.evaluate import daily_metrics
-from trainer.loop import fit
 from trainer.reports import EpochReport, Verdict
-from trainer.scoring import evaluate, load_scorer
+from trainer.scoring.scorer import evaluate, load_scorer
+from trainer.training.evaluate import daily_metrics
+from trainer.training.loop import fit
 
 CONFIG = TrainerConfig.model_validate(
     {

@@ -15,11 +15,11 @@ import pytest
 from sqlalchemy import inspect, text
 from support.command import TINY_SPACE, clean_environment, hpo
 
-from hpo.adapters.database import engine_for
-from hpo.adapters.urls import parse
-from trainer import checkpoint
+from hpo.adapters.postgres.database import engine_for
+from hpo.adapters.postgres.urls import parse
 from trainer.data import open_holdout
-from trainer.scoring import load_scorer
+from trainer.scoring.scorer import load_scorer
+from trainer.training import checkpoint
 
 NUM_DAYS, NUM_KNOWN = 440, 400
 PASSWORD = "s3cret-w0rd"

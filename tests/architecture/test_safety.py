@@ -14,8 +14,9 @@ import yaml
 
 from hpo.cli.parser import parse
 from search_spaces import SpaceError, parse_space
-from trainer import checkpoint, settings
+from trainer import settings
 from trainer.errors import CheckpointError, InputError
+from trainer.training import checkpoint
 
 ROOT = Path(__file__).parents[2]
 FILES = [path for package in ("hpo", "trainer", "search_spaces", "alembic") for path in (ROOT / package).rglob("*.py")]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hpo.adapters.migrations_runner import head
+from hpo.adapters.postgres.migrations_runner import head
 from search_spaces import catalog
 
 ROOT = Path(__file__).parents[2]
@@ -20,8 +20,8 @@ LOOK = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import hpo, search_spaces
-from hpo.adapters.migrations_runner import head
-from hpo.fingerprints import code_fingerprint
+from hpo.adapters.postgres.migrations_runner import head
+from hpo.usecases.fingerprints import code_fingerprint
 from importlib import resources
 assert hpo.__file__.startswith(sys.argv[1]), hpo.__file__
 print(head(), *search_spaces.catalog(), len(code_fingerprint()))
@@ -53,7 +53,7 @@ def test_no_file_of_the_packages_is_left_behind(unpacked: Path) -> None:
         assert ours
         assert {path for path in ours if not (unpacked / path).exists()} == set()
     migrations = {path.relative_to(ROOT / "alembic") for path in (ROOT / "alembic").rglob("*") if is_source(path)}
-    assert {path for path in migrations if not (unpacked / "hpo/adapters/migrations" / path).exists()} == set()
+    assert {path for path in migrations if not (unpacked / "hpo/adapters/postgres/migrations" / path).exists()} == set()
 
 
 def test_nothing_but_the_packages_is_installed(unpacked: Path) -> None:

@@ -13,18 +13,18 @@ import pandas as pd
 import pytest
 import yaml
 
-from hpo.adapters.mlflow_registry import input_columns, save_model
-from hpo.adapters.mlflow_tracker import MLflowTracker
-from hpo.adapters.null_tracker import NullTracker
-from hpo.adapters.quiet_mlflow import MlflowClient, mlflow
-from hpo.domain import Campaign, CampaignSpec, CampaignState, Outcome, TierPlan
-from hpo.run_folder import Attempt, SlotFolder, campaign_folder
-from trainer import checkpoint
+from hpo.adapters.mlflow.null_tracker import NullTracker
+from hpo.adapters.mlflow.quiet import MlflowClient, mlflow
+from hpo.adapters.mlflow.registry import input_columns, save_model
+from hpo.adapters.mlflow.tracker import MLflowTracker
+from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, Outcome, TierPlan
+from hpo.runs.folder import Attempt, SlotFolder, campaign_folder
 from trainer.config import TrainerConfig
 from trainer.data import open_holdout, open_training, prepare
-from trainer.loop import fit
 from trainer.reports import EpochReport, Verdict
-from trainer.scoring import load_scorer
+from trainer.scoring.scorer import load_scorer
+from trainer.training import checkpoint
+from trainer.training.loop import fit
 
 NAME = "tiertune-night"
 PREDICT = """

@@ -16,10 +16,10 @@ from optuna_dashboard import get_note, save_note
 from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 from optuna_dashboard.artifact._backend import list_trial_artifacts
 
-from hpo.adapters.dashboard_pages import DashboardPages, _TrialPage
-from hpo.adapters.study_storage import study_storage
-from hpo.domain import Campaign, CampaignSpec, CampaignState, Outcome, TierPlan
-from hpo.run_folder import Attempt, SlotFolder, campaign_folder
+from hpo.adapters.dashboard.pages import DashboardPages, _TrialPage
+from hpo.adapters.optuna.study_storage import study_storage
+from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, Outcome, TierPlan
+from hpo.runs.folder import Attempt, SlotFolder, campaign_folder
 from trainer.reports import EpochReport
 
 TIERS = (TierPlan(1, "capacity", 2), TierPlan(2, "refinement", 1))

@@ -16,9 +16,9 @@ import numpy as np
 import psutil
 import pytest
 
-from hpo.adapters.runners import PRELOAD, ProcessRunner
-from hpo.ports import TrialRequest
-from hpo.run_folder import SlotFolder
+from hpo.adapters.processes.runners import PRELOAD, ProcessRunner
+from hpo.domain.ports import TrialRequest
+from hpo.runs.folder import SlotFolder
 from trainer.config import TrainerConfig
 from trainer.data import Panel, Prepared, open_holdout, open_training, prepare
 from trainer.data.panel import TARGETS

@@ -1,4 +1,4 @@
-"""What both ledgers must do: the contract in `hpo.ports.Ledger`, clause by clause."""
+"""What both ledgers must do: the contract in `hpo.domain.ports.Ledger`, clause by clause."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hpo.adapters.clock import FakeClock
-from hpo.adapters.ledger_invariants import invariants
-from hpo.adapters.memory_ledger import MemoryLedger
-from hpo.adapters.postgres_ledger import PostgresLedger
-from hpo.domain import (
+from hpo.adapters.ledger.postgres_ledger import PostgresLedger
+from hpo.adapters.processes.clock import FakeClock
+from hpo.domain.campaign import (
     CampaignSpec,
     CampaignState,
     CheckpointRecord,
@@ -27,8 +25,10 @@ from hpo.domain import (
     TierPlan,
     WorkerIdentity,
 )
-from hpo.errors import LeaseLost, UsageError
-from hpo.ports import Ledger
+from hpo.domain.errors import LeaseLost, UsageError
+from hpo.domain.ledger_invariants import invariants
+from hpo.domain.ports import Ledger
+from hpo.testing.memory_ledger import MemoryLedger
 
 LEASE = timedelta(hours=1)
 SPEC = CampaignSpec(

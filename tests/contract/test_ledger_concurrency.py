@@ -13,14 +13,14 @@ from psycopg2 import OperationalError  # type: ignore[import-untyped]  # the dri
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import OperationalError as DBAPIRefusal
 
-from hpo.adapters.clock import FakeClock
-from hpo.adapters.ledger_invariants import invariants
-from hpo.adapters.ledger_statements import claim_slot
-from hpo.adapters.postgres_ledger import PostgresLedger
-from hpo.adapters.retry import Patience, is_crowded
-from hpo.adapters.urls import canonical, parse
-from hpo.domain import CampaignSpec, Claim, Outcome, Progress, SlotState, TierPlan, WorkerIdentity
-from hpo.errors import EnvironmentFault, StoreUnavailable
+from hpo.adapters.ledger.postgres_ledger import PostgresLedger
+from hpo.adapters.ledger.statements import claim_slot
+from hpo.adapters.postgres.retry import Patience, is_crowded
+from hpo.adapters.postgres.urls import canonical, parse
+from hpo.adapters.processes.clock import FakeClock
+from hpo.domain.campaign import CampaignSpec, Claim, Outcome, Progress, SlotState, TierPlan, WorkerIdentity
+from hpo.domain.errors import EnvironmentFault, StoreUnavailable
+from hpo.domain.ledger_invariants import invariants
 
 LEASE = timedelta(hours=1)
 NUM_WORKERS = 6

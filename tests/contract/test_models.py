@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from trainer.config import ModelConfig
-from trainer.graph import Graph
 from trainer.models import MODELS, build_model
+from trainer.models.graph import Graph
 from trainer.models.ranker import Ranker
 
 DAYS, STOCKS, FEATURES, HORIZONS, WINDOW, NEIGHBOURS = 22, 9, 5, 3, 8, 3

@@ -15,9 +15,9 @@ from typing import Any
 import psutil
 import pytest
 
-from hpo.adapters.runners import InProcessRunner, ProcessRunner
-from hpo.ports import TrialEnd, TrialRequest, TrialRunner
-from hpo.run_folder import Attempt, SlotFolder
+from hpo.adapters.processes.runners import InProcessRunner, ProcessRunner
+from hpo.domain.ports import TrialEnd, TrialRequest, TrialRunner
+from hpo.runs.folder import Attempt, SlotFolder
 from trainer.config import TrainerConfig
 from trainer.data import prepare
 from trainer.reports import EpochReport, Verdict
@@ -26,8 +26,8 @@ NUM_EPOCHS = 3
 ORPHAN = """
 import sys
 from pathlib import Path
-from hpo.adapters.runners import ProcessRunner
-from hpo.ports import TrialRequest
+from hpo.adapters.processes.runners import ProcessRunner
+from hpo.domain.ports import TrialRequest
 import json
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ TRIAL = """
 import json, os, sys
 from pathlib import Path
 import psutil
-from hpo.adapters.runners import ProcessRunner
-from hpo.ports import TrialRequest
+from hpo.adapters.processes.runners import ProcessRunner
+from hpo.domain.ports import TrialRequest
 from trainer.reports import Verdict
 
 given = json.loads(sys.argv[1])

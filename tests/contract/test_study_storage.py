@@ -15,13 +15,13 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import event
 
-from hpo.adapters.postgres_ledger import PostgresLedger
-from hpo.adapters.study_storage import PatientStorage, study_storage
-from hpo.adapters.urls import url_for
-from hpo.config import PrunerConfig
-from hpo.domain import CampaignSpec, Progress, TierPlan, WorkerIdentity
-from hpo.pruners import build_pruner
-from hpo.study_cache import StudyCache
+from hpo.adapters.ledger.postgres_ledger import PostgresLedger
+from hpo.adapters.optuna.study_storage import PatientStorage, study_storage
+from hpo.adapters.postgres.urls import url_for
+from hpo.domain.campaign import CampaignSpec, Progress, TierPlan, WorkerIdentity
+from hpo.domain.config import PrunerConfig
+from hpo.engine.pruners import build_pruner
+from hpo.engine.study_cache import StudyCache
 
 STATES = (None, (TrialState.COMPLETE,), (TrialState.RUNNING,), (TrialState.COMPLETE, TrialState.RUNNING), ())
 DISTRIBUTIONS: dict[str, BaseDistribution] = {

@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpo.adapters.database import prepare_mlflow
-from hpo.adapters.mlflow_tracker import MLflowTracker
-from hpo.adapters.null_tracker import NullTracker
-from hpo.adapters.processes import this_process
-from hpo.adapters.quiet_mlflow import MlflowClient, MlflowException
-from hpo.adapters.urls import url_for
-from hpo.domain import Campaign, CampaignSpec, CampaignState, Outcome, TierPlan
-from hpo.errors import StoreUnavailable
-from hpo.ports import Tracker
-from hpo.run_folder import Attempt, SlotFolder, campaign_folder
+from hpo.adapters.mlflow.null_tracker import NullTracker
+from hpo.adapters.mlflow.quiet import MlflowClient, MlflowException
+from hpo.adapters.mlflow.tracker import MLflowTracker
+from hpo.adapters.postgres.database import prepare_mlflow
+from hpo.adapters.postgres.urls import url_for
+from hpo.adapters.processes.host import this_process
+from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, Outcome, TierPlan
+from hpo.domain.errors import StoreUnavailable
+from hpo.domain.ports import Tracker
+from hpo.runs.folder import Attempt, SlotFolder, campaign_folder
 from trainer.reports import EpochReport
 
 TIERS = (TierPlan(1, "capacity", 2), TierPlan(2, "refinement", 2))

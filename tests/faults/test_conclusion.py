@@ -10,7 +10,7 @@ from support.plans import Fault
 from support.traps import CONCLUSION
 from support.tree import Tree
 
-from hpo.adapters.urls import url_for
+from hpo.adapters.postgres.urls import url_for
 
 pytestmark = pytest.mark.slow_faults
 

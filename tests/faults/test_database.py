@@ -20,11 +20,11 @@ from support.plans import Fault
 from support.proxy import Proxy
 from support.tree import Tree, workers
 
-from hpo.adapters.clock import SystemClock
-from hpo.adapters.database import engine_for, prepare
-from hpo.adapters.embedded_postgres import EmbeddedPostgres
-from hpo.adapters.retry import PatientEngine
-from hpo.adapters.study_storage import study_storage
+from hpo.adapters.optuna.study_storage import study_storage
+from hpo.adapters.postgres.database import engine_for, prepare
+from hpo.adapters.postgres.embedded import EmbeddedPostgres
+from hpo.adapters.postgres.retry import PatientEngine
+from hpo.adapters.processes.clock import SystemClock
 
 NUM_TRIALS = 6
 MAX_CONNECTIONS = 20

@@ -1,6 +1,6 @@
 """Workers that are killed, drained, cut off or put to sleep at every named point of a trial's life.
 
-The harness bites. Tried by hand: with fencing switched off (`held` in `hpo/adapters/ledger_statements.py` true of any
+The harness bites. Tried by hand: with fencing switched off (`held` in `hpo/adapters/ledger/statements.py` true of any
 fence and state), a sleeper writes to the ledger after it wakes, and the tests of sleepers go red. With a claim that is
 not atomic (one statement reads slot and fence, a second writes them, without a lock), two workers train the same slot,
 and `test_many_workers_share_a_budget_exactly` goes red, as do the contract's `test_no_slot_is_claimed_twice` and

@@ -7,7 +7,7 @@ import pytest
 from support.arena import Arena, until
 from support.plans import Fault
 
-from hpo.domain import SlotState
+from hpo.domain.campaign import SlotState
 
 NUM_TRIALS = 6
 

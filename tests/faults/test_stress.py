@@ -9,8 +9,8 @@ import pytest
 from support.arena import Arena, until
 from support.plans import Plan
 
-from hpo.adapters.database import engine_for
-from hpo.tiers import VALUES
+from hpo.adapters.postgres.database import engine_for
+from hpo.engine.tiers import VALUES
 
 MAX_CONNECTIONS = 3
 """Per worker: the ledger's for the worker and for its lease, and Optuna's."""

@@ -15,8 +15,8 @@ from support.gate import Gate, TrackingServer
 from support.plans import Fault
 from support.tree import Tree
 
-from hpo.domain import experiment_name
-from hpo.run_folder import runs
+from hpo.domain.campaign import experiment_name
+from hpo.runs.folder import runs
 
 pytestmark = pytest.mark.slow_faults
 

@@ -13,7 +13,7 @@ from support.arena import until, wait_until_stopped
 from support.plans import Fault
 from support.tree import Tree, everything, trials, workers
 
-from hpo.domain import Outcome
+from hpo.domain.campaign import Outcome
 
 pytestmark = pytest.mark.slow_faults
 

@@ -10,7 +10,7 @@ from support.arena import Arena, family, status, wait_until_stopped
 from support.plans import TRIAL, Fault
 
 from hpo.cli import EXIT_ENVIRONMENT
-from hpo.domain import Outcome
+from hpo.domain.campaign import Outcome
 
 NUM_TRIALS = 6
 LEASE = 0.5

@@ -15,11 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
-from hpo.adapters.clock import FakeClock
-from hpo.adapters.ledger_invariants import invariants
-from hpo.adapters.memory_ledger import MemoryLedger
-from hpo.adapters.postgres_ledger import PostgresLedger
-from hpo.domain import (
+from hpo.adapters.ledger.postgres_ledger import PostgresLedger
+from hpo.adapters.processes.clock import FakeClock
+from hpo.domain.campaign import (
     Campaign,
     CampaignSpec,
     CheckpointRecord,
@@ -31,8 +29,10 @@ from hpo.domain import (
     TierPlan,
     WorkerIdentity,
 )
-from hpo.errors import LeaseLost, UsageError
-from hpo.ports import Ledger
+from hpo.domain.errors import LeaseLost, UsageError
+from hpo.domain.ledger_invariants import invariants
+from hpo.domain.ports import Ledger
+from hpo.testing.memory_ledger import MemoryLedger
 
 LEASE = timedelta(hours=1)
 MOMENT = timedelta(milliseconds=1)

@@ -16,11 +16,11 @@ import optuna
 import psutil
 
 from hpo.adapters.doctor import Doctor
-from hpo.adapters.postgres_ledger import PostgresLedger
-from hpo.adapters.study_storage import study_storage
-from hpo.domain import CampaignState, SlotView
-from hpo.run_folder import campaign_folder
-from hpo.tiers import COPIED_FROM, DUPLICATE_OF, SLOT
+from hpo.adapters.ledger.postgres_ledger import PostgresLedger
+from hpo.adapters.optuna.study_storage import study_storage
+from hpo.domain.campaign import CampaignState, SlotView
+from hpo.engine.tiers import COPIED_FROM, DUPLICATE_OF, SLOT
+from hpo.runs.folder import campaign_folder
 from support.plans import Fault, Plan
 from support.victim import live
 

@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from hpo.adapters.urls import parse
+from hpo.adapters.postgres.urls import parse
 
 CHUNK = 1 << 16
 WRITES = (b"COMMIT", b"INSERT ", b"UPDATE ")

@@ -9,15 +9,15 @@ from typing import Any
 
 import optuna
 
-from hpo.adapters.clock import SystemClock
-from hpo.adapters.runners import DirectReporter, end_of
-from hpo.config import SearchConfig
-from hpo.domain import Campaign, CampaignSpec, WorkerIdentity
-from hpo.objective import Objective
-from hpo.ports import Ledger, TrialEnd, TrialRequest
-from hpo.run_folder import Attempt, campaign_folder
-from hpo.tiers import plan_tiers
-from hpo.worker import Worker
+from hpo.adapters.processes.clock import SystemClock
+from hpo.adapters.processes.runners import DirectReporter, end_of
+from hpo.domain.campaign import Campaign, CampaignSpec, WorkerIdentity
+from hpo.domain.config import SearchConfig
+from hpo.domain.ports import Ledger, TrialEnd, TrialRequest
+from hpo.engine.objective import Objective
+from hpo.engine.tiers import plan_tiers
+from hpo.engine.worker import Worker
+from hpo.runs.folder import Attempt, campaign_folder
 from search_spaces import Space, parse_space
 from support.training import NUM_EPOCHS, train
 from trainer.reports import EpochReport, Verdict

@@ -23,7 +23,8 @@ def train(
     before_epoch: Callable[[Path, int], None],
     saving: Callable[[], None] = lambda: None,
 ) -> FitResult:
-    """`trainer.loop.fit` with a curve that is made up: goes on from the newest whole checkpoint, saves, reports."""
+    """`trainer.training.loop.fit` with a curve that is made up: goes on from the newest whole checkpoint, saves,
+    reports."""
     past, parameters = _past(folder), config["model"]["hidden_size"] * 100
     reports: list[EpochReport] = []
     for epoch, score in enumerate(curve(config), start=1):

@@ -34,20 +34,20 @@ class Point:
     is_meant: Callable[[Any], bool] = lambda first: True
 
 
-LEDGER = "hpo.adapters.postgres_ledger"
+LEDGER = "hpo.adapters.ledger.postgres_ledger"
 CLIENT = "mlflow.tracking.client"
 TRIAL = {
-    "amid epoch": Point("trainer.folds", "FoldRun.step", "before"),
+    "amid epoch": Point("trainer.training.folds", "FoldRun.step", "before"),
     "amid checkpoint": Point("pathlib", "Path.replace", "before", lambda path: path.name.startswith(".last.pt.")),
-    "between checkpoint and report": Point("hpo.run_folder", "Attempt.append_epoch", "before"),
-    "between report and verdict": Point("hpo.adapters.runners", "PipeReporter.report", "after"),
+    "between checkpoint and report": Point("hpo.runs.folder", "Attempt.append_epoch", "before"),
+    "between report and verdict": Point("hpo.adapters.processes.runners", "PipeReporter.report", "after"),
 }
-WORKER = {"between renewal and report": Point("hpo.objective", "Conversation.on_epoch", "before")}
+WORKER = {"between renewal and report": Point("hpo.engine.objective", "Conversation.on_epoch", "before")}
 CONCLUSION = {
     "before champion": Point(LEDGER, "PostgresLedger.complete_campaign", "before"),
     "after champion": Point(LEDGER, "PostgresLedger.complete_campaign", "after"),
     "after opening the holdout": Point("hpo.report.holdout", "measure", "after"),
-    "before registration": Point("hpo.adapters.mlflow_registry", "register", "before"),
+    "before registration": Point("hpo.adapters.mlflow.registry", "register", "before"),
     "before model version": Point(CLIENT, "MlflowClient.create_model_version", "before"),
     "after model version": Point(CLIENT, "MlflowClient.create_model_version", "after"),
     "after champion's alias": Point(CLIENT, "MlflowClient.set_registered_model_alias", "after"),
@@ -83,8 +83,8 @@ def install() -> None:
         from support import clocks
 
         clocks.shift(trap.skew)
-    hooks: dict[str, list[Callable[[ModuleType], None]]] = {"trainer.loop": [_note_slot(trap)]}
-    hooks["trainer.folds"] = [_note_epochs(trap)]
+    hooks: dict[str, list[Callable[[ModuleType], None]]] = {"trainer.training.loop": [_note_slot(trap)]}
+    hooks["trainer.training.folds"] = [_note_epochs(trap)]
     if trap.point:
         point = POINTS[trap.point]
         hooks.setdefault(point.module, []).append(_surround(trap, point))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from hpo.run_folder import runs
+from hpo.runs.folder import runs
 from support.arena import ENDED, Arena, family, status, until
 from support.command import TINY_SPACE, clean_environment
 from support.traps import Trap

@@ -1,5 +1,6 @@
 """What a worker's fork server imports instead of the trainer: trainings that are made up, in trial processes that are
-real and meet with accidents at named points. The trial's own boundary, `hpo.adapters.runners`, is the product's."""
+real and meet with accidents at named points. The trial's own boundary, `hpo.adapters.processes.runners`, is the
+product's."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hpo.adapters import runners
+from hpo.adapters.processes import runners
 from support.plans import PLAN, Trap, begin
 from support.training import train
 from trainer.config import TrainerConfig
@@ -48,7 +49,10 @@ def fit(config: TrainerConfig, data: Any, reporter: Reporter, folder: Path) -> F
 
 
 runners._refuse_what_does_not_fit = lambda request, config, data: None  # that looks at the panel with torch
-for _name, _parts in {"trainer.loop": {"fit": fit}, "trainer.data": {"open_training": lambda folder: None}}.items():
+for _name, _parts in {
+    "trainer.training.loop": {"fit": fit},
+    "trainer.data": {"open_training": lambda folder: None},
+}.items():
     _module = ModuleType(_name)
     vars(_module).update(_parts)
     sys.modules[_name] = _module

@@ -15,20 +15,21 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from hpo.adapters import processes, runners
-from hpo.adapters.postgres_ledger import PostgresLedger
-from hpo.adapters.study_storage import study_storage
-from hpo.champion import choose
+from hpo.adapters.ledger.postgres_ledger import PostgresLedger
+from hpo.adapters.optuna.study_storage import study_storage
+from hpo.adapters.processes import host as processes
+from hpo.adapters.processes import runners
 from hpo.cli import EXIT_ENVIRONMENT
-from hpo.config import SearchConfig
-from hpo.domain import CampaignState, Progress
-from hpo.errors import EnvironmentFault
-from hpo.ports import TrialRunner
-from hpo.run_folder import campaign_folder
-from hpo.session import handling_signals
-from hpo.stage import READY
-from hpo.supervisor import StopRequest
-from hpo.tiers import COPIED_FROM
+from hpo.domain.campaign import CampaignState, Progress
+from hpo.domain.config import SearchConfig
+from hpo.domain.errors import EnvironmentFault
+from hpo.domain.ports import TrialRunner
+from hpo.engine.stage import READY
+from hpo.engine.supervisor import StopRequest
+from hpo.engine.tiers import COPIED_FROM
+from hpo.runs.folder import campaign_folder
+from hpo.usecases.champion import choose
+from hpo.usecases.session import handling_signals
 from search_spaces import Space
 from support import clocks
 from support.plans import PLAN, Plan, Trap, begin, note
@@ -121,7 +122,7 @@ def live(plan: Plan) -> None:
     )
     if plan.own_process:
         os.environ[PLAN] = pickle.dumps(plan).hex()
-        runners.PRELOAD[:] = ["hpo.adapters.runners", "support.trial"]
+        runners.PRELOAD[:] = ["hpo.adapters.processes.runners", "support.trial"]
         runner = runners.ProcessRunner()
     settings = {"lease": timedelta(seconds=plan.lease), "max_crashes": plan.max_crashes}
     config, space = configuration(plan.name, plan.num_trials, plan.num_epochs, worker=settings)

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from trainer.config import ModelConfig
-from trainer.graph import Graph
 from trainer.models.attention import BandedAttention
 from trainer.models.frequency import FrequencyNormalisation
+from trainer.models.graph import Graph
 from trainer.models.graph_attention import GraphAttention
 from trainer.models.layers import GatedResidual, HorizonHeads, VariableSelection
 from trainer.models.ranker import Ranker

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from trainer.config import ModelConfig
-from trainer.graph import Graph
+from trainer.models.graph import Graph
 from trainer.models.layers import GatedResidual, HorizonHeads
 from trainer.models.ranker import Ranker
 

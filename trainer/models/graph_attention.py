@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from trainer.graph import Graph
+from trainer.models.graph import Graph
 
 
 class GraphAttention(nn.Module):

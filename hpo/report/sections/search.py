@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from hpo.domain import Outcome
+from hpo.domain.campaign import Outcome
 from hpo.report import words
 from hpo.report.document import Block, Column, Fact, Section, Table
 from hpo.report.evidence import CampaignEvidence, TierEvidence

@@ -8,7 +8,7 @@ from typing import Any
 
 from hpo.charts.campaign_plots import Bar, Setting, parallel_chart, timeline_chart
 from hpo.charts.plots import Axis, Curves, Dots, bar_chart, line_chart, scatter_chart
-from hpo.domain import Outcome
+from hpo.domain.campaign import Outcome
 from hpo.report.document import Chart
 from hpo.report.evidence import CampaignEvidence, TrialEvidence
 from hpo.report.findings import Findings

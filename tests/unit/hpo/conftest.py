@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from hpo.adapters.postgres_ledger import PostgresLedger
-from hpo.adapters.study_storage import study_storage
+from hpo.adapters.ledger.postgres_ledger import PostgresLedger
+from hpo.adapters.optuna.study_storage import study_storage
 
 
 @pytest.fixture

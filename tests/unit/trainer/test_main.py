@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from trainer import commands
 from trainer.__main__ import compose_config, main
 from trainer.config import TrainerConfig
 from trainer.data.panel import TrainingData
 from trainer.errors import InputError, NonFiniteError
 from trainer.reports import EpochReport
-from trainer.terminal import TerminalReporter
+from trainer.tools import commands
+from trainer.tools.terminal import TerminalReporter
 
 TINY = [
     "data.horizons=[1,5]",

@@ -16,7 +16,7 @@ import pytest
 from hpo.cli import EXIT_BUG, EXIT_DONE, EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_INTERRUPTED, commands, main
 from hpo.cli.output import say
 from hpo.cli.parser import build_parser, duration, parse
-from hpo.errors import EnvironmentFault, HpoError, Interrupted, StoreUnavailable, UsageError
+from hpo.domain.errors import EnvironmentFault, HpoError, Interrupted, StoreUnavailable, UsageError
 from search_spaces import SpaceError
 from trainer.errors import InputError
 

@@ -12,7 +12,16 @@ from rich.console import Console
 
 from hpo.cli.progress import Progress, render, time_left
 from hpo.cli.status import WIDTH, status_lines, status_record
-from hpo.domain import Campaign, CampaignSpec, CampaignState, Outcome, SlotState, SlotView, TierPlan, WorkerIdentity
+from hpo.domain.campaign import (
+    Campaign,
+    CampaignSpec,
+    CampaignState,
+    Outcome,
+    SlotState,
+    SlotView,
+    TierPlan,
+    WorkerIdentity,
+)
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 REASON = (

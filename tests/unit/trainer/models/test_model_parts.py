@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from trainer.config import MODEL_KNOBS, ModelConfig
-from trainer.graph import Graph
 from trainer.models import MODELS, build_model
 from trainer.models.atft_gat_fan import share_reach
 from trainer.models.attention import BandedAttention
 from trainer.models.baselines import LagWeights
 from trainer.models.frequency import FrequencyNormalisation
+from trainer.models.graph import Graph
 from trainer.models.graph_attention import GraphAttention
 from trainer.models.layers import HorizonHeads, VariableSelection
 

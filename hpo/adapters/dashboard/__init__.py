@@ -1,0 +1,1 @@
+"""What optuna-dashboard shows of a campaign, and the two web servers."""

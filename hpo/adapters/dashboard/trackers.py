@@ -1,0 +1,35 @@
+"""Several trackers as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hpo.domain.campaign import Campaign
+from hpo.domain.ports import Tracker
+
+
+class Trackers:
+    """Tells each of its trackers in turn; one may build on what those before it wrote."""
+
+    def __init__(self, *trackers: Tracker) -> None:
+        self._trackers = trackers
+
+    def sync(self, campaign: Campaign, runs: Path) -> int:
+        """See `Tracker.sync`: the sum over all."""
+        return sum(tracker.sync(campaign, runs) for tracker in self._trackers)
+
+    def attach_report(self, campaign: Campaign, runs: Path, files: Sequence[Path]) -> None:
+        """See `Tracker.attach_report`."""
+        for tracker in self._trackers:
+            tracker.attach_report(campaign, runs, files)
+
+    def register_champion(self, campaign: Campaign, run_folder: Path, model: Path) -> str | None:
+        """See `Tracker.register_champion`: the first URI there is."""
+        uris = [tracker.register_champion(campaign, run_folder, model) for tracker in self._trackers]
+        return next((uri for uri in uris if uri is not None), None)
+
+    def close(self) -> None:
+        """Close all."""
+        for tracker in self._trackers:
+            tracker.close()

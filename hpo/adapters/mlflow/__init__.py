@@ -1,0 +1,1 @@
+"""The projection of a campaign into MLflow."""

@@ -1,0 +1,249 @@
+"""One campaign's run folders as MLflow runs: what is there already is known, what is missing is written, in order."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hpo.adapters.dashboard.links import mlflow_run
+from hpo.adapters.mlflow import records
+from hpo.adapters.mlflow.store import Experiment, Store, locked
+from hpo.adapters.processes.host import is_dead
+from hpo.domain.campaign import Campaign, CampaignState, WorkerIdentity, run_name
+from hpo.runs.durable import read_json, write_json
+from hpo.runs.folder import Attempt, Result, SlotFolder, runs
+
+BOOK = "tracked.json"
+CAMPAIGN = "campaign"
+RUNNING, KILLED, FINISHED = "RUNNING", "KILLED", "FINISHED"
+
+
+@dataclass(frozen=True)
+class TrialBook:
+    """What a slot's run is known to hold. Losing it costs work, never truth: the run is found again by its tag.
+
+    experiment: `Experiment.key`. result: `finished_at` of the result that was written.
+    """
+
+    experiment: str
+    run_id: str
+    num_epochs: int = 0
+    status: str = RUNNING
+    result: str | None = None
+
+
+@dataclass(frozen=True)
+class ParentBook:
+    """The same for the runs of the campaign and its tiers, by key: their ids, and what was last said of them."""
+
+    experiment: str
+    runs: dict[str, str] = field(default_factory=dict)
+    said: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SlotState:
+    """All of a slot that is projected, seen from outside: two equal states need no write in between.
+
+    is_alive: has no result and may be training. num_bytes: of metrics.jsonl. finished_ns: when the result was written.
+    study_id: of its Optuna study, None in folders that do not tell.
+    """
+
+    fence: int
+    tier: int
+    num_bytes: int
+    finished_ns: int | None
+    is_alive: bool
+    study_id: int | None = None
+
+
+class Projection:
+    """Keeps one campaign's runs up to date.
+
+    A trial without a result is RUNNING unless its campaign is complete, or the `worker` (host, pid, started) in its
+    `run.json` is dead for certain: then it is KILLED until somebody goes on with it. A tier or campaign is FINISHED
+    when decided, else RUNNING or KILLED by whether one of its trials runs.
+    """
+
+    def __init__(self, store: Store, experiment: Experiment, folder: Path) -> None:
+        self._store, self._experiment, self._folder = store, experiment, folder
+        self._states: dict[int, SlotState] = {}
+        self._said: dict[str, dict[str, str]] = {}
+
+    def sync(self, campaign: Campaign) -> int:
+        """Bring the store up to date; the number of items written."""
+        states = self._look(campaign)
+        changed = [slot for slot, state in states.items() if self._states.get(slot) != state]
+        said = _say(campaign, states)
+        if not changed and said == self._said:
+            return 0
+        with locked(self._folder):
+            parents = self._open_parents(campaign, said)
+            num_written = 0
+            for slot in changed:
+                num_written += self._sync_trial(SlotFolder(self._folder, slot), parents, states[slot])
+                self._states[slot] = states[slot]
+            num_written += self._sync_parents(campaign, parents, said)
+        self._said = said
+        return num_written
+
+    def run_id(self, slot_folder: Path) -> str:
+        """The run of a slot that was synced. Raises FileNotFoundError for another."""
+        return TrialBook(**read_json(slot_folder / BOOK)).run_id
+
+    def campaign_run_id(self) -> str:
+        """The campaign's run, once it was synced. Raises FileNotFoundError before."""
+        return ParentBook(**read_json(self._folder / BOOK)).runs[CAMPAIGN]
+
+    def address(self, slot: int) -> str | None:
+        """See `MLflowTracker.address`."""
+        path = SlotFolder(self._folder, slot).folder / BOOK
+        return mlflow_run(self._store.uri, self._experiment.id, self.run_id(path.parent)) if path.exists() else None
+
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    def _look(self, campaign: Campaign) -> dict[int, SlotState]:
+        attempts = {slot.slot: slot.current() for slot in runs(self._folder)}
+        return {slot: self._state(campaign, slot, attempt) for slot, attempt in attempts.items() if attempt is not None}
+
+    def _state(self, campaign: Campaign, slot: int, attempt: Attempt) -> SlotState:
+        finished_ns = _stat(attempt.result_file, "st_mtime_ns")
+        num_bytes = _stat(attempt.metrics_file, "st_size") or 0
+        known = self._states.get(slot)
+        if finished_ns is not None and known is not None and known.fence == attempt.fence:
+            return replace(known, num_bytes=num_bytes, finished_ns=finished_ns, is_alive=False)
+        run = attempt.run()
+        is_alive = finished_ns is None and campaign.state is not CampaignState.COMPLETE and not _is_dead(run)
+        return SlotState(attempt.fence, int(run["tier"]), num_bytes, finished_ns, is_alive, run.get("study_id"))
+
+    # -- trials ---------------------------------------------------------------------------------------------------
+
+    def _sync_trial(self, slot: SlotFolder, parents: ParentBook, state: SlotState) -> int:
+        attempt = Attempt(slot.folder / f"attempt-{state.fence}")
+        result = attempt.result()
+        book = self._book(slot)
+        if result is not None and book is not None and book.result == result.finished_at.isoformat():
+            return 0
+        num_written = 0
+        if book is None or not self._store.is_there(book.run_id):
+            run_id = self._open_trial(slot, attempt, parents.runs[_tier_of(attempt)])
+            book = self._note(slot, TrialBook(self._experiment.key, run_id))
+            num_written += 1
+        new = attempt.epochs()[book.num_epochs :]
+        if new:
+            num_written += self._store.log(book.run_id, metrics=records.epoch_metrics(new))
+            book = self._note(slot, replace(book, num_epochs=new[-1].epoch))
+        status = RUNNING if state.is_alive else KILLED
+        if result is not None:
+            num_written += self._end_trial(book.run_id, attempt, result)
+            status = records.STATUS[result.outcome]
+            self._note(slot, replace(book, status=status, result=result.finished_at.isoformat()))
+        elif book.status != status:
+            self._store.set_status(book.run_id, status)
+            self._note(slot, replace(book, status=status))
+        return num_written
+
+    def _note(self, slot: SlotFolder, book: TrialBook) -> TrialBook:
+        write_json(slot.folder / BOOK, asdict(book))
+        return book
+
+    def _book(self, slot: SlotFolder) -> TrialBook | None:
+        path = slot.folder / BOOK
+        book = TrialBook(**read_json(path)) if path.exists() else None
+        return book if book is not None and book.experiment == self._experiment.key else None
+
+    def _open_trial(self, slot: SlotFolder, attempt: Attempt, parent: str) -> str:
+        run = attempt.run()
+        tags = {**records.trial_tags(attempt, None), records.PARENT: parent}
+        start = datetime.fromisoformat(slot.attempts()[0].run()["started_at"])
+        run_id = self._store.find_or_create(
+            self._experiment,
+            {"tiertune.slot": tags["tiertune.slot"]},
+            run_name(slot.slot, run["tier_name"]),
+            tags,
+            records.milliseconds(start),
+        )
+        self._store.log(run_id, params=records.params(attempt.config(), run["params"]))
+        self._store.set_status(run_id, RUNNING)
+        return run_id
+
+    def _end_trial(self, run_id: str, attempt: Attempt, result: Result) -> int:
+        with tempfile.TemporaryDirectory() as folder:
+            records.write_artifacts(attempt, result, Path(folder))
+            num_written = self._store.log_folder(run_id, Path(folder))
+        metrics = records.result_metrics(result, attempt.epochs())
+        num_written += self._store.log(run_id, metrics=metrics, tags=records.trial_tags(attempt, result))
+        self._store.set_status(run_id, records.STATUS[result.outcome], records.milliseconds(result.finished_at))
+        return num_written
+
+    # -- campaign and tiers ---------------------------------------------------------------------------------------
+
+    def _open_parents(self, campaign: Campaign, said: Mapping[str, Mapping[str, str]]) -> ParentBook:
+        """The runs of the campaign and of its tiers so far, made where they are not there."""
+        path = self._folder / BOOK
+        book = ParentBook(**read_json(path)) if path.exists() else ParentBook("")
+        if book.experiment != self._experiment.key:
+            book = ParentBook(self._experiment.key)
+        start = None if campaign.created_at is None else records.milliseconds(campaign.created_at)
+        for key, tags in said.items():
+            if key in book.runs and (key in self._said or self._store.is_there(book.runs[key])):
+                continue
+            parent = {} if key == CAMPAIGN else {records.PARENT: book.runs[CAMPAIGN]}
+            identity = {name: tags[name] for name in ("tiertune.kind", "tiertune.tier") if name in tags}
+            name = campaign.name if key == CAMPAIGN else key
+            book.runs[key] = self._store.find_or_create(self._experiment, identity, name, parent, start)
+            book.said.pop(key, None)
+            write_json(path, asdict(book))
+        return book
+
+    def _sync_parents(self, campaign: Campaign, book: ParentBook, said: Mapping[str, dict[str, str]]) -> int:
+        num_written = 0
+        for key, tags in said.items():
+            if book.said.get(key) == tags:
+                continue
+            params = records.params(campaign.spec.config) if key == CAMPAIGN else {}
+            num_written += self._store.log(book.runs[key], params=params, tags=tags)
+            self._store.set_status(book.runs[key], tags[records.STATUS_TAG])
+            book.said[key] = tags
+            write_json(self._folder / BOOK, asdict(book))
+        return num_written
+
+
+def _say(campaign: Campaign, states: Mapping[int, SlotState]) -> dict[str, dict[str, str]]:
+    """The tags of the campaign's run and of every tier that has begun, by key, the campaign first."""
+    alive = {state.tier for state in states.values() if state.is_alive}
+    begun = {state.tier for state in states.values()} | set(campaign.decisions)
+    studies = {state.tier: state.study_id for state in states.values()}
+
+    def status(is_finished: bool, is_alive: bool) -> dict[str, str]:
+        return {records.STATUS_TAG: FINISHED if is_finished else RUNNING if is_alive else KILLED}
+
+    whole = status(campaign.state is CampaignState.COMPLETE, bool(alive))
+    said = {CAMPAIGN: {**records.campaign_tags(campaign), **whole}}
+    for tier in campaign.spec.tiers:
+        if tier.number in begun:
+            part = status(tier.number in campaign.decisions, tier.number in alive)
+            tags = records.tier_tags(campaign, tier, studies.get(tier.number))
+            said[records.tier_key(tier.number, tier.name)] = {**tags, **part}
+    return said
+
+
+def _tier_of(attempt: Attempt) -> str:
+    run = attempt.run()
+    return records.tier_key(int(run["tier"]), str(run["tier_name"]))
+
+
+def _is_dead(run: Mapping[str, Any]) -> bool:
+    worker = run.get("worker")
+    return worker is not None and is_dead(WorkerIdentity(**worker))
+
+
+def _stat(path: Path, what: str) -> int | None:
+    try:
+        return int(getattr(path.stat(), what))
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,1 @@
+"""The one database: server, URLs, set-up, patience."""

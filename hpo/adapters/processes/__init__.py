@@ -1,0 +1,1 @@
+"""Processes: who they are, trials and workers as processes, time."""

@@ -1,0 +1,302 @@
+"""Runs one training: in a process of its own forked from a warm parent, or in this process.
+
+A trial process is given a configuration, the search part of the panel and a folder. It has no database. It talks
+over one pipe, and ends itself when the other end closes, so that no worker's death leaves a trainer behind.
+"""
+
+from __future__ import annotations
+
+import errno
+import faulthandler
+import multiprocessing
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo.domain.errors import EnvironmentFault
+from hpo.domain.ports import TrialEnd, TrialRequest
+from hpo.runs.folder import Attempt
+from trainer.reports import Ending, EpochReport, FitResult, Verdict
+
+if TYPE_CHECKING:
+    from trainer.config import TrainerConfig
+    from trainer.data.panel import TrainingData
+
+POLL_SECONDS = 0.1
+STOP_GRACE_SECONDS = 20.0
+"""How long a trial may take to notice STOP before it is killed; its last epoch is on disk either way."""
+PRELOAD = [
+    "torch",
+    "torch._dynamo",
+    "trainer.training.loop",
+    "trainer.training.memory",
+    "trainer.data",
+    "hpo.adapters.processes.runners",
+]
+"""What the warm parent imports. Every torch optimizer imports torch._dynamo, which takes a second."""
+WORKER_NUMBER = "HPO_WORKER_NUMBER"
+"""Environment variable in which a supervisor tells its workers apart, counted from 1."""
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+SECRETS = ("HPO_DATABASE_URL", "MLFLOW_TRACKING_", "PG", "AWS_", "AZURE_")
+"""Beginnings of environment variables that name a store or open it. A trial needs none."""
+_ORPHANED = 70
+
+
+class PipeReporter:
+    """The trial's side: hands each epoch over without waiting, except for the verdict on the epoch before.
+
+    Because epoch e+1 is never handed over before the verdict on e is in, a STOP always ends the run with the same
+    epochs, however late it arrives. What is said is said by a thread: the worker that it wakes may take the core from
+    whoever wrote to the pipe.
+    """
+
+    def __init__(self, connection: Connection, attempt: Attempt) -> None:
+        self._connection = connection
+        self._attempt = attempt
+        self._outbox: queue.SimpleQueue[EpochReport | TrialEnd] = queue.SimpleQueue()
+        self._speaker = threading.Thread(target=self._speak, name="reports", daemon=True)
+        self._speaker.start()
+        self._answered = threading.Event()
+        self._answered.set()
+        self._stopped = False
+        threading.Thread(target=self._listen, name="verdicts", daemon=True).start()
+
+    def report(self, report: EpochReport) -> Verdict:
+        self._answered.wait()
+        if self._stopped:
+            return Verdict.STOP
+        self._attempt.append_epoch(report)
+        self._answered.clear()
+        self._outbox.put(report)
+        return Verdict.CONTINUE
+
+    def poll(self) -> Verdict:
+        return Verdict.STOP if self._stopped else Verdict.CONTINUE
+
+    def end(self, end: TrialEnd) -> None:
+        """Say how the trial ended, as the last word."""
+        self._outbox.put(end)
+        self._speaker.join()
+
+    def _speak(self) -> None:
+        message: EpochReport | TrialEnd | None = None
+        while not isinstance(message, TrialEnd):
+            message = self._outbox.get()
+            try:
+                self._connection.send(message)
+            except OSError:
+                os._exit(_ORPHANED)
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                verdict = self._connection.recv()
+            except (EOFError, OSError):
+                os._exit(_ORPHANED)
+            if verdict is Verdict.STOP:
+                self._stopped = True
+            self._answered.set()
+
+
+class ProcessRunner:
+    """A process per trial, started from a fork server that has imported torch but never touched CUDA.
+
+    Make it before other threads run: for a moment the environment lacks what trials must not have.
+    """
+
+    def __init__(self) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(PRELOAD)
+        with _without(SECRETS):
+            forkserver.ensure_running()
+
+    def run(
+        self, request: TrialRequest, on_epoch: Callable[[EpochReport], Verdict], stop: Callable[[], bool]
+    ) -> TrialEnd:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_train, args=(request, theirs), name="trial", daemon=True)
+        process.start()
+        theirs.close()
+        try:
+            return self._converse(ours, on_epoch, stop) or _death(process)
+        finally:
+            ours.close()
+            process.join(timeout=1.0)
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+    def _converse(
+        self, pipe: Connection, on_epoch: Callable[[EpochReport], Verdict], stop: Callable[[], bool]
+    ) -> TrialEnd | None:
+        """The trial's end, or None when it ended without a word."""
+        stop_since: float | None = None
+        while stop_since is None or time.monotonic() - stop_since < STOP_GRACE_SECONDS:
+            if stop_since is None and stop():
+                stop_since = time.monotonic()
+                _answer(pipe, Verdict.STOP)
+            try:
+                if not pipe.poll(POLL_SECONDS):
+                    continue
+                message = pipe.recv()
+            except (EOFError, ConnectionError):
+                return None
+            if isinstance(message, TrialEnd):
+                return message
+            if stop_since is None:
+                verdict = on_epoch(message)
+                _answer(pipe, verdict)
+                if verdict is Verdict.STOP:
+                    stop_since = time.monotonic()
+        return TrialEnd("stopped")
+
+    def close(self) -> None:
+        """Nothing is held between trials; the fork server ends with this process."""
+
+
+class InProcessRunner:
+    """The same conversation without a process, for debugging and fast tests."""
+
+    def run(
+        self, request: TrialRequest, on_epoch: Callable[[EpochReport], Verdict], stop: Callable[[], bool]
+    ) -> TrialEnd:
+        return _fit(request, DirectReporter(Attempt(request.folder), on_epoch, stop))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class DirectReporter:
+    """What PipeReporter is, within one process."""
+
+    def __init__(self, attempt: Attempt, on_epoch: Callable[[EpochReport], Verdict], stop: Callable[[], bool]) -> None:
+        self._attempt, self._on_epoch, self._stop = attempt, on_epoch, stop
+        self._verdict = Verdict.CONTINUE
+
+    def report(self, report: EpochReport) -> Verdict:
+        if self._verdict is Verdict.CONTINUE:
+            self._attempt.append_epoch(report)
+            self._verdict = self._on_epoch(report)
+            return Verdict.CONTINUE  # the epoch is taken; STOP is seen at the next step, as in a process of its own
+        return Verdict.STOP
+
+    def poll(self) -> Verdict:
+        return Verdict.STOP if self._stop() else self._verdict
+
+
+@contextmanager
+def _without(beginnings: tuple[str, ...]) -> Iterator[None]:
+    """The environment lacks these variables while the block runs."""
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(beginnings)}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+def _answer(pipe: Connection, verdict: Verdict) -> None:
+    try:
+        pipe.send(verdict)
+    except ConnectionError:
+        return  # the trial died; the next poll finds out how
+
+
+def _death(process: Any) -> TrialEnd:
+    process.join(timeout=10.0)
+    code = process.exitcode
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        hint = " (often the system's out-of-memory killer)" if name == "SIGKILL" else ""
+        return TrialEnd("died", reason="killed", message=f"the trial's process was ended by {name}{hint}")
+    return TrialEnd("died", reason="died", message=f"the trial's process ended with exit code {code} without a result")
+
+
+def _train(request: TrialRequest, connection: Connection) -> None:
+    """A trial process from its first line to its last."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the worker decides
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with suppress(OSError):  # a full disk will be said of something that matters more than this log
+        _send_output_to(request.folder / "trial.log")
+    _take_gpu()
+    reporter = PipeReporter(connection, Attempt(request.folder))
+    reporter.end(_fit(request, reporter))
+    os._exit(0)  # no interpreter shutdown: nothing is left to save, and torch's takes a while
+
+
+def _take_gpu() -> None:
+    """Spread the workers of one supervisor over the GPUs there are; what calls itself `cuda` is then the chosen one."""
+    number = os.environ.get(WORKER_NUMBER)
+    if not number:
+        return
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.set_device((int(number) - 1) % torch.cuda.device_count())
+
+
+def _send_output_to(log: Path) -> None:
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    os.close(handle)
+    faulthandler.enable(file=2)
+
+
+def _fit(request: TrialRequest, reporter: Any) -> TrialEnd:
+    from trainer.config import TrainerConfig
+    from trainer.data import open_training
+    from trainer.errors import DoesNotFitError, TrainingFailure
+    from trainer.training.loop import fit
+
+    try:
+        config, data = TrainerConfig.model_validate(request.config), open_training(request.data)
+        _refuse_what_does_not_fit(request, config, data)
+        result = fit(config, data, reporter, request.folder)
+    except DoesNotFitError as error:
+        return TrialEnd("failed", reason=error.reason, message=str(error), excess=error.excess)
+    except TrainingFailure as failure:
+        return TrialEnd("failed", reason=failure.reason, message=str(failure))
+    except EnvironmentFault as fault:
+        return TrialEnd("environment", message=str(fault))
+    except MemoryError:
+        return TrialEnd("failed", reason="out_of_memory", message="the host ran out of memory")
+    except Exception as error:  # the boundary of the trial: whatever it is, it is this trial's failure alone
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            said = f"cannot write to {request.folder}: {error.strerror}; free some space"
+            return TrialEnd("environment", message=said)
+        traceback.print_exc()
+        return TrialEnd("failed", reason="error", message=f"{type(error).__name__}: {error}")
+    return end_of(result)
+
+
+def _refuse_what_does_not_fit(request: TrialRequest, config: TrainerConfig, data: TrainingData) -> None:
+    """Raise DoesNotFitError; never where the trial has begun already, whatever has become of the memory since."""
+    from trainer.training.checkpoint import LAST
+    from trainer.training.device import room
+    from trainer.training.memory import check_fits
+    from trainer.training.precision import choose_device
+
+    if request.memory is not None and not (request.folder / LAST).exists():
+        check_fits(config, data.panel.features.shape, room(choose_device(config.train.device), request.memory))
+
+
+def end_of(result: FitResult) -> TrialEnd:
+    """A run that came to its end, or was stopped, as its runner tells it."""
+    return TrialEnd(
+        "stopped" if result.ending is Ending.STOPPED else "finished",
+        score=result.score,
+        best_epoch=result.best_epoch,
+        num_parameters=result.num_parameters,
+    )

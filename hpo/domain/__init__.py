@@ -1,0 +1,1 @@
+"""The search's nouns, settings, errors and ports."""

@@ -1,0 +1,184 @@
+"""The search's nouns: plain, frozen values without behaviour of their own beyond their rules."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+REFINEMENT = "refinement"
+"""Name of the last tier of every campaign: all dimensions jointly around the incumbent."""
+
+DEFAULT_STUDY = "default"
+"""Name of the campaign where none is given."""
+
+
+class SlotState(StrEnum):
+    """OPEN can be claimed; RUNNING is leased to a worker; DONE has its outcome for ever."""
+
+    OPEN = "open"
+    RUNNING = "running"
+    DONE = "done"
+
+
+class Outcome(StrEnum):
+    """How a slot ended. Same words as Optuna's trial states."""
+
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    FAILED = "failed"
+
+
+class CampaignState(StrEnum):
+    RUNNING = "running"
+    COMPLETE = "complete"
+
+
+@dataclass(frozen=True)
+class TierPlan:
+    """One tier of a campaign. number counts from 1; num_slots is its share of the budget."""
+
+    number: int
+    name: str
+    num_slots: int
+
+    def __post_init__(self) -> None:
+        if self.number < 1 or self.num_slots < 0:
+            raise ValueError(f"tier {self.name}: number {self.number} and slots {self.num_slots} must be positive")
+
+    def study_name(self, campaign: str) -> str:
+        """Name of the tier's Optuna study."""
+        return f"{campaign}/{self.number}-{self.name}"
+
+
+@dataclass(frozen=True)
+class CampaignSpec:
+    """What a campaign is, frozen at its creation.
+
+    config: the resolved `SearchConfig` as plain JSON.
+    fingerprints: `config`, `space`, `data`, `code` -> hex digest; a resume with another one is refused.
+    tiers: in order, numbered 1..n; the budget is the sum of their slots.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    fingerprints: Mapping[str, str]
+    tiers: tuple[TierPlan, ...]
+    seed: int
+
+    @property
+    def budget(self) -> int:
+        return sum(tier.num_slots for tier in self.tiers)
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """A campaign as the ledger holds it. decisions: tier number -> that tier's decision (see `hpo.engine.tiers`)."""
+
+    id: int
+    spec: CampaignSpec
+    state: CampaignState
+    decisions: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    champion: Mapping[str, Any] | None = None
+    num_holdout_openings: int = 0
+    created_at: datetime | None = None
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+
+@dataclass(frozen=True)
+class WorkerIdentity:
+    """Who works: enough to tell, on the same host, whether it still lives.
+
+    started: the process's creation time in seconds, as `hpo.adapters.processes.host` reads it (pids are reused, pairs
+    of pid and creation time are not).
+    """
+
+    host: str
+    pid: int
+    started: float
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to work on one slot, valid while `fence` is the slot's newest number.
+
+    slot: number within the campaign, from 1. position: number within its tier, from 1.
+    trial_number: the slot's Optuna trial, None before it was bound.
+    num_crashes: earlier leases on this slot that ran out instead of being released.
+    """
+
+    campaign_id: int
+    slot: int
+    tier: int
+    position: int
+    fence: int
+    worker_id: int
+    trial_number: int | None
+    num_crashes: int
+
+
+@dataclass(frozen=True)
+class SlotView:
+    """One slot as `status`, `report` and `doctor` see it. Times are the database's clock, timezone-aware."""
+
+    slot: int
+    tier: int
+    position: int
+    state: SlotState
+    outcome: Outcome | None
+    trial_number: int | None
+    fence: int
+    num_crashes: int
+    worker: WorkerIdentity | None
+    epoch: int | None
+    score: float | None
+    samples_per_second: float | None
+    reason: str | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    lease_expires_at: datetime | None
+    run_folder: str | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a renewal says of the running trial."""
+
+    epoch: int
+    score: float | None = None
+    samples_per_second: float | None = None
+
+
+@dataclass(frozen=True)
+class CheckpointRecord:
+    """A checkpoint the ledger answers for. kind: `best` or `last`; sha256 of the file's bytes."""
+
+    slot: int
+    kind: str
+    epoch: int
+    path: str
+    host: str
+    sha256: str
+    score: float | None = None
+
+
+def experiment_name(campaign: str) -> str:
+    """What a tracking store calls the campaign's experiment."""
+    return f"tiertune/{campaign}"
+
+
+def run_name(slot: int, tier: str) -> str:
+    """What every store calls a slot's run."""
+    return f"{slot:04d} {tier}"
+
+
+def derive_seed(campaign_seed: int, *parts: object) -> int:
+    """A seed in [0, 2^31) from the campaign's seed and any parts (tier, slot, purpose); never from time or process."""
+    text = "/".join([str(campaign_seed), *(str(part) for part in parts)])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1

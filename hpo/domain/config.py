@@ -1,0 +1,91 @@
+"""A campaign's configuration: frozen, typed, unknown keys refused."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import ByteSize, Field, field_validator
+
+from hpo.domain.campaign import DEFAULT_STUDY
+from trainer.config import Section, TrainerConfig
+
+
+class SamplerConfig(Section):
+    """Which Optuna sampler proposes configurations."""
+
+    name: str = "tpe"
+    """A row of `hpo.engine.samplers.SAMPLERS`."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments of the Optuna class, as its documentation names them."""
+
+
+class PrunerConfig(Section):
+    """Which Optuna pruner ends trials early."""
+
+    name: str = "wilcoxon"
+    """A row of `hpo.engine.pruners.PRUNERS`."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments of the Optuna class, as its documentation names them."""
+
+
+class TierPolicy(Section):
+    """How the budget is spread over the tiers."""
+
+    shares: tuple[Annotated[float, Field(gt=0.0)], ...] = (0.5, 0.3, 0.2)
+    """Relative shares of the tiers, in order, of what the refinement leaves."""
+    refinement_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.25
+    """Share of the budget that tunes all dimensions jointly around the incumbent."""
+    refinement_width: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    """Width of the refinement's ranges around the incumbent, as a share of each dimension's full range."""
+
+
+class WorkerConfig(Section):
+    """How the work is done. Nothing here changes a result with one worker; it may differ from run to run."""
+
+    num_workers: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Local worker processes."""
+    lease: timedelta = timedelta(seconds=60)
+    """How long a silent worker keeps its slot."""
+    timeout: timedelta | None = None
+    """Stop taking new trials after this long; None: never."""
+    trial_timeout: timedelta | None = None
+    """End a trial (FAILED, reason `timeout`) that trains longer than this in one go; None: never."""
+    trial_memory: ByteSize | None = None
+    """Memory a trial on a CPU may take (`4GiB`): one that needs more is not started. None: what is available when its
+    worker starts, divided by `num_workers`. On CUDA counts what is free on the device."""
+    keep_checkpoints: Annotated[int, Field(ge=0)] = 10
+    """When the campaign is complete, the checkpoints of this many best trials stay, beside those of the champion and
+    of the default configuration."""
+    max_crashes: Annotated[int, Field(ge=1)] = 3
+    """A slot whose trial took its process down this many times is FAILED with the reason `poison`."""
+
+
+class SearchConfig(Section):
+    """One campaign."""
+
+    study: str = DEFAULT_STUDY
+    """The campaign's name; also the prefix of its Optuna studies."""
+    trials: Annotated[int, Field(ge=1, le=1_000_000)] = 20
+    """Total budget."""
+    space: str = "quickstart"
+    """A space of the catalog, or the path of a YAML file."""
+    objective: str = "rank_ic"
+    """The validation metric that is maximised (sets `trainer.train.monitor`)."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    sampler: SamplerConfig = SamplerConfig()
+    pruner: PrunerConfig = PrunerConfig()
+    tiers: TierPolicy = TierPolicy()
+    worker: WorkerConfig = WorkerConfig()
+    trainer: TrainerConfig = TrainerConfig()
+    """Settings that are not searched; a space's own settings win over these defaults, the user's over both."""
+
+    @field_validator("study")
+    @classmethod
+    def _name_is_a_plain_word(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+            raise ValueError(
+                f"study name '{name}' may hold letters, digits, '.', '_' and '-', at most 64; choose another HPO_STUDY"
+            )
+        return name

@@ -1,0 +1,203 @@
+"""The four seams of the search. A port exists only where two implementations ship."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hpo.domain.campaign import (
+    Campaign,
+    CampaignSpec,
+    CheckpointRecord,
+    Claim,
+    Outcome,
+    Progress,
+    SlotView,
+    WorkerIdentity,
+)
+
+if TYPE_CHECKING:
+    from trainer.reports import EpochReport, Verdict
+
+
+class Clock(Protocol):
+    """Time for waiting and for display. Leases run on the ledger's own clock, never on this one."""
+
+    def now(self) -> datetime:
+        """The current time, timezone-aware UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds, never going backwards."""
+        ...
+
+    def sleep(self, duration: timedelta) -> None: ...
+
+
+class Ledger(Protocol):
+    """The work: campaigns, tiers, slots, leases.
+
+    Thread-safe. Every change of a slot is atomic. Temporary database errors are retried inside, with bounded
+    back-off; after that `StoreUnavailable` is raised. Methods that take a claim raise `LeaseLost`, and change
+    nothing, when the claim's fence is no longer the slot's newest or the slot is done.
+    """
+
+    def open_campaign(self, spec: CampaignSpec) -> Campaign:
+        """Create the campaign with its tiers and slots, or return the one that has this name, unchanged.
+        Comparing fingerprints is the caller's business. Safe when two processes do it at once."""
+        ...
+
+    def find_campaign(self, name: str) -> Campaign | None: ...
+
+    def campaigns(self) -> Sequence[Campaign]:
+        """All campaigns, newest first."""
+        ...
+
+    def raise_budget(self, campaign_id: int, num_trials: int) -> Campaign:
+        """Append slots to the last tier until the budget is num_trials; a complete campaign runs again.
+        Raises UsageError if the budget is already larger."""
+        ...
+
+    def register_worker(self, campaign_id: int, identity: WorkerIdentity) -> int:
+        """The worker's id."""
+        ...
+
+    def claim(self, campaign_id: int, worker_id: int, lease: timedelta) -> Claim | None:
+        """The lowest slot that is OPEN, or RUNNING with an expired lease, in the first tier that is not finished;
+        None if there is none now (all done, or the rest of the tier is running elsewhere).
+
+        A slot of tier n can be claimed only when tier n-1 has a decision (`decide_tier`). One statement with
+        SKIP LOCKED on the database's clock. The fence grows with every claim; an expired lease counts as a crash.
+        """
+        ...
+
+    def renew(self, claim: Claim, lease: timedelta, progress: Progress | None = None) -> None:
+        """Extend the lease from now, and note the progress for whoever watches."""
+        ...
+
+    def check(self, claim: Claim) -> None:
+        """Raise LeaseLost unless the claim is still ours. Cheap; asked before every write to another store."""
+        ...
+
+    def bind_trial(self, claim: Claim, trial_number: int, run_folder: str) -> None:
+        """Tie the slot to its Optuna trial. Idempotent; another number than the bound one is a ValueError."""
+        ...
+
+    def finish(self, claim: Claim, outcome: Outcome, score: float | None, reason: str | None = None) -> None:
+        """DONE for ever. score: what Optuna was told; None only for FAILED. reason: for FAILED, a word and text."""
+        ...
+
+    def release(self, claim: Claim, *, crashed: bool = False) -> None:
+        """Give an unfinished slot back: it is OPEN at once and keeps its trial. crashed: the trial's process died,
+        which counts like a lease that ran out."""
+        ...
+
+    def exclusive(self, name: str) -> AbstractContextManager[None]:
+        """Hold a named lock that one process has at a time; it is free again when its holder ends or dies."""
+        ...
+
+    def expire_dead(self, campaign_id: int, is_dead: Callable[[WorkerIdentity], bool]) -> Sequence[int]:
+        """End the leases of workers that is_dead is certain about (same host, process gone), so that nobody waits
+        for them to run out. They count as crashes. Returns the slots' numbers."""
+        ...
+
+    def slots(self, campaign_id: int) -> Sequence[SlotView]:
+        """All slots in order."""
+        ...
+
+    def unfinished_tiers(self, campaign_id: int) -> Set[int]:
+        """Numbers of the tiers with slots that are not done. Cheap, however large the budget."""
+        ...
+
+    def decide_tier(self, campaign_id: int, tier: int, decision: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Record a finished tier's decision; the first one wins and is returned. ValueError if slots are unfinished."""
+        ...
+
+    def complete_campaign(self, campaign_id: int, champion: Mapping[str, Any]) -> Campaign:
+        """Record the champion. ValueError if slots are unfinished. Idempotent: the last call's champion stays."""
+        ...
+
+    def record_checkpoint(self, claim: Claim, record: CheckpointRecord) -> None:
+        """Insert or replace the (slot, kind) row."""
+        ...
+
+    def checkpoints(self, campaign_id: int) -> Sequence[CheckpointRecord]: ...
+
+    def count_holdout_opening(self, campaign_id: int) -> int:
+        """Add one and return the number of times the campaign's holdout has been opened."""
+        ...
+
+    def close(self) -> None:
+        """Give all connections back."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrialRequest:
+    """Everything a trial process is given. It gets no database, no holdout, no search.
+
+    config: resolved TrainerConfig as plain JSON; data: the cache folder of train and validation alone;
+    folder: where its files go (and where an earlier attempt's checkpoint may lie). memory: bytes of this machine's
+    memory that it may take (on CUDA counts what is free on the device); None: any.
+    """
+
+    config: Mapping[str, Any]
+    data: Path
+    folder: Path
+    memory: int | None = None
+
+
+@dataclass(frozen=True)
+class TrialEnd:
+    """How a training run ended, as told by its runner.
+
+    kind: `finished` (fit returned), `stopped` (a STOP verdict or an interruption), `failed` (a typed failure or a
+    Python error), `died` (the process ended without a word: killed, crashed), `environment` (the disk is full or not
+    writable: no fault of the trial). reason: for `failed` and `died`, a stable word. excess: where the configuration
+    was refused because it does not fit, by which share of the memory there is.
+    """
+
+    kind: str
+    score: float | None = None
+    best_epoch: int | None = None
+    num_parameters: int | None = None
+    reason: str | None = None
+    message: str | None = None
+    excess: float | None = None
+
+
+class TrialRunner(Protocol):
+    """Runs one training in its place (own process, or this one)."""
+
+    def run(
+        self, request: TrialRequest, on_epoch: Callable[[EpochReport], Verdict], stop: Callable[[], bool]
+    ) -> TrialEnd:
+        """Train to the end. on_epoch is called in this process, once per epoch and again for those before a resume;
+        its verdict may reach the trainer while the next epoch is already running. stop is polled several times a
+        second; once true, the training ends at the next step and the result is `stopped`."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Tracker(Protocol):
+    """Projects run folders into a tracking store. Never on the training path; every call may be repeated."""
+
+    def sync(self, campaign: Campaign, runs: Path) -> int:
+        """Bring the store up to date with the run folders below runs; the number of items written.
+        Raises StoreUnavailable if the store does not answer; nothing is lost then."""
+        ...
+
+    def attach_report(self, campaign: Campaign, runs: Path, files: Sequence[Path]) -> None:
+        """Put a report's files at the campaign, in place of an earlier report's. StoreUnavailable as in `sync`."""
+        ...
+
+    def register_champion(self, campaign: Campaign, run_folder: Path, model: Path) -> str | None:
+        """Register the champion's model under the alias `champion`; its URI, None where there is no store."""
+        ...
+
+    def close(self) -> None: ...

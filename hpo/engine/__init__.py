@@ -1,0 +1,1 @@
+"""The search itself: sampling, tiers, trials, workers, their supervisor."""

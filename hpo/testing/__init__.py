@@ -1,0 +1,1 @@
+"""Memory twins of the stores, for tests and simulations."""

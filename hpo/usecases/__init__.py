@@ -1,0 +1,1 @@
+"""What a person asks for: run, resume, report, compare, predict, sync, check."""

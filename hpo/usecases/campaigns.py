@@ -1,0 +1,86 @@
+"""A campaign between its settings and its stores: opened once, refused where it would be another, read back since."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState
+from hpo.domain.config import SearchConfig
+from hpo.domain.errors import UsageError
+from hpo.engine.binding import check_turns
+from hpo.engine.stage import open_study, stages
+from hpo.engine.tiers import plan_tiers
+from hpo.usecases.fingerprints import code_fingerprint, config_fingerprint, differences
+from hpo.wiring import App, find_campaign
+from search_spaces import Space, dump_space, parse_space
+from trainer.data import Prepared, prepare
+
+
+def prepare_data(app: App, config: SearchConfig, progress: Callable[[str, float], None] | None = None) -> Prepared:
+    """The campaign's panel in the cache, built if it is not there yet."""
+    return prepare(config.trainer.data, config.trainer.model.window, app.home / "cache", progress)
+
+
+def open_campaign(app: App, config: SearchConfig, space: Space, prepared: Prepared) -> Campaign:
+    """Create the campaign, or join the one of this name.
+
+    Raises:
+        UsageError: it exists with another configuration, space, data, code or budget; or the space is unusable.
+    """
+    check_turns(space, config.trainer)
+    spec = CampaignSpec(
+        name=config.study,
+        config={"search": config.model_dump(mode="json"), "space": {"name": space.name, "yaml": dump_space(space)}},
+        fingerprints={
+            "config": config_fingerprint(config),
+            "space": space.fingerprint(),
+            "data": prepared.fingerprint,
+            "code": code_fingerprint(),
+        },
+        tiers=plan_tiers(config.trials, [tier.name for tier in space.tiers], config.tiers),
+        seed=config.seed,
+    )
+    check_first_stage(spec, config, space)
+    campaign = app.ledger.open_campaign(spec)
+    changed = differences(campaign.spec, spec)
+    if changed:
+        raise UsageError(
+            f"The campaign '{config.study}' exists with other settings ({'; '.join(changed)}). "
+            f"{_how_to_go_on(campaign.spec, spec)}, or give this one another name (HPO_STUDY=..., or --fork NAME)."
+        )
+    return campaign
+
+
+def _how_to_go_on(stored: CampaignSpec, wanted: CampaignSpec) -> str:
+    """What differs is asked for back where no command can: the campaign's settings are kept, its code and data not."""
+    gone = [name for name in ("code", "data") if stored.fingerprints[name] != wanted.fingerprints[name]]
+    if gone:
+        return f"Go on with it with the {' and '.join(gone)} it was started with"
+    return f"Go on with it as it was (`hpo resume study={stored.name}`)"
+
+
+def check_first_stage(spec: CampaignSpec, config: SearchConfig, space: Space) -> None:
+    """Raise UsageError now for a sampler or pruner that would fail in every trial."""
+    unborn = Campaign(id=0, spec=spec, state=CampaignState.RUNNING)
+    stage = stages(unborn, config, space)[1]
+    stage.sampler(seed=0)
+    stage.pruner()
+
+
+def frozen_config(campaign: Campaign) -> tuple[SearchConfig, Space]:
+    """The configuration and space a campaign was created with."""
+    stored: Mapping[str, Any] = campaign.spec.config
+    space = parse_space(stored["space"]["yaml"], stored["space"]["name"], f"the campaign '{campaign.name}'")
+    return SearchConfig.model_validate(stored["search"]), space
+
+
+def decide_rest(app: App, campaign: Campaign, config: SearchConfig, space: Space) -> Campaign:
+    """Decide every tier whose slots are done and that is not decided yet; the campaign as it is then."""
+    for tier in campaign.spec.tiers:
+        if tier.number not in campaign.decisions:
+            stage = stages(campaign, config, space)[tier.number]
+            study = open_study(stage, app.storage, app.ledger)
+            app.ledger.decide_tier(campaign.id, tier.number, stage.decide(study.get_trials(deepcopy=False)))
+            campaign = find_campaign(app, campaign.name)
+    return campaign

@@ -1,0 +1,73 @@
+"""A trial of a campaign as a side of a comparison: its daily series on validation, and on the holdout where that has
+been opened for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpo.domain.campaign import Campaign
+from hpo.domain.errors import UsageError
+from hpo.report.collect import candidates, mean_daily
+from hpo.report.comparison import Contender, Measured
+from hpo.report.holdout import measure
+from hpo.runs.folder import SlotFolder
+from hpo.usecases.campaigns import frozen_config, prepare_data
+from hpo.usecases.results import best_slot
+from hpo.wiring import App
+
+NUM_LEADERS = 10
+"""Trials scored on the holdout beside champion and default, to show how validation scores shrink there."""
+
+
+def contender(app: App, campaign: Campaign, slot: int | None, *, with_holdout: bool) -> Contender:
+    """A trial of a campaign (None: its champion, or the best so far) with its daily series.
+
+    with_holdout: score its checkpoint on the holdout, which is counted as an opening.
+
+    Raises:
+        UsageError: there is no such trial, or it has not finished an epoch.
+    """
+    chosen = best_slot(app, campaign) if slot is None else slot
+    views = {view.slot: view for view in app.ledger.slots(campaign.id)}
+    if chosen not in views:
+        raise UsageError(f"The campaign '{campaign.name}' has trials 1 to {len(views)}, and no {chosen}.")
+    config, _ = frozen_config(campaign)
+    prepared = prepare_data(app, config)
+    attempt = SlotFolder(app.runs(campaign.name), chosen).current()
+    epochs = [record.epoch for record in attempt.epochs()] if attempt else []
+    if attempt is None or not epochs:
+        raise UsageError(
+            f"Trial {chosen} of '{campaign.name}' has finished no epoch here; there is nothing to compare."
+        )
+    daily = mean_daily(attempt, epochs[-config.trainer.train.score_epochs :])
+    holdout = None
+    if with_holdout:
+        app.ledger.count_holdout_opening(campaign.id)
+        measured = measure(app.runs(campaign.name), [chosen], None, prepared.holdout)
+        holdout = Measured(measured.dates, measured.daily[chosen])
+    return Contender(
+        f"{campaign.name}#{chosen}, {views[chosen].outcome or views[chosen].state}, epoch {epochs[-1]}",
+        tuple(config.trainer.data.horizons),
+        Measured(_validation_days(prepared.search), daily),
+        holdout,
+    )
+
+
+def has_holdout(app: App, campaign: Campaign, slot: int | None) -> bool:
+    """Whether the report of the complete campaign has scored this trial (None: the champion) on the holdout."""
+    if campaign.champion is None or campaign.champion["slot"] is None or not campaign.num_holdout_openings:
+        return False
+    chosen = best_slot(app, campaign) if slot is None else slot
+    is_measured = chosen in candidates(campaign, app.ledger.slots(campaign.id), NUM_LEADERS)
+    attempt = SlotFolder(app.runs(campaign.name), chosen).current()
+    return is_measured and attempt is not None and attempt.best.exists()
+
+
+def _validation_days(search: Path) -> np.ndarray[Any, np.dtype[np.datetime64]]:
+    from trainer.data import open_training
+
+    data = open_training(search)
+    return np.concatenate([data.panel.dates[fold.valid.start : fold.valid.stop] for fold in data.folds])

@@ -1,0 +1,93 @@
+"""What makes two campaigns the same search: digests of configuration and code, and their differences in words."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib import metadata, resources
+from typing import Any
+
+import yaml
+
+from hpo.domain.campaign import CampaignSpec
+from hpo.domain.config import SearchConfig
+
+NOT_SCIENCE = {"study": True, "trials": True, "space": True, "worker": True}
+"""Settings that may differ between two sittings of one campaign; the space has a fingerprint of its own."""
+
+SCIENTIFIC_CODE = (
+    "trainer",
+    "search_spaces",
+    "hpo/engine",
+    "hpo/adapters/optuna",  # what a sampler is shown
+    "hpo/domain/campaign.py",  # how seeds are derived
+)
+NOT_SCIENTIFIC = ("trainer/tools", "trainer/__main__.py", "hpo/engine/supervisor.py", "hpo/engine/worker.py")
+"""Parts of it that show, start or watch what is computed elsewhere."""
+SCIENTIFIC_PACKAGES = ("torch", "optuna", "numpy", "pytorch_optimizer")
+
+
+def config_fingerprint(config: SearchConfig) -> str:
+    """Hex digest of every setting that can change a result."""
+    values = config.model_dump(mode="json", exclude=NOT_SCIENCE)
+    values["trainer"]["data"].pop("source")  # the data's fingerprint is its content
+    return _digest(json.dumps(values, sort_keys=True))
+
+
+def code_fingerprint() -> str:
+    """Hex digest of the code and the package versions that can change a result."""
+    texts = [f"{name}=={metadata.version(name)}" for name in SCIENTIFIC_PACKAGES]
+    for place in SCIENTIFIC_CODE:
+        texts += _sources(place)
+    return _digest("\0".join(texts))
+
+
+def differences(stored: CampaignSpec, wanted: CampaignSpec) -> list[str]:
+    """What differs, in words a person can act on."""
+    found = []
+    for name, before in stored.fingerprints.items():
+        after = wanted.fingerprints[name]
+        if before == after:
+            continue
+        detail = ""
+        if name == "config":
+            detail = ": " + ", ".join(_changes(stored.config["search"], wanted.config["search"]))
+        elif name == "space":
+            spaces = (yaml.safe_load(spec.config["space"]["yaml"]) for spec in (stored, wanted))
+            detail = ": " + ", ".join(_changes(*spaces))
+        found.append(f"{name} {before[:8]} is now {after[:8]}{detail}")
+    if stored.budget != wanted.budget:
+        found.append(
+            f"its budget is {stored.budget} trials, not {wanted.budget}: "
+            f"`hpo resume study={stored.name} trials={max(stored.budget, wanted.budget)}` raises it"
+        )
+    return found
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[str]:
+    changes = []
+    for key in sorted(set(before) | set(after)):
+        if not prefix and key in NOT_SCIENCE:
+            continue
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            changes += _changes(old, new, f"{prefix}{key}.")
+        elif old != new:
+            changes.append(f"{prefix}{key} {old} -> {new}")
+    return changes
+
+
+def _sources(place: str) -> list[str]:
+    """The Python files at a module's or a package's place, `hpo/engine`, in order."""
+    if place in NOT_SCIENTIFIC:
+        return []
+    package, *parts = place.split("/")
+    entry = resources.files(package).joinpath(*parts)
+    if entry.is_dir():
+        return [text for name in sorted(item.name for item in entry.iterdir()) for text in _sources(f"{place}/{name}")]
+    return [entry.read_text(encoding="utf-8")] if place.endswith(".py") else []
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

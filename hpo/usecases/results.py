@@ -1,0 +1,105 @@
+"""What a campaign has come to: its best trial in words, as settings, as scores of new data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo.domain.campaign import Campaign, Outcome
+from hpo.domain.errors import EnvironmentFault, UsageError
+from hpo.runs.folder import Attempt, SlotFolder
+from hpo.wiring import App
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from trainer.scoring.prediction import Prediction
+
+FORMATS = (".parquet", ".csv")
+
+
+def best_slot(app: App, campaign: Campaign) -> int:
+    """The champion's slot, or that of the best trial so far. UsageError where no trial is complete."""
+    if campaign.champion is not None and campaign.champion["slot"] is not None:
+        return int(campaign.champion["slot"])
+    complete = [slot for slot in app.ledger.slots(campaign.id) if slot.outcome is Outcome.COMPLETE]
+    if not complete:
+        raise UsageError(f"The campaign '{campaign.name}' has no complete trial yet; wait, or see `hpo status`.")
+    return max(complete, key=lambda slot: slot.score or float("-inf")).slot
+
+
+def best_settings(app: App, campaign: Campaign) -> Mapping[str, Any]:
+    """The resolved trainer configuration of the champion, or of the best trial so far."""
+    return run_of(app, campaign, best_slot(app, campaign)).config()
+
+
+def standing(app: App, campaign: Campaign) -> list[str]:
+    """The champion, or the best trial so far, for a person."""
+    slot = best_slot(app, campaign)
+    score = next(view.score for view in app.ledger.slots(campaign.id) if view.slot == slot)
+    who = "Champion" if campaign.champion is not None else "Best so far (the campaign is not complete)"
+    settings = [f"  {name} = {value}" for name, value in run_of(app, campaign, slot).run()["params"].items()]
+    return [f"{who} of '{campaign.name}': trial {slot}, validation score {score:+.4f}", *settings]
+
+
+def predict(app: App, campaign: Campaign, source: Path, output: Path, *, everything: bool) -> Prediction:
+    """Score new data with the champion, or the best trial so far, and write the table to output.
+
+    source: Parquet or CSV (file or folder) in the columns of the training data. output: `.parquet` or `.csv`.
+    everything: score also the days up to the last one the search was given.
+
+    Raises:
+        UsageError: output is no such file, or the source itself. InputError: the data do not fit the model, or hold
+            no later day. EnvironmentFault: there is no checkpoint here, or output cannot be written.
+    """
+    from trainer.scoring.prediction import predict as score
+    from trainer.scoring.scorer import load_scorer
+
+    if not source.exists():
+        raise UsageError(f"--data {source}: there is no such file or folder.")
+    _check_output(output, source)
+    attempt = run_of(app, campaign, best_slot(app, campaign))
+    if not attempt.best.exists():
+        raise EnvironmentFault(f"The checkpoint {attempt.best} is not on this machine; run this where the trial ran.")
+    scorer = load_scorer(attempt.best)
+    made = score(str(source), scorer, after=None if everything else scorer.last_day)
+    _write(made.table, output)
+    return made
+
+
+def _check_output(output: Path, source: Path) -> None:
+    """Raise UsageError before any work for a file that cannot be meant."""
+    folder = output.absolute().parent
+    if output.suffix not in FORMATS:
+        raise UsageError(f"--output {output}: the name must end in .parquet or .csv, which also chooses the format.")
+    if not folder.is_dir():
+        raise UsageError(f"--output {output}: there is no folder {folder}; make it first.")
+    if output.is_dir():
+        raise UsageError(f"--output {output} is a folder; name a file.")
+    if source.resolve() in (output.resolve(), folder.resolve()):
+        raise UsageError(f"--output {output} would become part of the data themselves; choose another place.")
+
+
+def _write(table: pd.DataFrame, output: Path) -> None:
+    """The table as a file that is whole or not there."""
+    unfinished = output.with_name(f".{output.stem}.{os.getpid()}{output.suffix}")
+    try:
+        if output.suffix == ".csv":
+            table.to_csv(unfinished, index=False)
+        else:
+            table.to_parquet(unfinished, index=False)
+        unfinished.replace(output)
+    except OSError as error:
+        raise EnvironmentFault(f"--output {output} cannot be written: {error.strerror or error}.") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def run_of(app: App, campaign: Campaign, slot: int) -> Attempt:
+    """The slot's current attempt. EnvironmentFault where its run folder is not on this machine."""
+    attempt = SlotFolder(app.runs(campaign.name), slot).current()
+    if attempt is None:
+        raise EnvironmentFault(f"The run folder of trial {slot} is not below {app.runs(campaign.name)}.")
+    return attempt

@@ -1,0 +1,246 @@
+"""One sitting at a campaign, from its data to its champion: what `hpo run`, `hpo resume` and `hpo worker` do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+from hpo.adapters.processes.clock import SystemClock
+from hpo.domain.campaign import Campaign, CampaignState, SlotState, SlotView
+from hpo.domain.config import SearchConfig, WorkerConfig
+from hpo.domain.errors import EnvironmentFault, Interrupted, UsageError
+from hpo.engine.supervisor import Projector, StopRequest, Supervisor
+from hpo.report.collect import candidates, collect
+from hpo.report.findings import analyse
+from hpo.report.holdout import measure
+from hpo.report.page import Written, write_report
+from hpo.report.summary import summary_lines
+from hpo.runs.durable import read_json, write_json
+from hpo.runs.folder import BEST, retain
+from hpo.usecases.campaigns import decide_rest, frozen_config, open_campaign, prepare_data
+from hpo.usecases.champion import choose
+from hpo.usecases.compare import NUM_LEADERS
+from hpo.wiring import App, build_worker, find_campaign, start_worker
+from search_spaces import Space
+from trainer.data import Prepared
+
+SYNC_EVERY = timedelta(seconds=2)
+CONCLUDED = "concluded.json"
+"""Beside a campaign's slots: the budget whose report, registration and retention were done here."""
+
+
+class Face(Protocol):
+    """Where a sitting says what it does."""
+
+    def say(self, line: str) -> None: ...
+
+    def preparing(self) -> AbstractContextManager[Callable[[str, float], None]]:
+        """A progress display for the panel: called with a step's name and its done fraction."""
+        ...
+
+    def watching(
+        self, campaign: Campaign, num_epochs: int
+    ) -> AbstractContextManager[Callable[[Sequence[SlotView]], None]]:
+        """A progress display for the campaign: called with its slots."""
+        ...
+
+
+def run(app: App, config: SearchConfig, space: Space, face: Face, timeout: timedelta | None) -> None:
+    """Open or join the campaign and bring it to its full budget and its champion.
+
+    Raises:
+        UsageError: the campaign exists with other settings. Interrupted: stopped; everything is saved.
+        EnvironmentFault: the stores or the workers are not usable.
+    """
+    with face.preparing() as progress:
+        prepared = prepare_data(app, config, progress)
+    for warning in prepared.warnings:
+        face.say(f"Warning: {warning}")
+    campaign = open_campaign(app, config, space, prepared)
+    if campaign.state is CampaignState.COMPLETE:
+        face.say(_already_complete(campaign))
+        if app.runs(campaign.name).exists() and not _is_concluded(app, campaign):
+            face.say("Its conclusion was interrupted and is made now.")
+            _conclude(app, campaign, config, prepared, face)
+        return
+    with Projector(lambda: project(app, campaign.name), SYNC_EVERY) as projector:
+        _supervise(app, campaign, config, face, timeout)
+        _finish(app, campaign, config, space, prepared, face)
+    _last_sync(projector, campaign, face)
+
+
+def work(app: App, campaign: Campaign, settings: WorkerConfig, supervised: bool) -> None:
+    """Work on a campaign in this process until nothing is left, or a signal (or, supervised, a closed standard input)
+    asks to drain."""
+    config, space = frozen_config(campaign)
+    config = config.model_copy(update={"worker": settings})
+    prepared = prepare_data(app, config)
+    if prepared.fingerprint != campaign.spec.fingerprints["data"]:
+        raise UsageError(
+            f"The data at {config.trainer.data.source} is not what the campaign '{campaign.name}' was started on; "
+            "give this machine the same file."
+        )
+    drain = threading.Event()
+    if supervised:
+        threading.Thread(target=_drain_at_end_of_input, args=(drain,), name="supervisor", daemon=True).start()
+    stop = StopRequest(on_first=drain.set)
+    with handling_signals(stop):
+        worker = build_worker(app, campaign, config, space, prepared.search, drain)
+        if supervised:
+            worker.run()
+            return
+        with Projector(lambda: project(app, campaign.name), SYNC_EVERY):
+            worker.run()
+    if drain.is_set():
+        raise Interrupted(f"Stopped. Whatever was running is saved; go on with `hpo worker study={campaign.name}`.")
+
+
+def project(app: App, name: str) -> int:
+    """One pass of the tracker over the campaign as it is now; the number of items written."""
+    return app.tracker.sync(find_campaign(app, name), app.runs(name))
+
+
+def sync(app: App, campaign: Campaign, face: Face) -> int:
+    """Bring MLflow up to date with the run folders and the champion; the number of items written."""
+    number = project(app, campaign.name)
+    _publish(app, campaign, face)
+    return number
+
+
+@contextmanager
+def handling_signals(stop: StopRequest) -> Iterator[None]:
+    """SIGINT, SIGTERM and SIGHUP become requests to stop while the block runs."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop.ask()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _supervise(app: App, campaign: Campaign, config: SearchConfig, face: Face, timeout: timedelta | None) -> None:
+    stop = StopRequest()
+    with handling_signals(stop), face.watching(campaign, config.trainer.train.epochs) as on_progress:
+        supervisor = Supervisor(
+            app.ledger,
+            campaign,
+            lambda number: start_worker(app, campaign, config, number),
+            config.worker.num_workers,
+            SystemClock(),
+            stop,
+            on_progress,
+            timeout,
+        )
+        try:
+            supervisor.run()
+        except Interrupted as reason:
+            raise Interrupted(f"{reason} {_how_to_go_on(app, campaign)}") from None
+
+
+def _finish(app: App, campaign: Campaign, config: SearchConfig, space: Space, prepared: Prepared, face: Face) -> None:
+    """Decide what is undecided, choose the champion once, whoever comes first, and say what it is worth."""
+    with app.ledger.exclusive(f"champion of {campaign.name}"):
+        current = find_campaign(app, campaign.name)
+        if current.state is not CampaignState.COMPLETE:
+            decided = decide_rest(app, current, config, space)
+            current = app.ledger.complete_campaign(campaign.id, choose(decided, app.runs(campaign.name)))
+    _conclude(app, current, config, prepared, face)
+
+
+def _conclude(app: App, campaign: Campaign, config: SearchConfig, prepared: Prepared, face: Face) -> None:
+    """Report, register and tidy up a complete campaign; may be repeated. The mark says that it was done."""
+    written = report(app, campaign, prepared, face)
+    _publish(app, find_campaign(app, campaign.name), face)
+    kept = candidates(campaign, app.ledger.slots(campaign.id), config.worker.keep_checkpoints)
+    retain(app.runs(campaign.name), set(kept))
+    write_json(app.runs(campaign.name) / CONCLUDED, {"budget": campaign.spec.budget})
+    face.say(f"Report: {written.html}")
+
+
+def _is_concluded(app: App, campaign: Campaign) -> bool:
+    mark = app.runs(campaign.name) / CONCLUDED
+    return mark.exists() and read_json(mark)["budget"] == campaign.spec.budget
+
+
+def report(app: App, campaign: Campaign, prepared: Prepared, face: Face, output: Path | None = None) -> Written:
+    """Write the campaign's report and say its summary. A complete campaign's holdout is opened, and counted."""
+    runs, slots = app.runs(campaign.name), app.ledger.slots(campaign.id)
+    holdout = None
+    if campaign.champion is not None and campaign.champion["slot"] is not None:
+        app.ledger.count_holdout_opening(campaign.id)
+        chosen = candidates(campaign, slots, NUM_LEADERS)
+        holdout = measure(runs, chosen, campaign.champion["slot"], prepared.holdout)
+        campaign = find_campaign(app, campaign.name)
+    evidence = collect(campaign, slots, runs, holdout, data_summary=prepared.summary)
+    findings = analyse(evidence)
+    written = write_report(evidence, output or report_folder(app, campaign), findings)
+    for line in summary_lines(evidence, findings):
+        face.say(line)
+    return written
+
+
+def _publish(app: App, campaign: Campaign, face: Face) -> None:
+    """Give MLflow the report and the champion; an outage only delays it."""
+    champion = campaign.champion
+    if champion is None or champion["slot"] is None:
+        return
+    folder = Path(champion["run_folder"])
+    try:
+        project(app, campaign.name)
+        files = sorted(report_folder(app, campaign).glob("report.*"))
+        app.tracker.attach_report(campaign, app.runs(campaign.name), files)
+        uri = app.tracker.register_champion(campaign, folder, folder / BEST)
+    except EnvironmentFault as error:
+        face.say(f"The champion is not registered in MLflow yet ({error}); `hpo sync study={campaign.name}` does it.")
+        return
+    if uri:
+        face.say(f"  registered in MLflow as {uri}")
+
+
+def report_folder(app: App, campaign: Campaign) -> Path:
+    """Where the campaign's report is written unless a folder is named."""
+    return app.home / "reports" / campaign.name
+
+
+def _last_sync(projector: Projector, campaign: Campaign, face: Face) -> None:
+    if not projector.once():
+        face.say(
+            f"MLflow could not be brought up to date ({projector.problem}); nothing is lost: "
+            f"`hpo sync study={campaign.name}` does it later."
+        )
+
+
+def _already_complete(campaign: Campaign) -> str:
+    budget = campaign.spec.budget
+    return (
+        f"The campaign '{campaign.name}' is complete: all {budget} trials are done, nothing was trained. "
+        f"See it with `hpo report study={campaign.name}`, go further with "
+        f"`make hpo-resume HPO_STUDY={campaign.name} HPO_TRIALS={2 * budget}`, or start another with HPO_STUDY=name."
+    )
+
+
+def _how_to_go_on(app: App, campaign: Campaign) -> str:
+    slots = app.ledger.slots(campaign.id)
+    num_done = sum(slot.state is SlotState.DONE for slot in slots)
+    begun = [slot for slot in slots if slot.state is not SlotState.DONE and slot.trial_number is not None]
+    saved = f", {len(begun)} begun {'is' if len(begun) == 1 else 'are'} saved at the last epoch" if begun else ""
+    return f"{num_done} of {len(slots)} trials are done{saved}. Go on with: make hpo-resume HPO_STUDY={campaign.name}"
+
+
+def _drain_at_end_of_input(drain: threading.Event) -> None:
+    # Not through sys.stdin: a thread that still waits in it makes Python abort at its end, whatever the exit code.
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    drain.set()

@@ -1,0 +1,85 @@
+"""What MLflow is told, as plain values."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from xml.etree import ElementTree
+
+from hpo.adapters.dashboard.pictures import learning_curve
+from hpo.adapters.mlflow import records
+from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, Outcome, TierPlan
+from hpo.runs.folder import EpochRecord, Result
+
+TIME = datetime(2024, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
+
+
+def epoch(number: int, **metrics: float) -> EpochRecord:
+    return EpochRecord(number, TIME, 0.1 * number, 2.0, metrics)
+
+
+def test_settings_become_dotted_names() -> None:
+    given = {"a": {"b": 1, "c": {"d": None}}, "e": [1, {"f": 2}], "g": {}, "h": "text", "i": True}
+    assert records.params(given) == {
+        "a.b": "1",
+        "a.c.d": "null",
+        "e": '[1, {"f": 2}]',
+        "g": "{}",
+        "h": "text",
+        "i": "true",
+    }
+
+
+def test_searched_values_win_over_the_configuration() -> None:
+    assert records.params({"optim": {"lr": 1e-3}}, {"optim.lr": 2e-3, "extra": 1}) == {
+        "optim.lr": "0.002",
+        "extra": "1",
+    }
+
+
+def test_mlflows_limits_are_kept() -> None:
+    said = records.params({"k" * 300: "v" * 7000})
+    assert {len(name) for name in said} == {records.MAX_KEY}
+    assert {len(value) for value in said.values()} == {records.MAX_VALUE}
+    assert all(value.endswith("…") for value in said.values())
+
+
+def test_metrics_carry_step_and_time_of_their_epoch() -> None:
+    points = records.epoch_metrics([epoch(1, loss=0.5), epoch(2, loss=0.25)])
+    assert [(point.name, point.value, point.step) for point in points if point.name == "loss"] == [
+        ("loss", 0.5, 1),
+        ("loss", 0.25, 2),
+    ]
+    assert {point.time for point in points} == {1_704_164_645_678}
+    assert {point.name for point in points} == {"loss", "score", "epoch_seconds"}
+
+
+def test_a_result_is_said_the_same_way_again() -> None:
+    early = Result(Outcome.COMPLETE, 0.2, 1, None, None, TIME)
+    late = Result(Outcome.COMPLETE, 0.2, 1, None, None, datetime.now(UTC))
+    assert records.result_metrics(early, [epoch(1)]) == records.result_metrics(late, [epoch(1)])
+    assert {point.name for point in records.result_metrics(early, [])} == {
+        "result/score",
+        "result/best_epoch",
+        "result/num_epochs",
+    }
+
+
+def test_a_learning_curve_is_a_small_picture() -> None:
+    picture = learning_curve([epoch(1), epoch(2, **{"train/loss": 1.0, "valid/rank_ic": 0.1})])
+    root = ElementTree.fromstring(picture)
+    assert root.tag.endswith("svg")
+    said = " ".join(root.itertext())
+    assert all(name in said for name in ("score", "valid/rank_ic", "train/loss", "epoch"))
+    assert "train/rank_ic" not in said
+    assert len(picture) < 20_000
+
+
+def test_the_campaign_names_its_champion() -> None:
+    spec = CampaignSpec("night", {}, {"space": "ab"}, (TierPlan(1, "capacity", 3),), seed=1)
+    crowned = Campaign(1, spec, CampaignState.COMPLETE, champion={"slot": 2, "values": {"optim.lr": 0.001234567}})
+    tags = records.campaign_tags(crowned)
+    assert tags["tiertune.champion"] == "night#0002"
+    assert tags["tiertune.fingerprint.space"] == "ab"
+    assert "optim.lr = 0.001235" in tags["mlflow.note.content"]
+    nobody = Campaign(1, spec, CampaignState.COMPLETE, champion={"slot": None, "values": {}})
+    assert "tiertune.champion" not in records.campaign_tags(nobody)

@@ -1,0 +1,197 @@
+"""Evidence as it is read from a ledger's values and real run folders."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hpo.domain.campaign import (
+    REFINEMENT,
+    Campaign,
+    CampaignSpec,
+    CampaignState,
+    Outcome,
+    SlotState,
+    SlotView,
+    TierPlan,
+    WorkerIdentity,
+)
+from hpo.domain.config import SearchConfig
+from hpo.report import analyse, candidates, collect, summary_lines, write_report
+from hpo.runs.folder import SlotFolder
+from search_spaces import dump_space, load_space
+from trainer.reports import EpochReport
+
+BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
+NUM_DAYS = 60
+SPACE = load_space("quickstart")
+
+
+@pytest.fixture
+def campaign() -> Campaign:
+    config = SearchConfig(study="read", trials=4).model_dump(mode="json")
+    config["trainer"]["data"]["source"] = "/home/somebody/prices.parquet"
+    config["trainer"]["train"] |= {"epochs": 12, "score_epochs": 3}
+    spec = CampaignSpec(
+        name="read",
+        config={"search": config, "space": {"name": SPACE.name, "yaml": dump_space(SPACE)}},
+        fingerprints={"data": "ab" * 32},
+        tiers=(TierPlan(1, SPACE.tiers[0].name, 3), TierPlan(2, REFINEMENT, 1)),
+        seed=7,
+    )
+    decision = {"values": SPACE.defaults(), "score": 0.03, "slot": 2, "reason": "The best is slot 2."}
+    return Campaign(1, spec, CampaignState.COMPLETE, {1: decision}, {"slot": 2}, num_holdout_openings=1)
+
+
+def view(slot: int, outcome: Outcome | None, score: float | None) -> SlotView:
+    return SlotView(
+        slot=slot,
+        tier=1 if slot < 4 else 2,
+        position=1,
+        state=SlotState.DONE if outcome else SlotState.OPEN,
+        outcome=outcome,
+        trial_number=slot - 1,
+        fence=2,
+        num_crashes=slot - 1,
+        worker=WorkerIdentity("host", 42, 0.0),
+        epoch=None,
+        score=score,
+        samples_per_second=None,
+        reason="out_of_memory" if outcome is Outcome.FAILED else None,
+        started_at=BEGIN,
+        finished_at=BEGIN + timedelta(seconds=30) if outcome else None,
+        lease_expires_at=None,
+    )
+
+
+def train(runs: Path, slot: int, level: float, num_epochs: int, outcome: Outcome) -> None:
+    """A slot that was claimed twice; the second attempt ran to its end."""
+    rng = np.random.default_rng(slot)
+    folder = SlotFolder(runs, slot)
+    run = {"params": {**SPACE.defaults(), "optim.lr": 0.001 * slot}, "trainer_seed": 100 + slot, "slot": slot}
+    for fence in (1, 2):
+        attempt = folder.open_attempt(fence, run=run, config={})
+    for epoch in range(1, num_epochs + 1):
+        daily = {
+            f"rank_ic_{horizon}d": (level + 0.05 * rng.standard_normal(NUM_DAYS)).astype(np.float32)
+            for horizon in (1, 5, 10, 20)
+        }
+        daily["rank_ic_20d"][-10:] = np.nan
+        attempt.append_epoch(EpochReport(epoch, level, {"valid/rank_ic": level}, daily, 3.0))
+    attempt.finish(outcome, level, num_epochs, 1234)
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    folder = tmp_path / "runs" / "read"
+    train(folder, 1, 0.02, 12, Outcome.COMPLETE)
+    train(folder, 2, 0.03, 12, Outcome.COMPLETE)
+    train(folder, 3, 0.00, 5, Outcome.PRUNED)
+    return folder
+
+
+SLOTS = [
+    view(1, Outcome.COMPLETE, 0.02),
+    view(2, Outcome.COMPLETE, 0.03),
+    view(3, Outcome.PRUNED, 0.0),
+    view(4, Outcome.FAILED, None),
+]
+
+
+def test_a_campaign_is_read_whole(campaign: Campaign, runs: Path) -> None:
+    evidence = collect(campaign, SLOTS, runs)
+    assert evidence.outcomes() == {"complete": 2, "pruned": 1, "failed": 1, "unfinished": 0}
+    champion = evidence.champion
+    assert champion is not None
+    assert champion.settings["optim.lr"] == 0.002
+    assert champion.trainer_seed == 102
+    assert champion.num_parameters == 1234
+    assert champion.folder == "read/slot-0002/attempt-2"
+    assert champion.worker == "host/42"
+    assert champion.seconds == 36.0
+    assert evidence.default is not None
+    assert evidence.default.slot == 1
+    assert evidence.trials[2].seconds_saved == 3.0 * 7
+    assert evidence.tiers[0].dimensions == [d.name for d in SPACE.tiers[0].dimensions]
+    assert evidence.tiers[1].dimensions == [d.name for d in SPACE.dimensions]
+    assert evidence.tiers[1].decision is None
+    assert {"optim.lr", "optim.clip_norm"} <= evidence.log_settings
+    assert "model.dropout" not in evidence.log_settings
+
+
+def test_daily_series_are_the_mean_of_the_scores_epochs(campaign: Campaign, runs: Path) -> None:
+    attempt = SlotFolder(runs, 2).current()
+    assert attempt is not None
+    last_three = {
+        name: np.mean([attempt.daily(epoch)[name] for epoch in (10, 11, 12)], axis=0) for name in attempt.daily(1)
+    }
+    champion = collect(campaign, SLOTS, runs).champion
+    assert champion is not None
+    np.testing.assert_allclose(champion.daily["rank_ic_5d"], last_three["rank_ic_5d"], rtol=1e-6)
+    over_horizons = np.mean(list(last_three.values()), axis=0)
+    np.testing.assert_allclose(champion.daily["rank_ic"], over_horizons, rtol=1e-5)
+    assert np.isnan(champion.daily["rank_ic"][-10:]).all()
+
+
+def test_a_run_folder_elsewhere_leaves_what_the_ledger_knows(campaign: Campaign, runs: Path) -> None:
+    failed = collect(campaign, SLOTS, runs).trials[3]
+    assert failed.reason == "out_of_memory"
+    assert failed.daily == {}
+    assert failed.epochs == ()
+    assert failed.num_crashes == 3
+
+
+def test_a_report_does_not_tell_where_somebody_keeps_their_things(
+    campaign: Campaign, runs: Path, tmp_path: Path
+) -> None:
+    """Neither page nor JSON names a folder of the machine, wherever the words came from."""
+    said = f"error: {tmp_path}/cache and {Path.home()}/notes and /home/somebody/prices.parquet cannot be read"
+    slots = [*SLOTS[:3], replace(SLOTS[3], reason=said)]
+    evidence = collect(campaign, slots, runs, data_summary={"source": "/home/somebody/prices.parquet", "days": 60})
+    assert evidence.data_source == "prices.parquet"
+    assert evidence.trials[3].reason == "error: HPO_HOME/cache and ~/notes and prices.parquet cannot be read"
+    written = write_report(evidence, tmp_path / "out")
+    for file in (written.html, written.json):
+        text = file.read_text(encoding="utf-8")
+        assert "prices.parquet" in text
+        for place in ("/home/somebody", str(tmp_path), str(Path.home())):
+            assert place not in text
+
+
+def test_the_command_names_every_setting_that_is_not_a_default(campaign: Campaign, runs: Path) -> None:
+    search = campaign.spec.config["search"]
+    for name, value in SPACE.settings.items():
+        *path, last = name.split(".")
+        section = search["trainer"]
+        for part in path:
+            section = section[part]
+        section[last] = value
+    plain = "hpo run study=read trials=4 --space quickstart --data prices.parquet"
+    assert collect(campaign, SLOTS, runs).command == plain
+    search["seed"], search["tiers"]["refinement_fraction"] = 3, 0.3
+    search["trainer"]["data"]["horizons"] = [1, 5]
+    search["trainer"]["data"]["split"]["train_end"] = "2020-12-31"
+    assert collect(campaign, SLOTS, runs).command == (
+        f"{plain} seed=3 tiers.refinement_fraction=0.3 "
+        "'trainer.data.horizons=[1,5]' trainer.data.split.train_end=2020-12-31"
+    )
+
+
+def test_the_evidence_suffices_for_a_verdict(campaign: Campaign, runs: Path) -> None:
+    evidence = collect(campaign, SLOTS, runs)
+    found = analyse(evidence)
+    assert found.num_tried == 3
+    assert found.overfitting is None
+    assert found.validation is not None
+    assert found.validation.num_days == NUM_DAYS - 10
+    assert summary_lines(evidence, found)[0].startswith("Verdict: ")
+
+
+def test_candidates_for_the_holdout(campaign: Campaign) -> None:
+    assert candidates(campaign, SLOTS, 1) == [2, 1]
+    many = [view(slot, Outcome.COMPLETE, slot / 1000) for slot in range(1, 30)]
+    assert candidates(campaign, many, 3) == [2, 1, 29, 28, 27]

@@ -1,0 +1,93 @@
+"""Finished runs of the real trainer, scored on the prepared holdout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hpo.domain.campaign import Outcome
+from hpo.report.holdout import measure
+from hpo.report.portfolio import long_short
+from hpo.runs.folder import Attempt, SlotFolder
+from trainer.config import DataConfig, ModelConfig, TrainConfig, TrainerConfig
+from trainer.data import Prepared, ceiling, open_holdout, open_training, prepare
+from trainer.reports import EpochReport, Verdict
+from trainer.training.loop import fit
+
+CONFIG = TrainerConfig(
+    data=DataConfig(source="planted:clean?stocks=40&days=420", horizons=(1, 5)),
+    model=ModelConfig(kind="linear", window=5),
+    train=TrainConfig(epochs=2, precision="fp32", device="cpu", threads=1, score_epochs=1),
+)
+
+
+class Recorder:
+    """Writes epochs into an attempt's folder, as the search does."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+
+    def report(self, report: EpochReport) -> Verdict:
+        self._attempt.append_epoch(report)
+        return Verdict.CONTINUE
+
+    def poll(self) -> Verdict:
+        return Verdict.CONTINUE
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    return prepare(CONFIG.data, CONFIG.model.window, tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def runs(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Slot 1 trained to its end; slot 2 kept no checkpoint."""
+    folder = tmp_path_factory.mktemp("runs") / "campaign"
+    threads = torch.get_num_threads()
+    for slot in (1, 2):
+        attempt = SlotFolder(folder, slot).open_attempt(1, run={}, config={})
+        result = fit(CONFIG, open_training(prepared.search), Recorder(attempt), attempt.folder)
+        attempt.finish(Outcome.COMPLETE, result.score, result.best_epoch, result.num_parameters)
+    attempt.best.unlink()
+    yield folder
+    torch.set_num_threads(threads)
+
+
+def test_runs_are_scored_on_the_holdout(prepared: Prepared, runs: Path) -> None:
+    found = measure(runs, [1, 2, 3], 1, prepared.holdout)
+    data = open_holdout(prepared.holdout)
+    assert list(found.daily) == [1]
+    assert len(found.dates) == len(data.days)
+    assert found.dates[0] == data.panel.dates[data.days.start]
+    names = {"rank_ic", "rank_ic_5d", "neutral_rank_ic_1d", "lag1_rank_ic", "neutral_lag1_rank_ic_5d"}
+    assert names <= set(found.daily[1])
+    assert float(np.nanmean(found.daily[1]["rank_ic_1d"])) > 0.05
+
+
+def test_the_ceiling_is_the_markets_own_and_above_the_champion(prepared: Prepared, runs: Path) -> None:
+    found = measure(runs, [1], 1, prepared.holdout)
+    data = open_holdout(prepared.holdout)
+    best = ceiling(data.panel, data.days)
+    assert found.ceiling is not None
+    for horizon in CONFIG.data.horizons:
+        mean = float(np.nanmean(found.ceiling[f"rank_ic_{horizon}d"]))
+        assert mean == pytest.approx(best[horizon], abs=1e-4)
+        assert mean > float(np.nanmean(found.daily[1][f"rank_ic_{horizon}d"]))
+
+
+def test_the_champions_scores_can_be_traded(prepared: Prepared, runs: Path) -> None:
+    scored = measure(runs, [1], 1, prepared.holdout).champion_scores
+    assert scored is not None
+    num_days = len(scored.dates)
+    assert scored.scores.shape == (num_days, 40, 2)
+    assert scored.targets["raw"].shape == (num_days, 40, 2)
+    traded = long_short(scored, 1)
+    assert traded.gross.sum() > 0
+    label, ahead = scored.targets["raw"][3, :, 0], scored.returns[4]
+    both = np.isfinite(label) & np.isfinite(ahead)
+    np.testing.assert_allclose(label[both], ahead[both], rtol=1e-4, atol=1e-6)

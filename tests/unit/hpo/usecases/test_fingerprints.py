@@ -1,0 +1,75 @@
+"""What counts as the same search."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hpo.domain.campaign import CampaignSpec, TierPlan
+from hpo.domain.config import SearchConfig
+from hpo.usecases import fingerprints
+from search_spaces import dump_space, load_space
+
+
+def config(**changes: Any) -> SearchConfig:
+    return SearchConfig.model_validate(changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"study": "other"},
+        {"trials": 99},
+        {"space": "atft"},
+        {"worker": {"num_workers": 3}},
+        {"trainer": {"data": {"source": "elsewhere.parquet"}}},
+    ],
+)
+def test_how_and_where_the_work_is_done_is_not_science(changes: dict[str, Any]) -> None:
+    assert fingerprints.config_fingerprint(config(**changes)) == fingerprints.config_fingerprint(config())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"seed": 1}, {"objective": "rank_ic_5d"}, {"sampler": {"name": "random"}}, {"trainer": {"train": {"epochs": 3}}}],
+)
+def test_what_can_change_a_result_is(changes: dict[str, Any]) -> None:
+    assert fingerprints.config_fingerprint(config(**changes)) != fingerprints.config_fingerprint(config())
+
+
+def test_the_code_has_one_fingerprint_until_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = fingerprints.code_fingerprint()
+    assert fingerprints.code_fingerprint() == before
+    monkeypatch.setattr(fingerprints, "SCIENTIFIC_CODE", fingerprints.SCIENTIFIC_CODE[:-1])
+    assert fingerprints.code_fingerprint() != before
+
+
+def test_differences_name_the_setting_and_both_values() -> None:
+    old, new = config(), config(seed=5, trials=30, worker={"num_workers": 2})
+
+    def spec(held: SearchConfig, digest: str) -> CampaignSpec:
+        tiers = (TierPlan(1, "capacity", held.trials),)
+        return CampaignSpec("night", {"search": held.model_dump(mode="json")}, {"config": digest}, tiers, held.seed)
+
+    stored, wanted = spec(old, "a" * 64), spec(new, "b" * 64)
+    assert fingerprints.differences(stored, stored) == []
+    first, second = fingerprints.differences(stored, wanted)
+    assert first == "config aaaaaaaa is now bbbbbbbb: seed 0 -> 5"
+    assert "its budget is 20 trials, not 30" in second
+    assert "hpo resume study=night trials=30" in second
+    smaller = replace(stored, tiers=(TierPlan(1, "capacity", 4),))
+    assert "trials=20" in fingerprints.differences(stored, smaller)[0]
+
+
+def test_a_changed_space_is_shown_by_its_changes() -> None:
+    text = dump_space(load_space("quickstart"))
+
+    def spec(yaml: str, digest: str) -> CampaignSpec:
+        return CampaignSpec("night", {"space": {"yaml": yaml}}, {"space": digest}, (TierPlan(1, "capacity", 2),), 0)
+
+    changed = text.replace("high: 0.4", "high: 0.6")
+    assert changed != text
+    (said,) = fingerprints.differences(spec(text, "a" * 64), spec(changed, "b" * 64))
+    assert said == "space aaaaaaaa is now bbbbbbbb: tiers.regularisation.model.dropout.high 0.4 -> 0.6"

@@ -1,0 +1,209 @@
+"""What comes out of a campaign, of one that really trained: settings, scores of new data, comparisons."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from hpo.adapters.optuna.study_storage import study_storage
+from hpo.adapters.processes.clock import FakeClock
+from hpo.adapters.processes.host import this_process
+from hpo.adapters.processes.runners import InProcessRunner
+from hpo.cli.config_loader import as_overrides, load
+from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState
+from hpo.domain.config import SearchConfig
+from hpo.domain.errors import EnvironmentFault, UsageError
+from hpo.engine.objective import Objective
+from hpo.engine.tiers import plan_tiers
+from hpo.engine.worker import Worker
+from hpo.report.comparison import compare
+from hpo.runs.folder import SlotFolder, campaign_folder
+from hpo.testing.memory_ledger import MemoryLedger
+from hpo.usecases import compare as contenders
+from hpo.usecases import results
+from search_spaces import dump_space
+from trainer import __main__ as trainer_command
+from trainer.data import prepare
+from trainer.errors import InputError
+from trainer.training import checkpoint
+
+SPACE = """
+settings: {model.kind: linear, model.window: 3}
+tiers:
+  capacity:
+    optim.lr: {type: float, low: 1.0e-3, high: 1.0e-1, log: true, default: 1.0e-2}
+"""
+
+
+@pytest.fixture(scope="module")
+def prices(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fourteen stocks for 440 days; the search is given the first 400."""
+    rng = np.random.default_rng(1)
+    dates = pd.bdate_range("2020-01-01", periods=440)
+    frames = []
+    for number in range(14):
+        close = 50 * np.exp(np.cumsum(rng.normal(0, 0.02, len(dates))))
+        bars = dict.fromkeys(("open", "high", "low", "close"), close)
+        volume = rng.integers(10_000, 90_000, len(dates))
+        frames.append(pd.DataFrame({"date": dates, "symbol": f"S{number}", **bars, "volume": volume}))
+    table = pd.concat(frames)
+    table["high"] *= rng.uniform(1.001, 1.02, len(table))
+    table["low"] *= rng.uniform(0.98, 0.999, len(table))
+    table["open"] *= rng.uniform(0.99, 1.01, len(table))
+    folder = tmp_path_factory.mktemp("prices")
+    table = table.sort_values(["date", "symbol"])
+    table.to_parquet(folder / "new.parquet", index=False)
+    table[table["date"] < dates[400]].to_parquet(folder / "known.parquet", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def app(prices: Path, session_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The parts of `hpo.wiring.App` that results need, after a campaign of three real trainings in this process."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "mine.yaml").write_text(SPACE)
+    config, space = load(
+        [
+            "study=harvest", "trials=3", f"space={home / 'mine.yaml'}",
+            f"trainer.data.source={prices / 'known.parquet'}",
+            "trainer.data.horizons=[1,5]", "trainer.train.epochs=3", "trainer.train.threads=1",
+            "trainer.train.device=cpu",
+        ]
+    )  # fmt: skip
+    prepared = prepare(config.trainer.data, config.trainer.model.window, home / "cache")
+    ledger = MemoryLedger(FakeClock())
+    stored = {"search": config.model_dump(mode="json"), "space": {"name": "mine", "yaml": dump_space(space)}}
+    plan = plan_tiers(config.trials, [tier.name for tier in space.tiers], config.tiers)
+    campaign = ledger.open_campaign(CampaignSpec("harvest", stored, {"data": prepared.fingerprint}, plan, config.seed))
+    runs = campaign_folder(home, "harvest")
+    identity = this_process()
+    storage = study_storage(session_database_url)
+    objective = Objective(campaign, config, space, ledger, storage, InProcessRunner(), prepared.search, runs, identity)
+    Worker(ledger, objective, campaign, identity, config.worker, FakeClock(), lambda _: False, threading.Event()).run()
+    return SimpleNamespace(home=home, ledger=ledger, runs=lambda name: campaign_folder(home, name))
+
+
+@pytest.fixture
+def campaign(app: Any) -> Campaign:
+    found: Campaign = app.ledger.find_campaign("harvest")
+    return found
+
+
+def scores(folder: Path) -> list[float]:
+    return [report["score"] for report in checkpoint.load(folder / "last.pt")["reports"]]
+
+
+@pytest.mark.parametrize("form", ["yaml", "json", "hydra"])
+def test_the_best_settings_train_to_the_same_bits(
+    app: Any, campaign: Campaign, form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = results.best_settings(app, campaign)
+    words = as_overrides(settings)
+    if form != "hydra":
+        file = tmp_path / f"best.{form}"
+        file.write_text(json.dumps(settings) if form == "json" else yaml.safe_dump(settings, sort_keys=False))
+        words = ["--config", str(file)]
+    again = tmp_path / "again"
+    assert trainer_command.main([*words, "--folder", str(again), "--cache", str(app.home / "cache")]) == 0
+    found = SlotFolder(app.runs("harvest"), results.best_slot(app, campaign)).current()
+    assert found is not None
+    assert scores(again) == [record.score for record in found.epochs()]
+
+
+def test_the_best_trial_so_far_is_the_one_with_the_best_score(app: Any, campaign: Campaign) -> None:
+    views = {view.slot: view.score for view in app.ledger.slots(campaign.id)}
+    best = results.best_slot(app, campaign)
+    assert views[best] == max(views.values())
+    said = results.standing(app, campaign)
+    assert said[0].startswith("Best so far (the campaign is not complete) of 'harvest'")
+    assert any(line.startswith("  optim.lr = ") for line in said)
+    other = next(slot for slot in views if slot != best)
+    crowned = replace(campaign, state=CampaignState.COMPLETE, champion={"slot": other})
+    assert results.best_slot(app, crowned) == other, "the champion is who was chosen, whatever the scores"
+    assert results.standing(app, crowned)[0].startswith(f"Champion of 'harvest': trial {other}")
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_new_days_are_scored_into_a_file(
+    app: Any, campaign: Campaign, prices: Path, tmp_path: Path, suffix: str
+) -> None:
+    output = tmp_path / f"scores{suffix}"
+    made = results.predict(app, campaign, prices / "new.parquet", output, everything=False)
+    table = pd.read_parquet(output) if suffix == ".parquet" else pd.read_csv(output)
+    assert list(table.columns) == ["date", "symbol", "score_1d", "score_5d"]
+    assert len(table) == len(made.table) > 0
+    assert pd.to_datetime(table["date"]).min() > pd.Timestamp("2020-06-01")
+    assert [file.name for file in tmp_path.iterdir()] == [output.name], "nothing half written is left"
+
+
+def test_scores_of_days_that_were_learnt_from_are_refused(
+    app: Any, campaign: Campaign, prices: Path, tmp_path: Path
+) -> None:
+    known = pd.read_parquet(prices / "known.parquet")
+    early = tmp_path / "early.parquet"
+    known[known["date"] < "2021-02-01"].to_parquet(early, index=False)
+    with pytest.raises(InputError, match="looking ahead"):
+        results.predict(app, campaign, early, tmp_path / "out.csv", everything=False)
+    assert not (tmp_path / "out.csv").exists()
+    assert len(results.predict(app, campaign, early, tmp_path / "out.csv", everything=True).table) > 0
+
+
+def test_the_output_must_be_writable_and_no_part_of_the_data(
+    app: Any, campaign: Campaign, prices: Path, tmp_path: Path
+) -> None:
+    source, folder = prices / "new.parquet", tmp_path / "folder.csv"
+    folder.mkdir()
+    for output, words in (
+        (tmp_path / "scores.txt", "must end in .parquet or .csv"),
+        (tmp_path / "gone" / "scores.csv", "there is no folder"),
+        (source, "would become part of the data"),
+        (source.parent / ".." / source.parent.name / source.name, "would become part of the data"),
+        (tmp_path, "must end in"),
+        (folder, "is a folder"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            results.predict(app, campaign, source, output, everything=False)
+    with pytest.raises(UsageError, match="would become part of the data"):
+        results.predict(app, campaign, prices, prices / "scores.csv", everything=False)
+    with pytest.raises(UsageError, match=r"--data .*gone\.csv: there is no such file"):
+        results.predict(app, campaign, prices / "gone.csv", tmp_path / "scores.csv", everything=False)
+    with pytest.raises(EnvironmentFault, match=r"--output /proc/scores\.csv cannot be written"):
+        results.predict(app, campaign, source, Path("/proc/scores.csv"), everything=False)
+
+
+def test_two_trials_are_compared_on_the_days_of_their_validation(app: Any, campaign: Campaign) -> None:
+    first, second = (contenders.contender(app, campaign, slot, with_holdout=True) for slot in (1, 2))
+    found = compare(first, second, "rank_ic")
+    assert first.name.startswith("harvest#1, complete, epoch 3")
+    difference = found["validation"][0].difference
+    assert difference is not None
+    views = {view.slot: view.score for view in app.ledger.slots(campaign.id)}
+    assert difference.estimate == pytest.approx(views[1] - views[2], abs=2e-3), "but for days without the longer label"
+    assert first.holdout is not None
+    assert first.holdout.dates[0] > first.validation.dates[-1]
+    assert app.ledger.find_campaign("harvest").num_holdout_openings == 2
+
+
+def test_a_trial_that_is_not_there_is_refused(app: Any, campaign: Campaign, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="has trials 1 to 3, and no 9"):
+        contenders.contender(app, campaign, 9, with_holdout=False)
+    elsewhere = SimpleNamespace(**{**vars(app), "runs": lambda name: tmp_path})
+    with pytest.raises(EnvironmentFault, match="run folder of trial"):
+        results.best_settings(elsewhere, campaign)  # type: ignore[arg-type]  # stands in for App
+
+
+def test_without_a_complete_trial_there_is_no_best() -> None:
+    ledger = MemoryLedger(FakeClock())
+    plan = plan_tiers(2, ["capacity"], SearchConfig().tiers)
+    unborn = ledger.open_campaign(CampaignSpec("young", {}, {}, plan, 0))
+    with pytest.raises(UsageError, match="no complete trial yet"):
+        results.best_slot(SimpleNamespace(ledger=ledger), unborn)  # type: ignore[arg-type]  # as above

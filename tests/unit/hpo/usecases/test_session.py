@@ -1,0 +1,169 @@
+"""A sitting's own decisions, with stores that are not there."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from hpo.adapters.mlflow.null_tracker import NullTracker
+from hpo.adapters.processes.clock import FakeClock
+from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, SlotView, TierPlan, WorkerIdentity
+from hpo.domain.config import SearchConfig
+from hpo.domain.errors import Interrupted, StoreUnavailable, UsageError
+from hpo.engine.supervisor import Projector, StopRequest
+from hpo.runs.folder import campaign_folder
+from hpo.testing.memory_ledger import MemoryLedger
+from hpo.usecases import session
+from search_spaces import dump_space, load_space
+from trainer.data import Prepared
+
+SPACE = load_space("quickstart")
+CONFIG = SearchConfig(study="night", trials=4)
+
+
+class Listener:
+    """A face that remembers."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+    @contextmanager
+    def preparing(self) -> Iterator[Callable[[str, float], None]]:
+        yield lambda step, fraction: None
+
+    @contextmanager
+    def watching(self, campaign: Campaign, num_epochs: int) -> Iterator[Callable[[Sequence[SlotView]], None]]:
+        yield lambda slots: None
+
+
+class AwayTracker(NullTracker):
+    """A store that does not answer."""
+
+    def sync(self, campaign: Campaign, runs: Path) -> int:
+        raise StoreUnavailable("MLflow is away")
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Any:
+    ledger = MemoryLedger(FakeClock())
+    return SimpleNamespace(
+        home=tmp_path, ledger=ledger, tracker=NullTracker(), runs=lambda name: campaign_folder(tmp_path, name)
+    )
+
+
+@pytest.fixture
+def campaign(app: Any) -> Campaign:
+    stored = {"search": CONFIG.model_dump(mode="json"), "space": {"name": "quickstart", "yaml": dump_space(SPACE)}}
+    tiers = (TierPlan(1, "capacity", 2), TierPlan(2, "refinement", 2))
+    opened: Campaign = app.ledger.open_campaign(CampaignSpec("night", stored, {"data": "abc"}, tiers, 0))
+    return opened
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepared:
+    made = Prepared(tmp_path / "search", tmp_path / "holdout", "abc", ("a gap in the data.",), {})
+    monkeypatch.setattr(session, "prepare_data", lambda app, config, progress=None: made)
+    return made
+
+
+@pytest.mark.usefixtures("prepared")
+def test_a_complete_campaign_trains_nothing_and_says_what_to_do(
+    app: Any, campaign: Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete = replace(campaign, state=CampaignState.COMPLETE)
+    monkeypatch.setattr(session, "open_campaign", lambda *arguments: complete)
+    face = Listener()
+    session.run(app, CONFIG, SPACE, face, None)
+    assert face.said[0] == "Warning: a gap in the data."
+    assert "is complete: all 4 trials are done, nothing was trained" in face.said[1]
+    assert "make hpo-resume HPO_STUDY=night HPO_TRIALS=8" in face.said[1]
+
+
+@pytest.mark.usefixtures("prepared")
+def test_an_interruption_says_what_is_saved_and_how_to_go_on(
+    app: Any, campaign: Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = app.ledger.register_worker(campaign.id, WorkerIdentity("host", 1, 0.0))
+    claim = app.ledger.claim(campaign.id, worker, CONFIG.worker.lease)
+    app.ledger.bind_trial(claim, 0, "slot-0001")
+
+    class Stopped:
+        def __init__(self, *arguments: object) -> None:
+            pass
+
+        def run(self) -> None:
+            raise Interrupted("Stopped at your request.")
+
+    monkeypatch.setattr(session, "Supervisor", Stopped)
+    monkeypatch.setattr(session, "open_campaign", lambda *arguments: campaign)
+    with pytest.raises(Interrupted) as end:
+        session.run(app, CONFIG, SPACE, Listener(), None)
+    assert str(end.value) == (
+        "Stopped at your request. 0 of 4 trials are done, 1 begun is saved at the last epoch. "
+        "Go on with: make hpo-resume HPO_STUDY=night"
+    )
+
+
+def test_a_worker_with_other_data_is_refused(app: Any, campaign: Campaign, prepared: Prepared) -> None:
+    other = replace(campaign, spec=replace(campaign.spec, fingerprints={"data": "another"}))
+    with pytest.raises(UsageError, match="is not what the campaign 'night' was started on"):
+        session.work(app, other, CONFIG.worker, supervised=False)
+
+
+def test_a_campaign_is_found_by_name_or_the_names_are_shown(app: Any) -> None:
+    with pytest.raises(UsageError, match="no campaign yet; start one with `hpo run trials=20`"):
+        session.find_campaign(app, "night")
+    app.ledger.open_campaign(CampaignSpec("night", {}, {}, (TierPlan(1, "capacity", 2),), 0))
+    assert session.find_campaign(app, "night").name == "night"
+    with pytest.raises(UsageError, match=r"there are night\. Did you mean 'night'\?"):
+        session.find_campaign(app, "nigth")
+
+
+def test_a_store_that_is_away_delays_the_champion_and_says_how(app: Any, campaign: Campaign) -> None:
+    face = Listener()
+    crowned = replace(campaign, champion={"slot": 1, "run_folder": str(app.home)})
+    app.tracker = AwayTracker()
+    session._publish(app, crowned, face)
+    assert face.said == [
+        "The champion is not registered in MLflow yet (MLflow is away); `hpo sync study=night` does it."
+    ]
+    with Projector(lambda: session.project(app, "night"), session.SYNC_EVERY) as projector:
+        session._last_sync(projector, campaign, face)
+    assert "(MLflow is away); nothing is lost" in face.said[-1]
+
+
+def test_the_report_goes_to_the_tracker(app: Any, campaign: Campaign) -> None:
+    attached: list[str] = []
+
+    class Keeper(NullTracker):
+        def attach_report(self, campaign: Campaign, runs: Path, files: Sequence[Path]) -> None:
+            attached.extend(file.name for file in files)
+
+    app.tracker = Keeper()
+    folder = session.report_folder(app, campaign)
+    folder.mkdir(parents=True)
+    for name in ("report.html", "report.json", "notes.txt"):
+        (folder / name).write_text("")
+    session._publish(app, replace(campaign, champion={"slot": 1, "run_folder": str(app.home)}), Listener())
+    assert attached == ["report.html", "report.json"]
+
+
+def test_signals_are_requests_only_while_the_block_runs() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    stop = StopRequest()
+    with session.handling_signals(stop):
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+    assert stop.count == 2
+    assert signal.getsignal(signal.SIGTERM) is before

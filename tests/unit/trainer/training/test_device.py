@@ -1,0 +1,89 @@
+"""What an epoch says it took of the machine, and what a lack of memory is called; CUDA is stood in for."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from types import SimpleNamespace
+
+import psutil
+import pytest
+import torch
+
+from trainer.errors import DeviceMemoryError
+from trainer.training.device import DeviceWatch, describe_device, memory_errors, room
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+HOST = {"system/cpu_cores", "system/memory_bytes"}
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CUDA device as far as it is asked."""
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 5_000)
+    monkeypatch.setattr(torch.cuda, "utilization", lambda device: 40)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (7_000, 9_000))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    card = SimpleNamespace(name="Card", total_memory=8 << 30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: card)
+
+
+def test_on_a_cpu_cores_and_memory_are_measured() -> None:
+    watch = DeviceWatch(CPU)
+    end = time.process_time() + 0.2
+    while time.process_time() < end:
+        pass
+    measured = watch.metrics()
+    assert measured.keys() == HOST
+    assert 0.05 < measured["system/cpu_cores"] < 1.5
+    assert measured["system/memory_bytes"] == pytest.approx(psutil.Process().memory_info().rss, rel=0.2)
+    assert watch.peak_bytes is None
+
+
+def test_a_process_that_waits_keeps_no_core_busy() -> None:
+    watch = DeviceWatch(CPU)
+    time.sleep(0.3)
+    assert watch.metrics()["system/cpu_cores"] < 0.3
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("has_management_library", [True, False])
+def test_with_a_gpu_its_peak_and_utilisation_too(has_management_library: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if has_management_library else None)
+    measured = DeviceWatch(GPU).metrics()
+    assert measured["system/device_memory_bytes"] == 5_000.0
+    assert measured.get("system/device_utilisation") == (0.4 if has_management_library else None)
+    assert measured.keys() >= HOST
+
+
+@pytest.mark.usefixtures("gpu")
+def test_room_is_what_is_free_on_the_device_or_a_share_of_the_host() -> None:
+    assert room(GPU, 100) == 7_000
+    assert room(CPU, 100) == 100
+
+
+@pytest.mark.usefixtures("gpu")
+def test_gpus_are_described() -> None:
+    assert describe_device().startswith("2 x Card, 8 GiB (torch ")
+
+
+def test_a_cpu_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert describe_device().startswith(f"CPU, {torch.get_num_threads()} threads")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), RuntimeError("DefaultCPUAllocator: not enough")],
+    ids=["cuda", "python", "torch on a CPU"],
+)
+def test_every_lack_of_memory_has_one_name(error: Exception) -> None:
+    with pytest.raises(DeviceMemoryError, match=r"out of memory on cpu: lower train\.batch_size"), memory_errors(CPU):
+        raise error
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    with pytest.raises(RuntimeError, match="shapes"), memory_errors(CPU):
+        raise RuntimeError("shapes do not match")

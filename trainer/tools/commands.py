@@ -1,0 +1,86 @@
+"""The bodies of the trainer's commands; torch is imported here and not by `--help`."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+from trainer.config import TrainerConfig
+from trainer.data import open_training, prepare
+from trainer.data.panel import TrainingData
+from trainer.reports import Ending
+from trainer.tools.diagnose import diagnose, draw_diagnosis
+from trainer.tools.lr_find import draw_rate_test, find_rate
+from trainer.tools.profiling import profile_steps
+from trainer.tools.terminal import TerminalReporter, preparation_progress, say, show_layers, show_result
+from trainer.training.loop import fit
+
+
+def train(config: TrainerConfig, folder: Path, cache: Path) -> bool:
+    """Train, show the result; whether it was interrupted (everything up to the last whole epoch is saved then)."""
+    data = _data(config, cache)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(config.model_dump_json(indent=2), encoding="utf-8")
+    reporter = TerminalReporter(config.train.epochs)
+    with reporter.listening():
+        result = fit(config, data, reporter, folder)
+    if result.reports:
+        show_result(result, data.panel.horizons)
+    if result.ending is Ending.STOPPED:
+        command = f"trainer --config {shlex.quote(str(folder / 'config.json'))} --folder {shlex.quote(str(folder))}"
+        say(f"stopped; epochs 1 to {len(result.reports)} are saved. To go on: {command}")
+        return True
+    say(f"weights and checkpoint: {folder}")
+    return False
+
+
+def lr_find(config: TrainerConfig, folder: Path, cache: Path) -> bool:
+    """The range test: a picture and a suggestion."""
+    test = find_rate(config, _data(config, cache))
+    draw_rate_test(test, _picture(folder, "lr_find.png"))
+    say(test.advice)
+    return False
+
+
+def look_inside(config: TrainerConfig, folder: Path, cache: Path) -> bool:
+    """The diagnosis: a picture, a table, sentences."""
+    found = diagnose(config, _data(config, cache))
+    draw_diagnosis(found, _picture(folder, "diagnose.png"))
+    show_layers(found)
+    for sentence in found.advice:
+        say(sentence)
+    return False
+
+
+def profile(config: TrainerConfig, folder: Path, cache: Path) -> bool:
+    """The profiler's table, also written beside."""
+    measured = profile_steps(config, _data(config, cache))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "profile.txt").write_text(measured.table, encoding="utf-8")
+    say(measured.table)
+    say(measured.advice)
+    return False
+
+
+# Each returns whether it was interrupted.
+RUNNERS: dict[str, Callable[[TrainerConfig, Path, Path], bool]] = {
+    "train": train,
+    "lr-find": lr_find,
+    "diagnose": look_inside,
+    "profile": profile,
+}
+
+
+def _data(config: TrainerConfig, cache: Path) -> TrainingData:
+    with preparation_progress() as progress:
+        prepared = prepare(config.data, config.model.window, cache, progress)
+    for warning in prepared.warnings:
+        say(f"warning: {warning}")
+    return open_training(prepared.search)
+
+
+def _picture(folder: Path, name: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    say(f"picture: {folder / name}")
+    return folder / name

@@ -1,0 +1,125 @@
+"""What a person sees of a single training run: a bar in a terminal, a line an epoch in a pipe, a table at the end."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from trainer.metrics import TARGET_PREFIXES
+from trainer.reports import EpochReport, FitResult, Verdict
+from trainer.tools.diagnose import Diagnosis
+
+PIPE_WIDTH = 120
+TARGET_TITLES = {"raw": "return", "neutral": "style-neutral", "lag1": "a close later", "neutral_lag1": "neutral, later"}
+
+
+def say(text: str) -> None:
+    """Print one line."""
+    Console().print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+class TerminalReporter:
+    """Shows every epoch, and answers STOP once Ctrl-C was pressed; a second Ctrl-C ends the program at once."""
+
+    def __init__(self, epochs: int) -> None:
+        self._bar: tqdm[NoReturn] = tqdm(total=epochs, unit="epoch", disable=not sys.stderr.isatty())
+        self._interrupted = False
+
+    def report(self, report: EpochReport) -> Verdict:
+        """Show one epoch."""
+        loss, rate = report.metrics["train/loss"], report.metrics["system/samples_per_second"]
+        if self._bar.disable:
+            say(
+                f"epoch {report.epoch}/{self._bar.total}  loss {loss:.4f}  valid loss "
+                f"{report.metrics['valid/loss']:.4f}  score {report.score:+.4f}  {rate:,.0f} samples/s"
+            )
+        self._bar.set_postfix_str(f"loss {loss:.4f}, score {report.score:+.4f}, {rate:,.0f} samples/s", refresh=False)
+        self._bar.update(report.epoch - self._bar.n)
+        return Verdict.CONTINUE  # an epoch that is done counts; Ctrl-C is seen at the next step
+
+    def poll(self) -> Verdict:
+        """STOP after Ctrl-C."""
+        return Verdict.STOP if self._interrupted else Verdict.CONTINUE
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """While open, the first Ctrl-C is a request to stop and not an exception."""
+        before = signal.signal(signal.SIGINT, self._on_interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+            self._bar.close()
+
+    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self._interrupted:
+            raise KeyboardInterrupt
+        self._interrupted = True
+        tqdm.write("Stopping after this step; press Ctrl-C again to stop at once.", file=sys.stderr)
+
+
+def show_result(result: FitResult, horizons: Sequence[int]) -> None:
+    """Print the validation metrics of the best epoch: mean daily RankIC (and ICIR) by horizon and target."""
+    best = result.reports[result.best_epoch - 1]
+    table = Table(title=f"validation, epoch {best.epoch}: mean daily RankIC (ICIR)")
+    table.add_column("horizon")
+    for target in TARGET_PREFIXES:
+        table.add_column(TARGET_TITLES[target], justify="right")
+    for horizon in horizons:
+        table.add_row(f"{horizon}d", *(_cell(best, prefix, f"_{horizon}d") for prefix in TARGET_PREFIXES.values()))
+    table.add_row("mean", *(_cell(best, prefix, "") for prefix in TARGET_PREFIXES.values()))
+    _show(table)
+    say(
+        f"score {result.score:+.4f} (mean of the last epochs), {result.ending.value.replace('_', ' ')} after "
+        f"{len(result.reports)} epochs, {result.num_parameters:,} parameters"
+    )
+
+
+def show_layers(diagnosis: Diagnosis) -> None:
+    """Print one row per layer, in the order of computation."""
+    table = Table(title="layers, after a short warm-up")
+    table.add_column("layer")
+    for column in ("gradient / weights", "output mean", "output std", "dead units"):
+        table.add_column(column, justify="right")
+    for layer in diagnosis.layers:
+        table.add_row(
+            layer.name, f"{layer.gradient:.1e}", f"{layer.mean:+.3f}", f"{layer.std:.3f}", f"{layer.dead:.0%}"
+        )
+    _show(table)
+
+
+@contextmanager
+def preparation_progress() -> Iterator[Callable[[str, float], None]]:
+    """A bar for the building of a panel, only in a terminal and only while there is something to wait for."""
+    bar: tqdm[NoReturn] = tqdm(
+        total=1.0, bar_format="{desc} {percentage:3.0f}%|{bar}|", disable=not sys.stderr.isatty(), leave=False
+    )
+
+    def show(stage: str, share: float) -> None:
+        bar.set_description_str(stage, refresh=False)
+        bar.update(share - bar.n)
+
+    try:
+        yield show
+    finally:
+        bar.close()
+
+
+def _show(table: Table) -> None:
+    # Through a pipe there is no width to fit into.
+    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
+
+
+def _cell(report: EpochReport, prefix: str, suffix: str) -> str:
+    rank_ic = report.metrics.get(f"valid/{prefix}rank_ic{suffix}")
+    icir = report.metrics.get(f"valid/{prefix}icir{suffix}")
+    shown = "-" if rank_ic is None else f"{rank_ic:+.4f}"
+    return shown if icir is None else f"{shown} ({icir:+.2f})"

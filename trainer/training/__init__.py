@@ -1,0 +1,1 @@
+"""One training: loop, folds, losses, optimizers, precision, checkpoints."""

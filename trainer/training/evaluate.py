@@ -1,0 +1,48 @@
+"""Scores of whole cross-sections, computed in chunks of days that no score depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from trainer.data.panel import Panel
+from trainer.metrics import daily_series
+from trainer.training.batches import day_chunks
+from trainer.training.feed import Feed
+from trainer.training.precision import MASTER, Precision
+
+# Stock-days of input per forward pass without gradients.
+CHUNK_STOCK_DAYS = 16_384
+
+
+@torch.no_grad()
+def score_days(
+    model: nn.Module, feed: Feed, days: range, window: int, precision: Precision, budget: int = CHUNK_STOCK_DAYS
+) -> Tensor:
+    """Scores of all stocks on `days`: float32 [len(days), S, H] on the device, NaN where a stock is masked.
+
+    Chunks carry their window - 1 days of context, so `budget` (stock-days per chunk) changes only speed and memory.
+    """
+    model.eval()
+    chunks = []
+    for span in day_chunks(days, window, feed.num_stocks, budget):
+        batch = feed.batch(span)
+        with precision.autocast():
+            scores = model(*batch.inputs)
+        visible = batch.mask[span.context :].unsqueeze(-1)
+        chunks.append(scores[span.context :].to(MASTER).masked_fill(~visible, torch.nan))
+    return torch.cat(chunks)
+
+
+def daily_metrics(scores: Tensor | NDArray[np.float32], panel: Panel, days: range) -> dict[str, NDArray[np.float32]]:
+    """Daily RankIC of scores [len(days), S, H] against every target variant and horizon, each float32 [len(days)]."""
+    device = scores.device if isinstance(scores, Tensor) else torch.device("cpu")
+    rows = slice(days.start, days.stop)
+    targets: Mapping[str, Tensor] = {
+        name: torch.from_numpy(np.array(values[rows])).to(device) for name, values in panel.targets.items()
+    }
+    return daily_series(scores, targets, panel.horizons)

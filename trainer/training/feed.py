@@ -1,0 +1,136 @@
+"""Brings spans of a panel to the device: from a resident copy where it fits, else from the memory map with prefetch."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from trainer.config import MODEL_KNOBS, ModelConfig
+from trainer.data.panel import Panel
+from trainer.models.graph import Graph, GraphSchedule
+from trainer.training.batches import Span
+
+# Share of the free device memory that a resident panel may take.
+RESIDENT_SHARE = 0.3
+PREFETCHED = 2
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The tensors of one span, C context days before T scored days, G stocks.
+
+    features: float32 [C+T, G, F]. mask: bool [C+T, G], usable as input. target: float32 [T, G, H], 0 where there is
+    no label. labelled: bool [T, G, H]. graph: neighbours on the C+T days, None for models without one.
+    """
+
+    span: Span
+    features: Tensor
+    mask: Tensor
+    target: Tensor
+    labelled: Tensor
+    graph: Graph | None
+
+    @property
+    def inputs(self) -> tuple[Tensor, Tensor, Graph | None]:
+        """What the model is called with."""
+        return self.features, self.mask, self.graph
+
+
+class Feed:
+    """Spans of one panel and one target variant, as batches for `model` on `device`."""
+
+    def __init__(self, panel: Panel, variant: str, model: ModelConfig, device: torch.device) -> None:
+        self._device = device
+        self._graphs: GraphSchedule | None = None
+        if model.num_neighbours and "num_neighbours" in MODEL_KNOBS[model.kind]:
+            self._graphs = GraphSchedule(panel.dates, panel.returns, panel.sectors, model.num_neighbours)
+        self._arrays = (panel.features, panel.mask, panel.targets[variant])
+        self._resident: list[Tensor] | None = None
+        days, stocks, num_features = panel.features.shape
+        size = resident_bytes((days, stocks, num_features, len(panel.horizons)))
+        # On the CPU the memory map itself is the resident copy, shared by all processes.
+        if device.type == "cuda" and size <= RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]:
+            self._resident = [torch.from_numpy(np.array(array)).to(device) for array in self._arrays]
+
+    def batch(self, span: Span) -> Batch:
+        """One span, gathered where the panel lies."""
+        days = slice(max(0, span.days.start - span.context), span.days.stop)
+        scored = slice(span.days.start, span.days.stop)
+        if self._resident is not None:
+            stocks = torch.from_numpy(span.stocks).to(self._device, non_blocking=True)
+            gathered = [
+                tensor[rows][:, stocks] for tensor, rows in zip(self._resident, (days, days, scored), strict=True)
+            ]
+        else:
+            gathered = [
+                self._upload(np.take(array[rows], span.stocks, axis=1))
+                for array, rows in zip(self._arrays, (days, days, scored), strict=True)
+            ]
+        features, mask, target = gathered
+        return _assemble(span, features, mask, target, self._graph(span))
+
+    @property
+    def num_stocks(self) -> int:
+        """Stocks of the panel."""
+        return int(self._arrays[1].shape[1])
+
+    def labels(self, days: range) -> tuple[Tensor, Tensor]:
+        """Targets of all stocks (0 where there is no label) and whether there is one, both [len(days), S, H]."""
+        rows = slice(days.start, days.stop)
+        mask, target = self._upload(self._arrays[1][rows]), self._upload(self._arrays[2][rows])
+        return _labels(mask, target)
+
+    def steps(self, plan: Iterable[tuple[Span, ...]]) -> Iterator[tuple[Batch, ...]]:
+        """The batches of every optimizer step; gathered ahead by a thread where they must travel to a device."""
+        if self._device.type == "cpu" or self._resident is not None:
+            yield from (tuple(map(self.batch, spans)) for spans in plan)
+            return
+        with ThreadPoolExecutor(1) as pool:
+            ahead: deque[Future[tuple[Batch, ...]]] = deque()
+            for spans in plan:
+                ahead.append(pool.submit(lambda spans: tuple(map(self.batch, spans)), spans))
+                if len(ahead) > PREFETCHED:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+
+    def _graph(self, span: Span) -> Graph | None:
+        if self._graphs is None:
+            return None
+        # Days before the panel are masked, so that it does not matter that they get the first day's neighbours.
+        days = np.arange(span.days.start - span.context, span.days.stop).clip(min=0)
+        return self._graphs.graph_for(days.tolist(), span.stocks).to(self._device)
+
+    def _upload(self, block: NDArray[np.generic]) -> Tensor:
+        # Rows of a read-only memory map are copied; what was gathered already is not.
+        tensor = torch.from_numpy(np.require(block, requirements=["C", "W"]))
+        if self._device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self._device, non_blocking=True)
+
+
+def resident_bytes(panel_shape: tuple[int, int, int, int]) -> int:
+    """Device memory of a whole panel [D, S, F] with its mask and one target variant of H horizons."""
+    days, stocks, features, horizons = panel_shape
+    return days * stocks * (4 * features + 1 + 4 * horizons)
+
+
+def _assemble(span: Span, features: Tensor, mask: Tensor, target: Tensor, graph: Graph | None) -> Batch:
+    before_panel = span.context + len(span.days) - len(mask)
+    if before_panel:
+        features = functional.pad(features, (0, 0, 0, 0, before_panel, 0))
+        mask = functional.pad(mask, (0, 0, before_panel, 0))
+    return Batch(span, features, mask, *_labels(mask[span.context :], target), graph)
+
+
+def _labels(mask: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    labelled = torch.isfinite(target) & mask.unsqueeze(-1)
+    return target.masked_fill(~labelled, 0.0), labelled

@@ -1,0 +1,178 @@
+"""One fold's training: its model, optimizer and data position, advanced an epoch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainer.config import DataConfig, TrainerConfig
+from trainer.data.panel import Fold, Panel
+from trainer.errors import InputError
+from trainer.models import build_model
+from trainer.training.batches import plan
+from trainer.training.evaluate import daily_metrics, score_days
+from trainer.training.feed import Batch, Feed
+from trainer.training.losses import build_loss
+from trainer.training.optim import StepGuard, WeightAverage, build_optimizer, clip_gradients, needs_second_pass
+from trainer.training.precision import Precision
+from trainer.training.schedules import Schedule
+
+
+@dataclass
+class Sums:
+    """Sums over the steps of an epoch, on the device, read once at its end."""
+
+    steps: int = 0
+    values: dict[str, Tensor] = field(default_factory=dict)
+
+    def add(self, values: Mapping[str, Tensor]) -> None:
+        """Add one step's scalars."""
+        self.steps += 1
+        for name, value in values.items():
+            self.values[name] = self.values[name] + value if name in self.values else value.clone()
+
+    def means(self) -> dict[str, float]:
+        """Every scalar's mean over the steps."""
+        return {name: float(value) / self.steps for name, value in self.values.items()}
+
+
+class FoldRun:
+    """A model trained on the days of one fold; `config.train.seed` and `index` seed all that is random in it.
+
+    Raises InputError where the fold has no labelled stock-day.
+    """
+
+    def __init__(self, config: TrainerConfig, panel: Panel, fold: Fold, index: int, precision: Precision) -> None:
+        self._config, self._panel, self._fold, self._index = config, panel, fold, index
+        self._precision = precision
+        variant = target_variant(config.data)
+        labelled = _labelled(panel, variant, fold.train)
+        if not labelled.any():
+            raise InputError(
+                f"fold {index + 1} has no labelled stock-day between {panel.dates[fold.train.start]} and "
+                f"{panel.dates[fold.train.stop - 1]}; widen data.split or lower data.min_price."
+            )
+        self.plan = plan(labelled, fold.train, config.model.window, config.train)
+        self._feed = Feed(panel, variant, config.model, precision.device)
+        torch.manual_seed(int(np.random.SeedSequence([config.train.seed, index]).generate_state(1)[0]))
+        self.model = build_model(config.model, len(panel.feature_names), len(panel.horizons)).to(precision.device)
+        self._loss = build_loss(config.loss, panel.horizons)
+        self.optimizer = build_optimizer(self.model, config.optim)
+        self.schedule = Schedule(config.optim, self.plan.steps * config.train.epochs)
+        self.average = WeightAverage(self.model, config.train)
+        self._guard = StepGuard(list(self.model.parameters()), precision.device)
+
+    def batches(self, epoch: int) -> Iterator[tuple[Batch, ...]]:
+        """What every optimizer step of `epoch` passes through the model; the same at every call."""
+        rng = np.random.default_rng([self._config.train.seed, self._index, epoch])
+        return self._feed.steps(self.plan.epoch(rng))
+
+    def train_epoch(self, epoch: int, stop: Callable[[], bool]) -> dict[str, float] | None:
+        """All optimizer steps of `epoch` (counted from 1): mean loss, its parts, gradient norm, last rate, samples.
+
+        Returns None, between two steps, when `stop()`. Raises NonFiniteError before a step that would spoil the
+        weights.
+        """
+        self.model.train()
+        sums = Sums()
+        rate = 0.0
+        step = (epoch - 1) * self.plan.steps
+        for batches in self.batches(epoch):
+            if stop():
+                return None
+            rate = self.schedule.apply(self.optimizer, step)
+            sums.add(self.step(batches, (epoch - 1) / self._config.train.epochs))
+            step += 1
+        self._guard.settle()
+        self.average.epoch_ended(epoch)
+        means = sums.means()
+        return {**means, "lr": rate, "samples": means["samples"] * sums.steps}
+
+    def validate(self) -> tuple[dict[str, float], dict[str, NDArray[np.float32]]]:
+        """Validation loss, and the daily series of the scored module on the fold's validation days."""
+        days, window = self._fold.valid, self._config.model.window
+        scores = score_days(self.average.scored, self._feed, days, window, self._precision)
+        target, labelled = self._feed.labels(days)
+        loss, parts = self._loss(scores.nan_to_num(), target, labelled, progress=1.0)
+        scalars = {"loss": float(loss), **{f"loss_{name}": float(value) for name, value in parts.items()}}
+        return scalars, daily_metrics(scores, self._panel, days)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs, beside the epoch."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "average": self.average.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.average.load_state_dict(state["average"])
+
+    def step(self, batches: tuple[Batch, ...], progress: float) -> dict[str, Tensor]:
+        """One optimizer step at the rate that is set; the scalars of `gradient`.
+
+        progress: share of the epochs that is behind, for the phases of the loss. Raises NonFiniteError.
+        """
+        scalars = self.gradient(batches, progress)
+
+        def again() -> float:
+            self.gradient(batches, progress)
+            return 0.0  # the optimizer wants a number and does nothing with it; reading the loss would wait for it
+
+        def update() -> None:
+            if needs_second_pass(self.optimizer):
+                self.optimizer.step(again)
+            else:
+                self.optimizer.step()
+
+        self._guard.step(torch.isfinite(scalars["loss"]) & torch.isfinite(scalars["grad_norm"]), update)
+        self.average.step_ended()
+        return scalars
+
+    def gradient(self, batches: tuple[Batch, ...], progress: float) -> dict[str, Tensor]:
+        """Leave the clipped mean gradient of the batches in the parameters.
+
+        Returns, on the device and not waited for: mean `loss` and its parts `loss_*`, `grad_norm` before clipping,
+        `samples`.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        sums = Sums()
+        samples = torch.zeros((), device=self._precision.device)
+        for batch in batches:
+            loss, parts = self.loss(batch, progress)
+            torch.autograd.backward(loss / len(batches))
+            sums.add({"loss": loss.detach(), **{f"loss_{name}": value for name, value in parts.items()}})
+            samples += batch.labelled.any(-1).sum()
+        norm = clip_gradients(self.model.parameters(), self._config.optim)
+        means = {name: value / len(batches) for name, value in sums.values.items()}
+        return {**means, "grad_norm": norm, "samples": samples}
+
+    def loss(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of one span and its parts: forward under autocast, everything after it in full precision."""
+        with self._precision.autocast():
+            scores = self.model(*batch.inputs)
+        return self._loss(scores[batch.span.context :], batch.target, batch.labelled, progress)
+
+
+def target_variant(config: DataConfig) -> str:
+    """The panel's key of the target that the loss is computed on."""
+    if config.target_lag == 0:
+        return config.target
+    return "lag1" if config.target == "raw" else "neutral_lag1"
+
+
+def _labelled(panel: Panel, variant: str, days: range) -> NDArray[np.bool_]:
+    rows = slice(days.start, days.stop)
+    labelled: NDArray[np.bool_] = np.isfinite(panel.targets[variant][rows]).any(-1) & panel.mask[rows]
+    return labelled

@@ -1,0 +1,257 @@
+"""Trains one configuration: folds in lockstep, an epoch at a time, saved before it is reported, resumable exactly."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainer.config import TrainerConfig
+from trainer.data.panel import TrainingData
+from trainer.errors import CheckpointError, InputError
+from trainer.metrics import TARGET_PREFIXES, summarise
+from trainer.reports import Ending, EpochReport, FitResult, Reporter, Verdict
+from trainer.training import checkpoint
+from trainer.training.device import DeviceWatch, memory_errors
+from trainer.training.folds import FoldRun
+from trainer.training.precision import Precision, choose_precision
+
+logger = logging.getLogger(__name__)
+
+# What may differ between the run that wrote a checkpoint and the one that goes on from it.
+MACHINE_SETTINGS = {"config.train.device", "config.train.threads"}
+
+
+def fit(config: TrainerConfig, data: TrainingData, reporter: Reporter, folder: Path) -> FitResult:
+    """Train `config` on `data`, telling `reporter` every epoch; go on from `folder/last.pt` where there is one.
+
+    At an epoch's end: validate, write `last.pt`, report, and, unless that is answered STOP, write `best.pt` where the
+    trailing score improved. A run that is resumed equals the uninterrupted one, bit for bit on the CPU. The global
+    random state is left as it was.
+
+    Raises InputError (unknown monitor, another configuration's folder, a fold without labels), NonFiniteError,
+    DeviceMemoryError, MissingMetricError.
+    """
+    check_monitor(config.train.monitor, data.panel.horizons)
+    precision = choose_precision(config.train)
+    logger.info("precision on %s: %s", precision.device, precision.reason)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _threads(config.train.threads), _own_randomness(precision.device), memory_errors(precision.device):
+        return _Run(config, data, folder, precision).drive(reporter)
+
+
+class _Run:
+    """The state of one training run between epochs."""
+
+    def __init__(self, config: TrainerConfig, data: TrainingData, folder: Path, precision: Precision) -> None:
+        self._config, self._folder, self._device = config, folder, precision.device
+        self._panel = data.panel
+        self._folds = [FoldRun(config, data.panel, fold, i, precision) for i, fold in enumerate(data.folds)]
+        self._reports: list[EpochReport] = []
+        self._best: dict[str, Any] = {"epoch": 0, "score": -math.inf, "weights": []}
+        self._kept = 0  # the epoch in best.pt
+        torch.manual_seed(config.train.seed)
+
+    def drive(self, reporter: Reporter) -> FitResult:
+        """Resume, then train until the epochs are done, patience ends or the reporter says stop."""
+        self._resume()
+        for report in tuple(self._reports):
+            if reporter.report(report) is Verdict.STOP:
+                return self._result(Ending.STOPPED)
+            self._keep_best(report.epoch)
+        while (ending := self._ending()) is None:
+            news = self._epoch(len(self._reports) + 1, lambda: reporter.poll() is Verdict.STOP)
+            if news is None or reporter.report(news) is Verdict.STOP:
+                return self._result(Ending.STOPPED)
+            self._keep_best(news.epoch)
+        return self._result(ending)
+
+    def _epoch(self, epoch: int, stop: Callable[[], bool]) -> EpochReport | None:
+        """Train and validate one epoch, and save it; None when stopped in its midst."""
+        started = time.perf_counter()
+        watch = DeviceWatch(self._device)
+        trained: list[dict[str, float]] = []
+        for fold in self._folds:
+            scalars = fold.train_epoch(epoch, stop)
+            if scalars is None:
+                return None
+            trained.append(scalars)
+        rate = sum(scalars.pop("samples") for scalars in trained) / (time.perf_counter() - started)
+        validated = [fold.validate() for fold in self._folds]
+        metrics = {
+            **_mean_over_folds("train/", trained),
+            **_mean_over_folds("valid/", [self._summary(scalars, daily) for scalars, daily in validated]),
+            "system/samples_per_second": rate,
+            **watch.metrics(),
+        }
+        daily = {name: np.concatenate([series[name] for _, series in validated]) for name in validated[0][1]}
+        score = metrics[f"valid/{self._config.train.monitor}"]
+        report = EpochReport(epoch, score, metrics, daily, time.perf_counter() - started)
+        for fold in self._folds:
+            fold.schedule.epoch_ended(score)
+        self._save(report)
+        return report
+
+    def _summary(self, scalars: Mapping[str, float], daily: Mapping[str, NDArray[np.float32]]) -> dict[str, float]:
+        return {**scalars, **summarise(daily, self._config.train.monitor)}
+
+    def _save(self, report: EpochReport) -> None:
+        """Add the epoch to the history and write `last.pt`."""
+        self._reports.append(report)
+        score = self._trailing_score()
+        if score > self._best["score"]:
+            weights = [_cpu_copy(fold.average.scored.state_dict()) for fold in self._folds]
+            self._best = {"epoch": report.epoch, "score": score, "weights": weights}
+        state = {
+            **self._identity(),
+            "folds": [fold.state_dict() for fold in self._folds],
+            "random": _random_state(self._device),
+            "reports": [_packed(report) for report in self._reports],
+            "best": self._best,
+        }
+        checkpoint.save_last(state, self._folder)
+
+    def _keep_best(self, epoch: int) -> None:
+        """Write `best.pt` where the epoch, which the reporter took, is the best so far."""
+        if epoch == self._best["epoch"]:
+            checkpoint.save({**self._identity(), **self._best}, self._folder / checkpoint.BEST)
+            self._kept = epoch
+
+    def _resume(self) -> None:
+        """Take up the newest whole checkpoint of the folder, if any."""
+        found = checkpoint.load_newest(self._folder)
+        if found is None:
+            return
+        path, state = found
+        _refuse_another_run(path, state, self._identity())
+        for fold, saved in zip(self._folds, state["folds"], strict=True):
+            fold.load_state_dict(saved)
+        self._reports = [_unpacked(packed) for packed in state["reports"]]
+        self._best, self._kept = state["best"], _best_epoch(self._folder)
+        _set_random_state(state["random"], self._device)
+        logger.info("going on from %s after epoch %d", path, len(self._reports))
+
+    def _identity(self) -> dict[str, Any]:
+        """What a checkpoint is of."""
+        return {
+            "config": self._config.model_dump(mode="json"),
+            "feature_names": list(self._panel.feature_names),
+            "horizons": list(self._panel.horizons),
+            "panel": f"{len(self._panel.dates)} days, {len(self._panel.symbols)} stocks",
+            "last_day": str(self._panel.dates[-1]),
+        }
+
+    def _trailing_score(self) -> float:
+        recent = self._reports[-self._config.train.score_epochs :]
+        return math.fsum(report.score for report in recent) / len(recent)
+
+    def _ending(self) -> Ending | None:
+        epoch, train = len(self._reports), self._config.train
+        if epoch >= train.epochs:
+            return Ending.COMPLETED
+        if train.patience and epoch - self._best["epoch"] >= train.patience:
+            return Ending.EARLY_STOPPED
+        return None
+
+    def _result(self, ending: Ending) -> FitResult:
+        score = self._trailing_score() if self._reports else math.nan
+        parameters = sum(parameter.numel() for parameter in self._folds[0].model.parameters())
+        return FitResult(ending, tuple(self._reports), score, self._kept, parameters)
+
+
+def _best_epoch(folder: Path) -> int:
+    """The epoch in `best.pt`; 0 where there is no whole one."""
+    try:
+        return int(checkpoint.load(folder / checkpoint.BEST)["epoch"])
+    except (FileNotFoundError, CheckpointError):
+        return 0
+
+
+def check_monitor(monitor: str, horizons: Sequence[int]) -> None:
+    """Raise InputError, with a suggestion, unless validation produces a metric of this name."""
+    kinds = ["rank_ic", *(f"{kind}_{horizon}d" for horizon in horizons for kind in ("rank_ic", "icir"))]
+    names = [prefix + kind for prefix in TARGET_PREFIXES.values() for kind in kinds]
+    if monitor not in names:
+        close = difflib.get_close_matches(monitor, names, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(names)}."
+        raise InputError(f"train.monitor={monitor!r} is not a validation metric of this run; {hint}")
+
+
+def _refuse_another_run(path: Path, state: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    """Raise InputError where the checkpoint is of another configuration or panel, naming the first difference."""
+    saved, ours = (_flat({name: part[name] for name in identity}) for part in (state, identity))
+    for name in sorted(saved.keys() | ours.keys()):
+        if name not in MACHINE_SETTINGS and saved.get(name) != ours.get(name):
+            raise InputError(
+                f"{path.parent} holds a run with {name.removeprefix('config.')}={saved.get(name)}, not "
+                f"{ours.get(name)}; choose another folder, or remove it to start anew."
+            )
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    """Leaves of nested mappings by dotted path."""
+    if not isinstance(value, Mapping):
+        return {path: value}
+    leaves: dict[str, Any] = {}
+    for key, inner in value.items():
+        leaves |= _flat(inner, f"{path}.{key}" if path else key)
+    return leaves
+
+
+def _mean_over_folds(prefix: str, folds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of every scalar that all folds have."""
+    names = [name for name in folds[0] if all(name in fold for fold in folds)]
+    return {prefix + name: math.fsum(fold[name] for fold in folds) / len(folds) for name in names}
+
+
+def _packed(report: EpochReport) -> dict[str, Any]:
+    """A report as tensors and plain values."""
+    daily = {name: torch.from_numpy(np.array(series)) for name, series in report.daily.items()}
+    return {**vars(report), "metrics": dict(report.metrics), "daily": daily}
+
+
+def _unpacked(packed: Mapping[str, Any]) -> EpochReport:
+    return EpochReport(**{**packed, "daily": {name: series.numpy() for name, series in packed["daily"].items()}})
+
+
+def _cpu_copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in state.items()}
+
+
+def _random_state(device: torch.device) -> dict[str, Tensor]:
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def _set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+
+
+@contextmanager
+def _own_randomness(device: torch.device) -> Iterator[None]:
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        yield
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

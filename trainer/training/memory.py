@@ -1,0 +1,165 @@
+"""How much device memory a configuration will need, known before it starts and without a device."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from trainer.config import MODEL_KNOBS, TrainerConfig
+from trainer.errors import DoesNotFitError
+from trainer.models import build_model
+from trainer.models.graph import Graph
+from trainer.training.batches import Span, SpanPlan, day_chunks, size_plan
+from trainer.training.evaluate import CHUNK_STOCK_DAYS
+from trainer.training.feed import resident_bytes
+from trainer.training.losses import build_loss
+from trainer.training.precision import Precision, choose_precision
+
+# Copies of the weights that an optimizer keeps beside them and their gradients; `sam` needs a third within a step.
+STATE_COPIES = {"adamw": 2, "sgd": 1, "lamb": 2, "lion": 1, "lars": 1, "sam": 3, "lookahead": 3, "ranger": 3}
+# CUDA's allocator rounds every tensor up to this; cuBLAS keeps a workspace (32 MiB on Hopper, less before it).
+ALLOCATION_UNIT = 512
+LIBRARY_WORKSPACE = 32 * 2**20
+
+
+def check_fits(config: TrainerConfig, panel_shape: tuple[int, int, int], available: int) -> None:
+    """Raise DoesNotFitError where training `config` on a panel of [D, S, F] needs more than `available` bytes.
+
+    Costs the second that `estimate` takes only where the configuration is large beside `available`.
+    """
+    if upper_bound(config, panel_shape) <= available or (needed := estimate(config, panel_shape)) <= available:
+        return
+    raise DoesNotFitError(
+        f"it needs about {_gib(needed)} of memory where {_gib(available)} are to be had; lower model.hidden_size, "
+        "train.batch_size or model.window.",
+        excess=needed / max(1, available) - 1,
+    )
+
+
+def upper_bound(config: TrainerConfig, panel_shape: tuple[int, int, int]) -> int:
+    """More than `estimate`, usually several times as much, in no time: from the widths of the layers alone."""
+    days, stocks, features = panel_shape
+    model = config.model
+    span_days, span_stocks = _plan(config, days, stocks).largest
+    chunk = _chunk(config, days, stocks)
+    units = 2 * (16 + model.window + model.num_neighbours) * (features + model.hidden_size * (model.num_layers + 1))
+    rows = max(span_days * span_stocks, (chunk.context + len(chunk.days)) * stocks)
+    return resident_bytes((*panel_shape, len(config.data.horizons))) + LIBRARY_WORKSPACE + 4 * rows * units
+
+
+def estimate(config: TrainerConfig, panel_shape: tuple[int, int, int]) -> int:
+    """Peak bytes that training `config` allocates on a CUDA device, for a panel of [D, S, F].
+
+    Counted are the resident panel, and per fold weights, gradients, optimizer state and averages; on top the largest
+    of a training step (forward, loss, backward of the largest span) and a chunk of validation. Tensors are followed
+    through both on fake tensors, without computing anything, so the count is exact for the operators that the CPU
+    would choose; agreement with real CPU tensors is tested. It is NOT calibrated on CUDA, whose attention kernels keep
+    less (above all in bf16) and whose libraries keep workspaces; only their documented sizes are added.
+    """
+    days, stocks, features = panel_shape
+    horizons = len(config.data.horizons)
+    plan, chunk = _plan(config, days, stocks), _chunk(config, days, stocks)
+    with FakeTensorMode():
+        weights = 4 * sum(p.numel() for p in build_model(config.model, features, horizons).parameters())
+        training = step_bytes(config, features, *plan.largest)
+        scoring = score_bytes(config, features, chunk.context + len(chunk.days), stocks)
+    averages = 1 if config.train.ema_decay or config.train.swa_fraction else 0
+    # 1 for the copy that undoes a step that was not finite. Weights and gradients are within `training`.
+    copies = STATE_COPIES[config.optim.name] + averages + 1
+    folds = config.data.split.num_folds
+    panel = resident_bytes((days, stocks, features, horizons))
+    fixed = folds * copies * weights + (folds - 1) * 2 * weights
+    return panel + fixed + max(training, scoring + weights) + LIBRARY_WORKSPACE
+
+
+def step_bytes(config: TrainerConfig, features: int, days: int, stocks: int) -> int:
+    """Peak of weights, gradients and activations in one forward, loss and backward of a [days, stocks] span.
+
+    Under FakeTensorMode nothing is computed; outside it the step is really taken, on zeros.
+    """
+    horizons = config.data.horizons
+    scored = days - config.model.window + 1
+    with LiveBytes() as live:
+        model = build_model(config.model, features, len(horizons))
+        batch = _inputs(config, features, days, stocks)
+        target = torch.zeros(scored, stocks, len(horizons))
+        labelled = torch.ones(scored, stocks, len(horizons), dtype=torch.bool)
+        with _on_cpu(config).autocast():
+            scores = model(*batch)
+        loss, _ = build_loss(config.loss, horizons)(scores[-scored:], target, labelled)
+        torch.autograd.backward(loss)
+    return int(live.peak)
+
+
+def score_bytes(config: TrainerConfig, features: int, days: int, stocks: int) -> int:
+    """Peak of weights and activations in scoring a [days, stocks] chunk; see `step_bytes`."""
+    with LiveBytes() as live, torch.no_grad():
+        model = build_model(config.model, features, len(config.data.horizons)).eval()
+        batch = _inputs(config, features, days, stocks)
+        with _on_cpu(config).autocast():
+            model(*batch)
+    return int(live.peak)
+
+
+def _plan(config: TrainerConfig, days: int, stocks: int) -> SpanPlan:
+    return size_plan(np.arange(stocks), range(days), days * stocks, config.model.window, config.train)
+
+
+def _chunk(config: TrainerConfig, days: int, stocks: int) -> Span:
+    """The largest that validation scores at once."""
+    return next(day_chunks(range(days), config.model.window, stocks, CHUNK_STOCK_DAYS))
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB"
+
+
+def _on_cpu(config: TrainerConfig) -> Precision:
+    # What a GPU would keep in bf16 is counted as bf16, also where this CPU would only round to it.
+    return replace(choose_precision(config.train.model_copy(update={"device": "cpu"})), is_emulated=False)
+
+
+def _inputs(config: TrainerConfig, features: int, days: int, stocks: int) -> tuple[Tensor, Tensor, Graph | None]:
+    x, mask = torch.zeros(days, stocks, features), torch.ones(days, stocks, dtype=torch.bool)
+    neighbours = config.model.num_neighbours
+    if not neighbours or "num_neighbours" not in MODEL_KNOBS[config.model.kind]:
+        return x, mask, None
+    shape = (days, stocks, neighbours)
+    return x, mask, Graph(torch.zeros(shape, dtype=torch.int64), torch.zeros(shape))
+
+
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types here
+    """Counts the bytes of all tensors made inside it that are alive, and their peak, in `now` and `peak`."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch has no types here
+        self.now: int = 0
+        self.peak: int = 0
+        self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._count(leaf.untyped_storage())
+        return result
+
+    def _count(self, storage: Any) -> None:
+        if storage in self._seen:
+            return
+        self._seen.add(storage)
+        size = -(-storage.nbytes() // ALLOCATION_UNIT) * ALLOCATION_UNIT
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._forget, size)
+
+    def _forget(self, size: int) -> None:
+        self.now -= size
