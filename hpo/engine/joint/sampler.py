@@ -12,10 +12,10 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo.joint.coordinates import Array, Coordinates
-from hpo.joint.model import Evidence, Posterior, Prior
-from hpo.joint.observations import Observations, epoch_noise, is_feasible, observe, read
-from hpo.joint.proposals import Proposal, propose
+from hpo.engine.joint.coordinates import Array, Coordinates
+from hpo.engine.joint.model import Evidence, Posterior, Prior
+from hpo.engine.joint.observations import Observations, epoch_noise, is_feasible, observe, read
+from hpo.engine.joint.proposals import Proposal, propose
 
 FIT = "joint:fit"
 """System attribute of a trial: the fitted parameters it was proposed with, from which the next fit starts."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo.joint.coordinates import Array
+from hpo.engine.joint.coordinates import Array
 
 NUM_BLOCKS = 4
 LAST = NUM_BLOCKS - 1

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpo.joint.coordinates import Array, Coordinates
-from hpo.joint.model import Posterior
+from hpo.engine.joint.coordinates import Array, Coordinates
+from hpo.engine.joint.model import Posterior
 
 EXPLOITING_SHARE = 0.3
 """The last part of a known budget, in which every second proposal is the best one by posterior mean."""

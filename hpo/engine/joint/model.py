@@ -19,8 +19,8 @@ from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
 from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize
 
-from hpo.joint.coordinates import Array
-from hpo.joint.observations import LAST, NUM_BLOCKS, Observations
+from hpo.engine.joint.coordinates import Array
+from hpo.engine.joint.observations import LAST, NUM_BLOCKS, Observations
 
 MEAN_VARIANCE, BLOCK_MEAN_VARIANCE = 4.0, 1.0
 """Of what all configurations have in common, over all blocks and in each; wide, as nothing is known of it."""
