@@ -35,6 +35,9 @@ SHAPE_WEIGHT = 4.0
 GROWTH_MEAN, GROWTH_SD = np.array([0.55, 0.80, 0.93]), np.array([0.15, 0.10, 0.05])
 
 JITTER = 1e-6
+FLAT = -6.0
+"""Logarithm of what is left of the variance along the axes where all configurations count as equal."""
+
 BOUND = 4.0
 """Parameters stay within this many prior standard deviations."""
 
@@ -171,10 +174,25 @@ class Evidence:
         if num_steps == 0:
             return np.array(begin)
         bounds = list(zip(low, high, strict=True))
-        found = minimize(
-            self.loss, begin, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": num_steps}
-        )
+        found = minimize(self.loss, begin, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": num_steps})
         return np.array(found.x if np.all(np.isfinite(found.x)) else begin)
+
+    def probability_of_flat(self, num_steps: int = 10) -> float:
+        """Posterior probability that all configurations are equal, against the prior's typical surface, both equally
+        likely before. What is not the surface (seeds, noise, shapes, growth) is fitted to each of the two."""
+        surface = 2 * self.num_axes + 1
+        losses = []
+        for shift in (FLAT, 0.0):
+            fixed = self.prior.mean[:surface] + np.where(np.arange(surface) < self.num_axes, shift, 0.0)
+
+            def loss(free: Array, fixed: Array = fixed) -> tuple[float, Array]:
+                value, gradient = self.loss(np.concatenate([fixed, free]))
+                away = (fixed - self.prior.mean[:surface]) / self.prior.sd[:surface]
+                return value - 0.5 * float(away @ away), gradient[surface:]
+
+            free = self.prior.mean[surface:]
+            losses.append(minimize(loss, free, jac=True, method="L-BFGS-B", options={"maxiter": num_steps}).fun)
+        return float(1.0 / (1.0 + np.exp(np.clip(losses[0] - losses[1], -500.0, 500.0))))
 
 
 class Posterior:

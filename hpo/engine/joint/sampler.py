@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,34 +12,12 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo.engine.joint.coordinates import Array, Coordinates
-from hpo.engine.joint.model import Evidence, Posterior, Prior
-from hpo.engine.joint.observations import Observations, epoch_noise, is_feasible, observe, read
+from hpo.engine.joint.fitting import FIT, fit
+from hpo.engine.joint.observations import is_feasible
 from hpo.engine.joint.proposals import Proposal, propose
-
-FIT = "joint:fit"
-"""System attribute of a trial: the fitted parameters it was proposed with, from which the next fit starts."""
 
 HOW = "joint:how"
 """System attribute of a trial: how it was proposed, in words."""
-
-MAX_WITH_BLOCKS = 60
-"""With more trials, one reading of each is kept, the latest."""
-
-MAX_TRIALS = 300
-"""With more trials, the best third of this number and the latest stay."""
-
-FITS = ((20, 15, 1), (60, 8, 3), (MAX_TRIALS, 8, 5), (10**9, 8, 10))
-"""Up to so many trials, a fit takes so many quasi-Newton steps, and is made at every so manieth trial."""
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """The model of a study's trials. points: [trials, axes]; rows: those of the trials that were observed."""
-
-    posterior: Posterior
-    vector: Array
-    seen: Observations
-    points: Array
 
 
 class JointSampler(BaseSampler):
@@ -120,22 +97,3 @@ class JointSampler(BaseSampler):
         points = fitted.points
         proposal = propose(fitted.posterior, coordinates, points, usable, progress, turn, self._rng)
         return proposal, fitted.vector
-
-
-def fit(trials: Sequence[FrozenTrial], coordinates: Coordinates, sign: float) -> Fitted | None:
-    """The model of these trials; None before any says something."""
-    readings = read(trials, sign, only_last=len(trials) > MAX_WITH_BLOCKS)
-    if not readings:
-        return None
-    seen = observe(readings, epoch_noise(trials))
-    points = coordinates.encode_all(trials)
-    prior = Prior.of(len(coordinates.axes))
-    evidence = Evidence(points[seen.trials], coordinates.unordered, seen, prior)
-    start = next((np.array(t.system_attrs[FIT]) for t in reversed(trials) if FIT in t.system_attrs), None)
-    if start is not None and len(start) != len(prior.mean):
-        start = None
-    _, steps, every = next(row for row in FITS if len(trials) <= row[0])
-    if start is not None and len(trials) % every:
-        steps = 0
-    vector = evidence.fit(start, steps)
-    return Fitted(Posterior(evidence, vector), vector, seen, points)
