@@ -30,7 +30,7 @@ from hpo.domain.errors import EnvironmentFault, LeaseLost, StoreUnavailable
 from hpo.domain.ports import Ledger, TrialEnd, TrialRequest, TrialRunner
 from hpo.engine.binding import bind
 from hpo.engine.samplers import tell_unfit
-from hpo.engine.stage import Stage, open_study, settle, stages
+from hpo.engine.stage import Stage, decide_stage, open_study, settle, stages
 from hpo.engine.study_cache import StudyCache
 from hpo.engine.tiers import NUM_PARAMETERS, VALUES
 from hpo.runs.folder import Attempt, EpochRecord, SlotFolder
@@ -128,7 +128,7 @@ class Objective:
     def decide(self, campaign: Campaign, tier: int) -> Mapping[str, Any]:
         """The decision of a tier whose slots are all done."""
         stage = stages(campaign, self._config, self._space)[tier]
-        return stage.decide(open_study(stage, self._storage, self._ledger).get_trials(deepcopy=False))
+        return decide_stage(stage, self._storage, self._ledger)
 
     def _stage(self, tier: int) -> Stage:
         """The tier's stage, with its study ready. Whoever holds a slot of it knows that all before it is decided."""

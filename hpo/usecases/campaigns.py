@@ -9,7 +9,7 @@ from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState
 from hpo.domain.config import SearchConfig
 from hpo.domain.errors import UsageError
 from hpo.engine.binding import check_turns
-from hpo.engine.stage import open_study, stages
+from hpo.engine.stage import decide_stage, stages
 from hpo.engine.tiers import plan_tiers
 from hpo.usecases.fingerprints import code_fingerprint, config_fingerprint, differences
 from hpo.wiring import App, find_campaign
@@ -80,7 +80,6 @@ def decide_rest(app: App, campaign: Campaign, config: SearchConfig, space: Space
     for tier in campaign.spec.tiers:
         if tier.number not in campaign.decisions:
             stage = stages(campaign, config, space)[tier.number]
-            study = open_study(stage, app.storage, app.ledger)
-            app.ledger.decide_tier(campaign.id, tier.number, stage.decide(study.get_trials(deepcopy=False)))
+            app.ledger.decide_tier(campaign.id, tier.number, decide_stage(stage, app.storage, app.ledger))
             campaign = find_campaign(app, campaign.name)
     return campaign

@@ -22,11 +22,12 @@ REQUIRED = 0.8
 class Lead:
     """What the first of all challengers has over the default, in units of the score.
 
-    gain, error: mean and standard deviation of the difference of their true scores; the model is averaged with one in
-    which all configurations are equal. probability: that it is better, to the power of the number of challengers, as
-    the first of them is also the luckiest.
+    challenger: its position among the trials that were given. gain, error: mean and standard deviation of the
+    difference of their true scores; the model is averaged with one in which all configurations are equal. probability:
+    that it is better, to the power of the number of challengers, as the first of them is also the luckiest.
     """
 
+    challenger: int
     gain: float
     error: float
     probability: float
@@ -40,13 +41,12 @@ class Lead:
 class Choice:
     """What the model makes of a campaign's trials. Positions are those in the trials that were given.
 
-    order: complete trials, best first: by posterior mean, and with the default in front where its challenger's lead is
-    not proven. means: posterior mean of each, in units of the score. lead: of the first other trial over the default;
-    None where the default is not complete, or has no challenger.
+    ranking: complete trials with the posterior mean of their scores, best first; the default stands in front where its
+    challenger's lead is not proven. lead: of the first other trial over the default; None where the default is not
+    complete, or has no challenger.
     """
 
-    order: tuple[int, ...]
-    means: tuple[float, ...]
+    ranking: tuple[tuple[int, float], ...]
     lead: Lead | None
 
 
@@ -75,7 +75,7 @@ def choose(
         lead = _lead(fitted, challengers[0], default, len(challengers))
         if not lead.is_proven:
             order = [default, *challengers]
-    return Choice(tuple(order), tuple(mean[position] for position in order), lead)
+    return Choice(tuple((position, mean[position]) for position in order), lead)
 
 
 def _lead(fitted: Fitted, challenger: int, default: int, num_challengers: int) -> Lead:
@@ -87,4 +87,4 @@ def _lead(fitted: Fitted, challenger: int, default: int, num_challengers: int) -
     # The mean and variance of a mixture of the difference with a point at zero.
     error = math.sqrt((1.0 - flat) * (variance + flat * gain**2))
     scale = fitted.seen.scale
-    return Lead((1.0 - flat) * gain * scale, error * scale, better**num_challengers)
+    return Lead(challenger, (1.0 - flat) * gain * scale, error * scale, better**num_challengers)

@@ -75,8 +75,11 @@ class Coordinates:
     @classmethod
     def of(cls, distributions: Mapping[str, BaseDistribution]) -> Coordinates:
         """Axes of all parameters that have more than one value."""
-        return cls(tuple(_axis(name, distributions[name]) for name in sorted(distributions)
-                         if not distributions[name].single()))
+        return cls(
+            tuple(
+                _axis(name, distributions[name]) for name in sorted(distributions) if not distributions[name].single()
+            )
+        )
 
     @property
     def unordered(self) -> NDArray[np.bool_]:

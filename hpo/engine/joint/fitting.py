@@ -12,8 +12,9 @@ from hpo.engine.joint.coordinates import Array, Coordinates
 from hpo.engine.joint.model import Evidence, Posterior, Prior
 from hpo.engine.joint.observations import Observations, Reading, believing, epoch_noise, observe, read
 
-FIT = "joint:fit"
-"""System attribute of a trial: the fitted parameters it was proposed with, from which the next fit starts."""
+RECORD = "joint"
+"""System attribute of a trial: `how` it was proposed, in words, and the `fit`, the model's parameters, that it was
+proposed with. The next fit starts from there."""
 
 MAX_WITH_BLOCKS = 60
 """With more trials, one reading of each is kept, the latest."""
@@ -63,7 +64,8 @@ def fit(trials: Sequence[FrozenTrial], coordinates: Coordinates, sign: float, th
 
 def _begin(trials: Sequence[FrozenTrial], num_parameters: int, thorough: bool) -> tuple[Array | None, int]:
     """Where the fit starts, and its number of steps: 0 where the newest fit will do."""
-    starts = (np.array(trial.system_attrs[FIT]) for trial in reversed(trials) if FIT in trial.system_attrs)
+    records = (trial.system_attrs[RECORD] for trial in reversed(trials) if RECORD in trial.system_attrs)
+    starts = (np.array(record["fit"]) for record in records)
     start = next((start for start in starts if len(start) == num_parameters), None)
     if thorough:
         return start, THOROUGH

@@ -10,7 +10,6 @@ exponential along axis d. shape fades from the first block to the last: curves d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +19,7 @@ from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize
 
 from hpo.engine.joint.coordinates import Array
-from hpo.engine.joint.observations import LAST, NUM_BLOCKS, Observations
+from hpo.engine.joint.observations import LAST, Observations
 
 MEAN_VARIANCE, BLOCK_MEAN_VARIANCE = 4.0, 1.0
 """Of what all configurations have in common, over all blocks and in each; wide, as nothing is known of it."""
@@ -196,7 +195,7 @@ class Evidence:
 
 
 class Posterior:
-    """What the model believes of f, at any point, with its mean: scores in the last block, on the observations' scale."""
+    """What the model believes of the true score in the last block, at any point, on the scale of the observations."""
 
     def __init__(self, evidence: Evidence, vector: Array) -> None:
         self._evidence = evidence
@@ -222,6 +221,4 @@ class Posterior:
         apart = distances(points, self._evidence.points, self._evidence.unordered)
         kernel, _ = configuration_kernel(apart, self.parameters)
         between = (kernel + MEAN_VARIANCE)[:, seen.trial] * self.parameters.growth[seen.block]
-        return between + BLOCK_MEAN_VARIANCE * (seen.block == LAST)
-
-
+        return np.array(between + BLOCK_MEAN_VARIANCE * (seen.block == LAST))

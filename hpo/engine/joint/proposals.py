@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hpo.engine.joint.coordinates import Array, Coordinates
 from hpo.engine.joint.model import Posterior
@@ -87,7 +88,7 @@ def climb(posterior: Posterior, coordinates: Coordinates, base: Array, rng: np.r
     return point
 
 
-def _along_axes(coordinates: Coordinates, base: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+def _along_axes(coordinates: Coordinates, base: Array, rng: np.random.Generator) -> tuple[Array, NDArray[np.intp]]:
     """The base with one coordinate replaced, for every place on every axis; and which coordinate that is."""
     places = [axis.points(rng) for axis in coordinates.axes]
     owners = np.repeat(np.arange(len(places)), [len(each) for each in places])
