@@ -62,14 +62,14 @@ class FormulaRunner:
         """Nothing is held."""
 
 
-def configuration(num_trials: int, seed: int, sampler: str, mode: str, pruner: str) -> SearchConfig:
+def configuration(num_trials: int, seed: int, sampler: str, mode: str, pruner: PrunerConfig) -> SearchConfig:
     """A campaign's settings: the engine's defaults but for what is compared."""
     base = SearchConfig(study="laboratory", trials=num_trials, seed=seed)
     train = base.trainer.train.model_copy(update={"epochs": EPOCHS, "score_epochs": SCORE_EPOCHS})
     return base.model_copy(
         update={
             "sampler": SamplerConfig(name=sampler),
-            "pruner": PrunerConfig(name=pruner),
+            "pruner": pruner,
             "tiers": TierPolicy.model_validate({"mode": mode}),
             "trainer": base.trainer.model_copy(update={"train": train}),
         }

@@ -136,7 +136,7 @@ def note(
     lines += ["", "Holds", *held_lines] if held_lines else []
     lines += [
         "",
-        "The best complete trial is handed to the next tier. A trial with `{COPIED_FROM}` ran in an earlier tier: it "
+        f"The best complete trial is handed to the next tier. A trial with `{COPIED_FROM}` ran in an earlier tier: it "
         "is here to be learned from, and counts against no budget. A pruned trial was clearly behind and was stopped.",
     ]
     return "\n".join(lines)

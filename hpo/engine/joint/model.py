@@ -167,7 +167,8 @@ class Evidence:
         return np.array([*parts.sum(axis=(1, 2)), *of_lengths, *scalars, *of_growth])
 
     def fit(self, start: Array | None, num_steps: int) -> Array:
-        """The vector of the highest posterior that num_steps quasi-Newton steps from start (or the prior) find."""
+        """The vector of the highest posterior that a quasi-Newton search from start (or the prior) finds in
+        num_steps iterations."""
         low, high = self.prior.mean - BOUND * self.prior.sd, self.prior.mean + BOUND * self.prior.sd
         begin = self.prior.mean if start is None else np.clip(start, low, high)
         if num_steps == 0:
