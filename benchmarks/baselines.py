@@ -110,7 +110,7 @@ class Study:
         config = TrainerConfig.model_validate(OmegaConf.to_container(settings))
         with tempfile.TemporaryDirectory() as folder:
             fit(config, self.training, _Silent(), Path(folder))
-            scorer = load_scorer(Path(folder) / "best.pt")
+            scorer = load_scorer(Path(folder) / "model.pt")
         valid, holdout = (scorer.score(panel, days) for panel, days in self.windows)
         return valid, holdout
 

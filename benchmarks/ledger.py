@@ -138,7 +138,7 @@ params AS (
 attrs AS (
   INSERT INTO optuna.trial_user_attributes (trial_id, key, value_json)
   SELECT trial_id, key, CASE key WHEN 'slot' THEN (number + 1)::text ELSE '{"optim.lr": 0.001}' END
-  FROM done, unnest(ARRAY['slot', 'values', 'run', 'trainer_seed', 'num_parameters', 'best_epoch', 'seconds']) key)
+  FROM done, unnest(ARRAY['slot', 'values', 'run', 'trainer_seed', 'num_parameters', 'last_epoch', 'seconds']) key)
 INSERT INTO optuna.trial_intermediate_values (trial_id, step, intermediate_value, intermediate_value_type)
 SELECT trial_id, step, 0.005 * step, 'FINITE' FROM done, generate_series(1, :epochs) step"""
 DONE = """

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,14 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo.adapters.ledger.postgres_ledger import PostgresLedger
+from hpo.adapters.mlflow.address import shown, tracking_uri
 from hpo.adapters.postgres.database import Database, open_database, prepare_mlflow
 from hpo.adapters.postgres.embedded import EmbeddedPostgres
-from hpo.adapters.postgres.urls import redact, redact_text
 from hpo.adapters.processes import host as processes
 from hpo.adapters.processes.clock import SystemClock
 from hpo.adapters.processes.local_worker import LocalWorker
+from hpo.adapters.redaction import redact_error
 from hpo.domain.campaign import Campaign
 from hpo.domain.errors import UsageError, nearest
+from hpo.runs.archive import Archive
 from hpo.runs.folder import campaign_folder
 
 if TYPE_CHECKING:
@@ -35,9 +38,33 @@ if TYPE_CHECKING:
     from search_spaces import Space
 
 
+MAX_HOME = 3072
+"""Bytes: a path has at most 4096 on Linux, and the longest file of a campaign follows the state folder."""
+MAX_SHOWN = 120
+_UNUSABLE = {"Cc": "a control character", "Cs": "bytes that are not UTF-8", "Zl": "a line separator"}
+
+
 def home_folder() -> Path:
-    """The state folder: HPO_HOME, or `.hpo` in the current folder."""
-    return Path(os.environ.get("HPO_HOME") or ".hpo").expanduser().absolute()
+    """The state folder: HPO_HOME, or `.hpo` in the current folder.
+
+    Raises:
+        UsageError: no folder of that name can serve.
+    """
+    try:
+        home = Path(os.environ.get("HPO_HOME") or ".hpo").expanduser().absolute()
+        unusable = next(filter(None, (_UNUSABLE.get(unicodedata.category(letter)) for letter in str(home))), None)
+        if unusable is None and len(os.fsencode(home)) > MAX_HOME:
+            unusable = f"more than {MAX_HOME} bytes"
+        home.exists()  # asks the system whether each part is short enough
+    except (OSError, RuntimeError) as error:  # RuntimeError: `~name` of a user that does not exist
+        unusable = error.strerror.lower() if isinstance(error, OSError) and error.strerror else "no such user after ~"
+    if unusable is None:
+        return home
+    shown = ascii(os.environ.get("HPO_HOME", os.getcwd()))
+    raise UsageError(
+        f"HPO_HOME cannot be used ({unusable}): {shown[:MAX_SHOWN]}{'...' * (len(shown) > MAX_SHOWN)}; "
+        "name another folder."
+    )
 
 
 @dataclass(frozen=True)
@@ -64,7 +91,7 @@ class App:
         from hpo.adapters.mlflow.tracker import MLflowTracker
         from hpo.adapters.optuna.study_storage import study_storage
 
-        uri = os.environ.get("MLFLOW_TRACKING_URI") or self.database.url_for("mlflow")
+        uri = tracking_uri() or self.database.url_for("mlflow")
         mlflow = MLflowTracker(uri, self.home / "mlflow-artifacts")
         # A storage of its own: the one that trials use has few connections, and nobody waits for a note.
         pages = DashboardPages(lambda: study_storage(self.database.url), self.home / FILES, mlflow.address)
@@ -76,9 +103,9 @@ class App:
 
     def prepare_tracking(self) -> str:
         """Make the tracking store ready; where it is, without its password."""
-        given = os.environ.get("MLFLOW_TRACKING_URI")
+        given = tracking_uri()
         if given:
-            return f"MLflow at {redact(given)} (MLFLOW_TRACKING_URI)"
+            return f"MLflow at {shown(given)} (MLFLOW_TRACKING_URI)"
         prepare_mlflow(self.database.url)
         return f"MLflow in the same database, artifacts in {self.home / 'mlflow-artifacts'}"
 
@@ -90,9 +117,11 @@ def open_app(home: Path | None = None, was_there: bool = False) -> Iterator[App]
     was_there: somebody has just reached the database, so that one that does not answer is restarting and waited for.
 
     Raises:
-        UsageError: an unusable HPO_DATABASE_URL. EnvironmentFault: the database cannot be started or reached.
+        UsageError: an unusable HPO_HOME, HPO_DATABASE_URL or MLFLOW_TRACKING_URI.
+        EnvironmentFault: the database cannot be started or reached.
     """
     folder = home or home_folder()
+    tracking_uri()
     with open_database(folder, os.environ.get("HPO_DATABASE_URL"), was_there) as database:
         app = App(folder, database)
         try:
@@ -133,12 +162,20 @@ def find_campaign(app: App, name: str) -> Campaign:
     )
 
 
+def archive_of(app: App, campaign: Campaign) -> Archive:
+    """The campaign's run folders as the ledger answers for them now."""
+    return Archive(app.runs(campaign.name), app.ledger.checkpoints(campaign.id))
+
+
 def build_worker(
-    app: App, campaign: Campaign, config: SearchConfig, space: Space, data: Path, drain: threading.Event
+    app: App, campaign: Campaign, config: SearchConfig, space: Space, data: Path, code: str, drain: threading.Event
 ) -> Worker:
-    """A worker of this process on the campaign. The number of threads is settled here, so that a trial's resolved
-    configuration gives the same bits when it is trained again; and so is a trial's share of the memory, before any
-    trial takes some."""
+    """A worker of this process on the campaign.
+
+    code: the fingerprint of the code that trains here. The number of threads is settled here, so that a trial's
+    resolved configuration gives the same bits when it is trained again; and so is a trial's share of the memory,
+    before any trial takes some.
+    """
     from hpo.adapters.processes.runners import ProcessRunner
     from hpo.engine.objective import Objective
     from hpo.engine.worker import Worker
@@ -153,7 +190,16 @@ def build_worker(
     config = config.model_copy(update={"trainer": trainer, "worker": worker})
     identity = processes.this_process()
     objective = Objective(
-        campaign, config, space, app.ledger, app.storage, ProcessRunner(), data, app.runs(campaign.name), identity
+        campaign,
+        config,
+        space,
+        app.ledger,
+        app.storage,
+        ProcessRunner(),
+        data,
+        app.runs(campaign.name),
+        identity,
+        code,
     )
     return Worker(
         app.ledger,
@@ -189,7 +235,7 @@ class _Discreet(logging.Formatter):
     """Log lines and their tracebacks without passwords."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return redact_text(super().format(record))
+        return redact_error(super().format(record))
 
 
 def log_to(file: Path | None) -> None:

@@ -16,6 +16,12 @@ Value: TypeAlias = "bool | int | float | str"
 DOTTED_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 """A trainer setting: section and field, such as `optim.lr`."""
 
+WIDEST = 1e300
+"""Real numbers lie within this, so that the distance of any two is a number too."""
+
+LARGEST = 2**53
+"""Whole numbers up to this are the same in every store, also in those that keep them as float64."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FloatDimension:
@@ -71,6 +77,8 @@ class IntegerDimension:
             value = getattr(self, field)
             if isinstance(value, bool) or not isinstance(value, int):
                 raise SpaceError(f"{self.name}: {field} must be a whole number, not {value!r}")
+            if abs(value) > LARGEST:
+                raise SpaceError(f"{self.name}: {field} must lie within 2^53 of 0, up to where numbers are exact")
         _check_range(self.name, self.low, self.high, self.default, self.log)
         if self.log and self.step != 1:
             raise SpaceError(f"{self.name}: a log range of whole numbers has step 1, not {self.step}; drop one of them")
@@ -141,8 +149,10 @@ def _check_name(name: str) -> None:
 
 
 def _check_number(name: str, field: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) == math.inf:
         raise SpaceError(f"{name}: {field} must be a finite number, not {value!r}")
+    if abs(value) > WIDEST:
+        raise SpaceError(f"{name}: {field} must lie within {WIDEST:g} of 0")
 
 
 def _check_range(name: str, low: float, high: float, default: float, log: bool) -> None:
@@ -161,5 +171,7 @@ def _check_step(name: str, low: float, high: float, default: float, step: float)
         raise SpaceError(f"{name}: step must be above 0, not {step:g}")
     for word, value in (("high", high), ("default", default)):
         steps = (value - low) / step
+        if steps > LARGEST:
+            raise SpaceError(f"{name}: from low to {word} there are more than 2^53 steps of {step:g}; make it larger")
         if not math.isclose(steps, round(steps), abs_tol=1e-9):
             raise SpaceError(f"{name}: {word} {value:g} is no whole number of steps of {step:g} above low {low:g}")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import asdict
 from importlib import resources
@@ -28,6 +31,9 @@ CLASSES: Mapping[str, Callable[..., Dimension]] = {
     "choice": ChoiceDimension,
 }
 
+MAX_BYTES, MAX_DEPTH = 200_000, 20
+"""Largest file and deepest nesting that are read: far beyond any space, and parsed within seconds."""
+
 
 def catalog() -> tuple[str, ...]:
     """Names of the spaces that come with the package."""
@@ -45,13 +51,7 @@ def load_space(name_or_path: str | Path) -> Space:
     is_path = isinstance(name_or_path, Path) or word.endswith((".yaml", ".yml")) or "/" in word or "\\" in word
     if is_path:
         path = Path(name_or_path).expanduser()
-        try:
-            text = path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise SpaceError(f"Cannot read the space file {path}: {error.strerror or error}.") from None
-        except UnicodeDecodeError:
-            raise SpaceError(f"The space file {path} is not UTF-8 text; save it as such.") from None
-        return parse_space(text, name=path.stem, source=str(path))
+        return parse_space(_text(path), name=path.stem, source=str(path))
     if word not in catalog():
         raise SpaceError(
             f"Unknown space '{word}': the catalog has {', '.join(catalog())}, and a file of your own is given by its "
@@ -66,7 +66,7 @@ def parse_space(text: str, name: str, source: str) -> Space:
     try:
         document = yaml.load(text, Loader=_StrictLoader)
         return _space(document, name)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # a ValueError from a date or number that YAML's types do not hold
         raise SpaceError(f"{source}: this is not plain YAML: {_where(error)}.") from None
     except SpaceError as error:
         raise SpaceError(f"{source}: {_sentence(str(error))}") from None
@@ -89,13 +89,43 @@ def dump_space(space: Space) -> str:
     return text
 
 
+def _text(path: Path) -> str:
+    """Raises SpaceError. Opened without waiting, because a pipe may never be written to."""
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise SpaceError(f"The space file {path} is no ordinary file; give the path of one.")
+            raw = file.read(MAX_BYTES + 1)
+        if len(raw) > MAX_BYTES:
+            raise SpaceError(f"The space file {path} is larger than {MAX_BYTES:,} bytes, more than a space can need.")
+        return raw.decode("utf-8-sig")
+    except OSError as error:
+        raise SpaceError(f"Cannot read the space file {path}: {error.strerror or error}.") from None
+    except UnicodeDecodeError:
+        raise SpaceError(f"The space file {path} is not UTF-8 text; save it as such.") from None
+
+
 class _StrictLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice and reads 1e-3 as a number (YAML 1.2), not as a word (1.1)."""
+    """Safe YAML that refuses a key given twice, aliases and deep nesting, and reads 1e-3 as a number (YAML 1.2), not
+    as a word (1.1)."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]  # untyped in PyYAML's stubs
+            raise SpaceError(f"aliases are not taken (line {event.start_mark.line + 1}); write the value")
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise SpaceError(f"it is nested deeper than {MAX_DEPTH} levels")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
+        keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        for key, count in keys.items():
+            if count > 1:
                 raise SpaceError(f"the key '{key}' is given twice (line {node.start_mark.line + 1} and below)")
         return super().construct_mapping(node, deep)
 
@@ -171,7 +201,7 @@ def _check_keys(
             raise SpaceError(f"{place}: the key '{key}' is missing")
 
 
-def _where(error: yaml.YAMLError) -> str:
+def _where(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         return f"{error.problem} (line {error.problem_mark.line + 1})"
     return str(error).splitlines()[0]

@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
 from search_spaces.dimensions import DOTTED_NAME, Dimension, Value, possible_values
 from search_spaces.errors import SpaceError
+
+MAX_NAME = 40
+"""Most letters of a tier's name, which becomes part of the names of studies, runs and files."""
 
 WIDTH, HEADS = "model.hidden_size", "model.num_heads"
 """The two settings of which the second must divide the first."""
@@ -29,7 +33,13 @@ class Tier:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_-]*", self.name):
-            raise SpaceError(f"tier '{self.name}': a tier's name is a word of lower-case letters, digits, '_' and '-'")
+            raise SpaceError(
+                f"tier {self.name!r:.60}: a tier's name is a word of lower-case letters, digits, '_' and '-'"
+            )
+        if len(self.name) > MAX_NAME:
+            raise SpaceError(
+                f"tier '{self.name[:MAX_NAME]}...': a tier's name has at most {MAX_NAME} letters; shorten it"
+            )
         if self.name == "refinement":
             raise SpaceError("tier 'refinement': this name belongs to the last, joint part of every search; rename it")
         if not self.dimensions:
@@ -94,8 +104,10 @@ class Space:
         searched = {d.name: possible_values(d) for d in self.dimensions if d.name in (WIDTH, HEADS)}
         widths = searched.get(WIDTH, _whole(held.get(WIDTH)))
         heads = searched.get(HEADS, _whole(held.get(HEADS)))
-        for width in widths:
-            for count in heads:
+        if isinstance(widths, range):
+            widths = widths[:2]  # what divides the first and the step divides all; a range may be astronomically long
+        for count in heads:
+            for width in widths:
                 if int(count) < 1 or int(width) % int(count):
                     raise SpaceError(
                         f"{HEADS} {count} does not divide {WIDTH} {width}; every number of heads that can be sampled "
@@ -108,6 +120,6 @@ def _whole(value: object) -> Sequence[Value]:
 
 
 def _refuse_repeats(what: str, names: Sequence[str]) -> None:
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(names).items():
+        if count > 1:
             raise SpaceError(f"{what} '{name}' appears twice; a {what} belongs to one place only")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.config import TrainerConfig
-from trainer.errors import InputError, TrainerError, TrainingFailure
+from trainer.errors import CacheFault, InputError, TrainerError, TrainingFailure
 from trainer.settings import first_problem, flatten, merge, read, sections, verbatim
 
 EXIT_DONE, EXIT_BUG, EXIT_INPUT, EXIT_ENVIRONMENT, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
@@ -49,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED if RUNNERS[options.command](config, options.folder, options.cache) else EXIT_DONE
     except TrainingFailure as failure:
         return _say(f"the training failed ({failure.reason}): {failure}", EXIT_BUG)
+    except CacheFault as fault:
+        return _say(str(fault), EXIT_ENVIRONMENT)
     except TrainerError as error:
         return _say(str(error), EXIT_INPUT)
     except OSError as error:

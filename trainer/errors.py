@@ -3,6 +3,7 @@
 TrainerError
 ├── InputError          the user's file, value or setting is wrong: show the sentence, exit 2
 ├── CheckpointError     a checkpoint file is damaged or not a checkpoint: use an older one
+├── CacheFault          a prepared panel is damaged or gone, no fault of the run: prepare it again, exit 3
 └── TrainingFailure     the run itself cannot go on: the trial is FAILED, with `reason`
     ├── NonFiniteError
     ├── DeviceMemoryError
@@ -25,6 +26,10 @@ class InputError(TrainerError):
 
 class CheckpointError(TrainerError):
     """A checkpoint is truncated, altered or of another format; the message names the file."""
+
+
+class CacheFault(TrainerError):
+    """A prepared panel is damaged or was removed; the message names the file. `prepare` builds it again."""
 
 
 class TrainingFailure(TrainerError):

@@ -52,7 +52,7 @@ class Reporter(Protocol):
     def report(self, report: EpochReport) -> Verdict:
         """Take one epoch, in order. After a resume it is first called again for every epoch of the checkpoint,
         so it must be idempotent by epoch. It may block until the verdict on the epoch before is known. Answered STOP,
-        the epoch is not taken: it will not be in `best.pt`. Who wants it taken answers the next `poll` with STOP."""
+        the epoch is not taken: it will not be in `model.pt`. Who wants it taken answers the next `poll` with STOP."""
         ...
 
     def poll(self) -> Verdict:
@@ -66,11 +66,11 @@ class FitResult:
 
     reports: all epochs, oldest first (those before a resume included).
     score: mean of the last `train.score_epochs` epoch scores: what the run is judged by.
-    best_epoch: epoch whose weights are in `best.pt`: highest trailing mean of `train.score_epochs` scores.
+    last_epoch: the last epoch that the reporter took; the weights in `model.pt` are those at its end. 0: none.
     """
 
     ending: Ending
     reports: tuple[EpochReport, ...]
     score: float
-    best_epoch: int
+    last_epoch: int
     num_parameters: int

@@ -14,14 +14,38 @@ from trainer.errors import InputError
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
+MAX_BYTES, MAX_DEPTH = 200_000, 20
+"""Largest file and deepest nesting that are read: far beyond all settings, and parsed within seconds."""
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Safe YAML without aliases, of which a few lines can stand for millions, and without deep nesting."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]  # untyped in PyYAML's stubs
+            raise yaml.YAMLError(f"aliases are not taken (line {event.start_mark.line + 1}); write the value")
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise yaml.YAMLError(f"it is nested deeper than {MAX_DEPTH} levels")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
 
 def read(file: Path) -> dict[str, Any]:
     """The mapping in a YAML or JSON file. Raises InputError where it cannot be read or holds something else."""
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))  # JSON is YAML
+        with file.open("rb") as opened:
+            raw = opened.read(MAX_BYTES + 1)
+        if len(raw) > MAX_BYTES:
+            raise InputError(f"{file} is larger than {MAX_BYTES:,} bytes, more than all settings can need.")
+        values = yaml.load(raw.decode("utf-8-sig"), Loader=_PlainLoader)  # JSON is YAML
     except OSError as error:
         raise InputError(f"cannot read the configuration file {file}: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # the latter: no UTF-8, or a date or number that YAML does not hold
         raise InputError(f"{file} is neither YAML nor JSON: {str(error).splitlines()[0]}.") from None
     if not isinstance(values, dict):
         raise InputError(f"{file} must hold a mapping of settings, not a {type(values).__name__}.")

@@ -135,7 +135,7 @@ def upgrade() -> None:
         sa.Column("sha256", sa.Text(), nullable=False),
         sa.Column("score", sa.DOUBLE_PRECISION(), nullable=True),
         sa.Column("recorded_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.CheckConstraint("kind IN ('best', 'last')", name=op.f("ck_checkpoint_kind")),
+        sa.CheckConstraint("kind IN ('model', 'last')", name=op.f("ck_checkpoint_kind")),
         sa.CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name=op.f("ck_checkpoint_sha256")),
         sa.ForeignKeyConstraint(
             ["campaign_id", "slot"],

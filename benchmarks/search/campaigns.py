@@ -56,7 +56,7 @@ class FormulaRunner:
             self.num_epochs += 1
             if on_epoch(EpochReport(epoch, score, {}, {}, 0.0)) is Verdict.STOP:
                 return TrialEnd("stopped")
-        return TrialEnd("finished", score=statistics.fmean(curve[-SCORE_EPOCHS:]), best_epoch=EPOCHS)
+        return TrialEnd("finished", score=statistics.fmean(curve[-SCORE_EPOCHS:]), last_epoch=EPOCHS)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -84,7 +84,7 @@ def run(config: SearchConfig, surface: Surface) -> Result:
     campaign = ledger.open_campaign(CampaignSpec(config.study, {}, {}, plan, config.seed))
     with tempfile.TemporaryDirectory(dir=SHARED_MEMORY if SHARED_MEMORY.exists() else None) as folder:
         runs = Path(folder)
-        objective = Objective(campaign, config, SPACE, ledger, storage, runner, runs, runs, identity)
+        objective = Objective(campaign, config, SPACE, ledger, storage, runner, runs, runs, identity, "")
         Worker(
             ledger, objective, campaign, identity, config.worker, SystemClock(), lambda _: False, threading.Event()
         ).run()

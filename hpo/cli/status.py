@@ -9,6 +9,7 @@ from typing import Any
 
 from hpo.cli.progress import ago, best_score, is_stale, running_cells, time_left
 from hpo.domain.campaign import Campaign, Outcome, SlotState, SlotView, TierPlan
+from hpo.domain.failures import suspects, suspicion
 
 WIDTH = 80
 
@@ -17,6 +18,7 @@ def status_lines(campaign: Campaign, slots: Sequence[SlotView], now: datetime) -
     """The campaign for a person: tiers, what runs, the queue, what failed and why. No line is cut off."""
     lines = [*_head(campaign, slots), *(_tier_line(tier, slots, campaign) for tier in campaign.spec.tiers)]
     lines += _running(campaign, slots, now)
+    lines += (f"  {suspicion(slot)}" for slot in suspects(slots))
     lines += _queue(slots, now)
     lines += _failures(slots)
     return [part for line in lines for part in _wrapped(line)]
@@ -91,6 +93,7 @@ def _slot_record(slot: SlotView, now: datetime) -> dict[str, Any]:
         "samples_per_second": slot.samples_per_second,
         "reason": slot.reason,
         "num_crashes": slot.num_crashes,
+        "num_losses": slot.num_losses,
         "host": slot.worker.host if slot.worker else None,
         "pid": slot.worker.pid if slot.worker else None,
         "started_at": slot.started_at.isoformat() if slot.started_at else None,

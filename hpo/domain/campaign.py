@@ -110,7 +110,9 @@ class Claim:
 
     slot: number within the campaign, from 1. position: number within its tier, from 1.
     trial_number: the slot's Optuna trial, None before it was bound.
-    num_crashes: earlier leases on this slot that ran out instead of being released.
+    num_crashes: deaths of the trial's own process, seen by its worker, since its last new epoch.
+    num_losses: leases that ended with their worker since then (killed, or silent too long): no fault of the trial.
+    retried_trial: the slot's newest Optuna trial that failed and was given up for another; None as a rule.
     """
 
     campaign_id: int
@@ -121,11 +123,14 @@ class Claim:
     worker_id: int
     trial_number: int | None
     num_crashes: int
+    num_losses: int = 0
+    retried_trial: int | None = None
 
 
 @dataclass(frozen=True)
 class SlotView:
-    """One slot as `status`, `report` and `doctor` see it. Times are the database's clock, timezone-aware."""
+    """One slot as `status`, `report` and `doctor` see it. Times are the database's clock, timezone-aware. For the
+    counts and retried_trial see `Claim`."""
 
     slot: int
     tier: int
@@ -144,6 +149,8 @@ class SlotView:
     finished_at: datetime | None
     lease_expires_at: datetime | None
     run_folder: str | None = None
+    num_losses: int = 0
+    retried_trial: int | None = None
 
 
 @dataclass(frozen=True)
@@ -157,13 +164,19 @@ class Progress:
 
 @dataclass(frozen=True)
 class CheckpointRecord:
-    """A checkpoint the ledger answers for. kind: `best` or `last`; sha256 of the file's bytes."""
+    """A file of a finished trial that the ledger answers for: by its SHA-256 it is told from any other.
+
+    kind: `model`, the weights that a champion is crowned with; `result`, the attempt's result.json, which lists the
+    digests of all its other files. epoch: of the checkpoint; of a result the number of epochs. path: relative to the
+    state folder, so that this may be moved. host, home: the machine and the state folder it was written in, for people.
+    """
 
     slot: int
     kind: str
     epoch: int
     path: str
     host: str
+    home: str
     sha256: str
     score: float | None = None
 

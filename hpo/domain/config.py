@@ -11,6 +11,9 @@ from pydantic import ByteSize, Field, field_validator
 from hpo.domain.campaign import DEFAULT_STUDY
 from trainer.config import Section, TrainerConfig
 
+Limit = Annotated[timedelta, Field(ge=timedelta(seconds=1), le=timedelta(days=3650))]
+"""A time limit."""
+
 
 class SamplerConfig(Section):
     """Which Optuna sampler proposes configurations."""
@@ -51,20 +54,24 @@ class WorkerConfig(Section):
 
     num_workers: Annotated[int, Field(ge=1, le=1024)] = 1
     """Local worker processes."""
-    lease: timedelta = timedelta(seconds=60)
+    lease: Annotated[timedelta, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = timedelta(seconds=60)
     """How long a silent worker keeps its slot."""
-    timeout: timedelta | None = None
+    timeout: Limit | None = None
     """Stop taking new trials after this long; None: never."""
-    trial_timeout: timedelta | None = None
+    trial_timeout: Limit | None = None
     """End a trial (FAILED, reason `timeout`) that trains longer than this in one go; None: never."""
-    trial_memory: ByteSize | None = None
+    trial_memory: Annotated[ByteSize, Field(ge=1 << 20, le=1 << 50)] | None = None
     """Memory a trial on a CPU may take (`4GiB`): one that needs more is not started. None: what is available when its
     worker starts, divided by `num_workers`. On CUDA counts what is free on the device."""
-    keep_checkpoints: Annotated[int, Field(ge=0)] = 10
+    keep_checkpoints: Annotated[int, Field(ge=0, le=1_000_000)] = 10
     """When the campaign is complete, the checkpoints of this many best trials stay, beside those of the champion and
     of the default configuration."""
-    max_crashes: Annotated[int, Field(ge=1)] = 3
-    """A slot whose trial took its process down this many times is FAILED with the reason `poison`."""
+    max_crashes: Annotated[int, Field(ge=1, le=1000)] = 3
+    """A slot is FAILED with the reason `poison` once its trial's process died this many times in a row while its worker
+    lived, without an epoch finished in between."""
+    max_losses: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """The same for a slot whose worker was lost (killed, or its machine) this many times in a row. Healthy trials meet
+    with that too, so the limit is high; lower it for a trial that takes its worker down every time."""
 
 
 class SearchConfig(Section):
@@ -72,8 +79,8 @@ class SearchConfig(Section):
 
     study: str = DEFAULT_STUDY
     """The campaign's name; also the prefix of its Optuna studies."""
-    trials: Annotated[int, Field(ge=1, le=1_000_000)] = 20
-    """Total budget."""
+    trials: Annotated[int, Field(ge=1, le=20_000)] = 20
+    """Total budget. Up to its limit every look at the campaign takes a second or two."""
     space: str = "quickstart"
     """A space of the catalog, or the path of a YAML file."""
     objective: str = "rank_ic"
@@ -91,6 +98,6 @@ class SearchConfig(Section):
     def _name_is_a_plain_word(cls, name: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
             raise ValueError(
-                f"study name '{name}' may hold letters, digits, '.', '_' and '-', at most 64; choose another HPO_STUDY"
+                f"study name '{name}' may hold letters, digits, '.', '_' and '-', at most 64; choose another name"
             )
         return name

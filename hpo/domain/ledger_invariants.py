@@ -53,6 +53,7 @@ def _slot(slot: SlotView) -> Iterator[str]:
         "has a finite score once it finished": slot.outcome in (None, Outcome.FAILED)
         or (slot.score is not None and math.isfinite(slot.score)),
         "was claimed at least as often as it crashed": 0 <= slot.num_crashes <= slot.fence,
+        "was claimed at least as often as its worker was lost": 0 <= slot.num_losses <= slot.fence,
         "was claimed if it is not OPEN": slot.fence > 0 or slot.state is SlotState.OPEN,
         "has started if it was claimed": (slot.fence > 0) == (slot.started_at is not None),
         "has a run folder exactly when it has a trial": (slot.trial_number is None) == (slot.run_folder is None),
@@ -75,8 +76,9 @@ def _order(campaign: Campaign, slots: Sequence[SlotView]) -> Iterator[str]:
     """Tiers run one after the other; decisions and champions are about finished work."""
     unfinished = {slot.tier for slot in slots if slot.state is not SlotState.DONE}
     touched = {slot.tier for slot in slots if slot.fence > 0}
-    for tier in touched:
-        waiting = [number for number in range(1, tier) if number not in campaign.decisions]
+    retried = min((slot.tier for slot in slots if slot.retried_trial is not None), default=len(campaign.spec.tiers))
+    for tier in touched:  # where a slot was tried again, the later tiers had begun on an earlier decision
+        waiting = [number for number in range(1, min(tier, retried)) if number not in campaign.decisions]
         if waiting:
             yield f"tier {tier} was begun while the tiers {waiting} have no decision"
     for tier in unfinished & set(campaign.decisions):

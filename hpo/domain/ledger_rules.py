@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from hpo.domain.campaign import CampaignSpec, CheckpointRecord, Claim, Outcome
@@ -44,8 +44,8 @@ def check_checkpoint(claim: Claim, record: CheckpointRecord) -> None:
     """ValueError unless the record is about the claimed slot and of a known kind."""
     if record.slot != claim.slot:
         raise ValueError(f"a checkpoint of slot {record.slot} cannot be recorded with the claim on slot {claim.slot}")
-    if record.kind not in ("best", "last"):
-        raise ValueError(f"slot {claim.slot}: a checkpoint is 'best' or 'last', not '{record.kind}'")
+    if record.kind not in ("model", "result"):
+        raise ValueError(f"slot {claim.slot}: a recorded file is 'model' or 'result', not '{record.kind}'")
 
 
 def lease_lost(claim: Claim) -> LeaseLost:
@@ -62,6 +62,10 @@ def bound_elsewhere(claim: Claim, trial_number: int) -> ValueError:
 
 def unfinished(what: str, count: int) -> ValueError:
     return ValueError(f"{what}: {count} slots are not done")
+
+
+def not_failed(slots: Collection[int]) -> ValueError:
+    return ValueError(f"not all of the slots {sorted(slots)} are FAILED; no other can be tried again")
 
 
 def no_campaign(campaign_id: int) -> ValueError:

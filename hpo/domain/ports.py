@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -71,12 +71,13 @@ class Ledger(Protocol):
         None if there is none now (all done, or the rest of the tier is running elsewhere).
 
         A slot of tier n can be claimed only when tier n-1 has a decision (`decide_tier`). One statement with
-        SKIP LOCKED on the database's clock. The fence grows with every claim; an expired lease counts as a crash.
+        SKIP LOCKED on the database's clock. The fence grows with every claim; an expired lease counts as a loss.
         """
         ...
 
     def renew(self, claim: Claim, lease: timedelta, progress: Progress | None = None) -> None:
-        """Extend the lease from now, and note the progress for whoever watches."""
+        """Extend the lease from now, and note the progress for whoever watches. A later epoch than was noted before
+        sets the counts of crashes and losses back to 0."""
         ...
 
     def check(self, claim: Claim) -> None:
@@ -92,8 +93,8 @@ class Ledger(Protocol):
         ...
 
     def release(self, claim: Claim, *, crashed: bool = False) -> None:
-        """Give an unfinished slot back: it is OPEN at once and keeps its trial. crashed: the trial's process died,
-        which counts like a lease that ran out."""
+        """Give an unfinished slot back: it is OPEN at once and keeps its trial. crashed: the trial's process died
+        while its worker lived, the only thing that counts as a crash."""
         ...
 
     def exclusive(self, name: str) -> AbstractContextManager[None]:
@@ -102,7 +103,7 @@ class Ledger(Protocol):
 
     def expire_dead(self, campaign_id: int, is_dead: Callable[[WorkerIdentity], bool]) -> Sequence[int]:
         """End the leases of workers that is_dead is certain about (same host, process gone), so that nobody waits
-        for them to run out. They count as crashes. Returns the slots' numbers."""
+        for them to run out. They count as losses. Returns the slots' numbers."""
         ...
 
     def slots(self, campaign_id: int) -> Sequence[SlotView]:
@@ -111,6 +112,12 @@ class Ledger(Protocol):
 
     def unfinished_tiers(self, campaign_id: int) -> Set[int]:
         """Numbers of the tiers with slots that are not done. Cheap, however large the budget."""
+        ...
+
+    def retry(self, campaign_id: int, slots: Collection[int]) -> Campaign:
+        """Open FAILED slots again: each keeps its number and fence, forgets its outcome and its files, and gives its
+        trial up (`retried_trial`) for another. The campaign runs again; its tiers are decided anew from the first of
+        theirs on. ValueError, and nothing changed, unless all of them are FAILED."""
         ...
 
     def decide_tier(self, campaign_id: int, tier: int, decision: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -125,7 +132,13 @@ class Ledger(Protocol):
         """Insert or replace the (slot, kind) row."""
         ...
 
-    def checkpoints(self, campaign_id: int) -> Sequence[CheckpointRecord]: ...
+    def checkpoints(self, campaign_id: int) -> Sequence[CheckpointRecord]:
+        """All recorded files, by slot and kind."""
+        ...
+
+    def forget_checkpoints(self, campaign_id: int, slots: Collection[int]) -> None:
+        """Answer for the `model` of these slots no more: retention deletes them."""
+        ...
 
     def count_holdout_opening(self, campaign_id: int) -> int:
         """Add one and return the number of times the campaign's holdout has been opened."""
@@ -163,7 +176,7 @@ class TrialEnd:
 
     kind: str
     score: float | None = None
-    best_epoch: int | None = None
+    last_epoch: int | None = None
     num_parameters: int | None = None
     reason: str | None = None
     message: str | None = None

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from hpo.domain.campaign import TierPlan
 from hpo.engine.joint import REQUIRED, Choice
 from hpo.engine.parameters import INDEX_SUFFIX
-from hpo.engine.tiers import COPIED_FROM, DUPLICATE_OF, NUM_PARAMETERS, RESULTS, SLOT, VALUES, source_of
+from hpo.engine.tiers import COPIED_FROM, DUPLICATE_OF, NUM_PARAMETERS, RESULTS, SLOT, VALUES, retried, source_of
 from search_spaces import Value
 
 TIE = 1e-4
@@ -143,13 +143,15 @@ def _ranked(trials: Iterable[FrozenTrial]) -> list[_Candidate]:
 
 
 def _counts(trials: Iterable[FrozenTrial]) -> dict[str, int]:
+    trials = list(trials)
+    given_up = retried(trials)
     counts = {"complete": 0, "pruned": 0, "failed": 0, "copied": 0}
     words = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
     for trial in trials:
         word = "copied" if COPIED_FROM in trial.user_attrs else words.get(trial.state)
         if word == "pruned" and trial.constraints:  # it did not fit, and was never started
             word = "failed"
-        if word is not None and DUPLICATE_OF not in trial.user_attrs:
+        if word is not None and DUPLICATE_OF not in trial.user_attrs and trial.number not in given_up:
             counts[word] += 1
     return counts
 

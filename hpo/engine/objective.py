@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,6 @@ from hpo.domain.campaign import (
     CheckpointRecord,
     Claim,
     Outcome,
-    Progress,
     WorkerIdentity,
     derive_seed,
     run_name,
@@ -29,14 +26,14 @@ from hpo.domain.config import SearchConfig
 from hpo.domain.errors import EnvironmentFault, LeaseLost, StoreUnavailable
 from hpo.domain.ports import Ledger, TrialEnd, TrialRequest, TrialRunner
 from hpo.engine.binding import bind
+from hpo.engine.conversation import Conversation, sortable, trailing_mean
 from hpo.engine.samplers import tell_unfit
 from hpo.engine.stage import Stage, decide_stage, open_study, settle, stages
 from hpo.engine.study_cache import StudyCache
 from hpo.engine.tiers import NUM_PARAMETERS, VALUES
-from hpo.runs.folder import Attempt, EpochRecord, SlotFolder
+from hpo.runs.durable import sha256_of
+from hpo.runs.folder import Attempt, SlotFolder
 from search_spaces import Space
-from trainer.config import TrainerConfig
-from trainer.reports import EpochReport, Verdict
 
 OUTCOMES = {
     TrialState.COMPLETE: Outcome.COMPLETE,
@@ -54,7 +51,7 @@ class Objective:
 
     Args:
         runs: the campaign's folder of run folders. data: the search part of the panel.
-        storage: Optuna's; the studies are made here, one per tier.
+        storage: Optuna's; the studies are made here, one per tier. code: the fingerprint of the code that trains here.
     """
 
     def __init__(
@@ -68,8 +65,9 @@ class Objective:
         data: Path,
         runs: Path,
         identity: WorkerIdentity,
+        code: str,
     ) -> None:
-        self._identity = identity
+        self._identity, self._code = identity, code
         self._campaign, self._config, self._space = campaign, config, space
         # Made once: a new one would read all finished trials again.
         self._ledger, self._storage, self._runner = ledger, StudyCache(storage), runner
@@ -81,7 +79,7 @@ class Objective:
 
         Raises:
             LeaseLost: the slot is somebody else's; nothing more was written.
-            EnvironmentFault: the disk is full or not writable; the slot was released.
+            EnvironmentFault: something that trials stand on (disk, data, code) is not usable; the slot was released.
         """
         try:
             self._run(claim, stop, overdue)
@@ -91,7 +89,7 @@ class Objective:
             self._ledger.check(claim)
             stage = self._stage(claim.tier)
             study = self._study(stage, claim)
-            known = settle(study, claim.slot)
+            known = settle(study, claim.slot, retried_trial=claim.retried_trial)
             if known is None or not known.state.is_finished():
                 raise
             self._pass_on(claim, known)
@@ -109,12 +107,20 @@ class Objective:
         known = trial._get_latest_trial()
         if known.state.is_finished():
             self._pass_on(claim, known)
-        elif claim.num_crashes >= self._config.worker.max_crashes:
-            end = TrialEnd("failed", reason="poison", message=f"took its process down {claim.num_crashes} times")
-            self._finish(claim, study, trial, Outcome.FAILED, end)
+        elif poison := self._poison(claim):
+            self._finish(claim, study, trial, Outcome.FAILED, TrialEnd("failed", reason="poison", message=poison))
         else:
             conversation = self._train(claim, stage, trial, lambda: stop() or overdue())
             self._conclude(claim, study, trial, conversation, timed_out=overdue() and not stop())
+
+    def _poison(self, claim: Claim) -> str | None:
+        """What the slot's trial has done too often without finishing a new epoch in between."""
+        settings = self._config.worker
+        if claim.num_crashes >= settings.max_crashes:
+            return f"its process died {claim.num_crashes} times in a row without finishing an epoch"
+        if claim.num_losses >= settings.max_losses:
+            return f"its worker was lost {claim.num_losses} times in a row before it finished an epoch"
+        return None
 
     def _pass_on(self, claim: Claim, known: FrozenTrial) -> None:
         """Tell the ledger of a trial whose earlier owner told Optuna, and died or lost the slot before this."""
@@ -150,18 +156,22 @@ class Objective:
     def _open_trial(self, study: optuna.Study, stage: Stage, claim: Claim) -> optuna.Trial:
         """The slot's own trial: found by its slot attribute, or created with it in one transaction, so that a crash
         anywhere leaves either no trial or one that the slot's next owner finds."""
-        existing = settle(study, claim.slot) if claim.fence > 1 else None  # nobody had a fresh slot before us
+        given_up = claim.retried_trial
+        # Nobody had a fresh slot before us.
+        existing = settle(study, claim.slot, retried_trial=given_up) if claim.fence > 1 else None
         if existing is None:
             self._ledger.check(claim)
-            study.add_trial(stage.new_trial(claim.slot))
+            study.add_trial(stage.new_trial(claim.slot, given_up))
             # Looked up rather than taken: another owner may have created one at the same time, and then both agree.
             # It runs, as a rule; to look among the finished ones takes the longer the more there are.
-            existing = settle(study, claim.slot, (TrialState.RUNNING,)) or settle(study, claim.slot)
+            existing = settle(study, claim.slot, (TrialState.RUNNING,), given_up) or settle(
+                study, claim.slot, retried_trial=given_up
+            )
             assert existing is not None, "the trial that was just added"
         try:
             self._ledger.bind_trial(claim, existing.number, f"slot-{claim.slot:04d}")
         except LeaseLost:
-            settle(study, claim.slot)  # what we made belongs to nobody
+            settle(study, claim.slot, retried_trial=given_up)  # what we made belongs to nobody
             raise
         trial = optuna.Trial(study, existing._trial_id)
         if existing.state is TrialState.RUNNING:
@@ -186,6 +196,7 @@ class Objective:
                 "params": values,
                 "trainer_seed": seed,
                 "worker": asdict(self._identity),
+                "code": self._code,
             },
             config=config.model_dump(mode="json"),
         )
@@ -223,7 +234,9 @@ class Objective:
             logger.warning("slot %d: %s", claim.slot, end.message)
             self._ledger.release(claim, crashed=True)
         elif end.kind == "environment":
-            raise EnvironmentFault(f"Trial {claim.slot} {end.message}")
+            if self._has_folder(claim):
+                raise EnvironmentFault(f"Trial {claim.slot} stopped, and is no worse for it: {end.message}")
+            self._begin_anew(claim)
         elif timed_out:
             limit = self._config.worker.trial_timeout
             late = TrialEnd("failed", reason="timeout", message=f"trained longer than {limit}")
@@ -242,13 +255,18 @@ class Objective:
     ) -> None:
         """Run folder first, then Optuna, then the ledger: whoever comes after a crash in between goes on from there."""
         self._ledger.check(claim)
+        if outcome is not Outcome.FAILED and not self._has_folder(claim):
+            self._begin_anew(claim)
+            return
         reason = None if outcome is not Outcome.FAILED else f"{end.reason}: {end.message}"
         attempt = self._own_attempt(claim)
-        said: dict[str, Any] = {NUM_PARAMETERS: end.num_parameters, "best_epoch": end.best_epoch, "reason": reason}
+        said: dict[str, Any] = {NUM_PARAMETERS: end.num_parameters, "last_epoch": end.last_epoch, "reason": reason}
         if attempt is not None:
             said |= sortable(attempt.epochs(), self._config.trainer.train.score_epochs)
-            attempt.finish(outcome, score, end.best_epoch, end.num_parameters, reason)
-            self._record_best(claim, attempt, score, end.best_epoch)
+            attempt.finish(outcome, score, end.last_epoch, end.num_parameters, reason)
+            self._record(claim, attempt, "result", attempt.result_file, len(attempt.epochs()), score)
+            if end.last_epoch is not None and attempt.model.exists():
+                self._record(claim, attempt, "model", attempt.model, end.last_epoch, score)
         state = next(state for state, its_outcome in OUTCOMES.items() if its_outcome is outcome)
         told = score if outcome is Outcome.COMPLETE else None  # Optuna gives a pruned trial its last value by itself
         with self._storage.together(trial._trial_id):
@@ -262,16 +280,24 @@ class Objective:
         self._ledger.finish(claim, outcome, score, reason)
         logger.info("slot %d done: %s, score %s", claim.slot, outcome, score)
 
+    def _begin_anew(self, claim: Claim) -> None:
+        """Give back a slot whose run folder somebody deleted amid its training, which is no fault of the trial."""
+        logger.warning("the run folder of slot %d was deleted while it trained; it is trained again", claim.slot)
+        self._ledger.release(claim)
+
+    def _has_folder(self, claim: Claim) -> bool:
+        attempt = self._own_attempt(claim)
+        return attempt is not None and attempt.fence == claim.fence
+
     def _own_attempt(self, claim: Claim) -> Attempt | None:
         """The claim's attempt, or the newest before it where this claim did not train; never a later owner's."""
         attempts = SlotFolder(self._runs, claim.slot).attempts()
         return next((attempt for attempt in reversed(attempts) if attempt.fence <= claim.fence), None)
 
-    def _record_best(self, claim: Claim, attempt: Attempt, score: float | None, best_epoch: int | None) -> None:
-        if best_epoch is None or not attempt.best.exists():
-            return
-        digest = hashlib.sha256(attempt.best.read_bytes()).hexdigest()
-        record = CheckpointRecord(claim.slot, "best", best_epoch, str(attempt.best), self._identity.host, digest, score)
+    def _record(self, claim: Claim, attempt: Attempt, kind: str, file: Path, epoch: int, score: float | None) -> None:
+        home = self._runs.parent.parent
+        path, host = str(file.relative_to(home)), self._identity.host
+        record = CheckpointRecord(claim.slot, kind, epoch, path, host, str(home), sha256_of(file), score)
         self._ledger.record_checkpoint(claim, record)
 
 
@@ -280,60 +306,3 @@ def outcome_of(trial: FrozenTrial) -> Outcome | None:
     its constraint, and FAILED for everybody else: it has no score."""
     unfit = trial.state is TrialState.PRUNED and trial.constraints
     return Outcome.FAILED if unfit else OUTCOMES.get(trial.state)
-
-
-class Conversation:
-    """What the search hears of one run, and answers."""
-
-    def __init__(
-        self, ledger: Ledger, claim: Claim, trial: optuna.Trial, config: TrainerConfig, lease: timedelta
-    ) -> None:
-        self._ledger, self._claim, self._trial, self._lease = ledger, claim, trial, lease
-        self._num_epochs, self._score_epochs = config.train.epochs, config.train.score_epochs
-        self._scores = dict(trial._get_latest_trial().intermediate_values)
-        self.pruned = False
-        self.end = TrialEnd("stopped")
-
-    def on_epoch(self, report: EpochReport) -> Verdict:
-        """Record the epoch if it is new, and ask the pruner about the newest one.
-
-        Epochs that were judged before a resume are passed; the last of them is judged again, because its verdict may
-        have been lost with the process that asked for it.
-        """
-        newest = max(self._scores, default=0)
-        if report.epoch < newest:
-            return Verdict.CONTINUE
-        self._ledger.renew(
-            self._claim,
-            self._lease,
-            Progress(report.epoch, report.score, report.metrics.get("system/samples_per_second")),
-        )
-        if report.epoch > newest:
-            self._trial.report(report.score, report.epoch)
-            self._scores[report.epoch] = report.score
-        if report.epoch < self._num_epochs and self._trial.should_prune():
-            self.pruned = True
-            return Verdict.STOP
-        return Verdict.CONTINUE
-
-    def trailing_score(self) -> float:
-        """Mean of the last `score_epochs` scores: the same measure a finished run is judged by."""
-        return trailing_mean(self._scores, self._score_epochs)
-
-
-def sortable(records: Sequence[EpochRecord], num_epochs: int) -> dict[str, float]:
-    """What trials are sorted by in a dashboard: RankIC per horizon and target, each the mean over the last num_epochs
-    epochs as the score is, and what the training took. {} before the first epoch."""
-    if not records:
-        return {}
-    found = {"num_epochs": len(records), "seconds": round(sum(record.seconds for record in records), 3)}
-    for name in records[-1].metrics:
-        if name.startswith("valid/") and "rank_ic" in name and "loss" not in name:
-            found[name] = trailing_mean({record.epoch: record.metrics[name] for record in records}, num_epochs)
-    return found
-
-
-def trailing_mean(scores: Mapping[int, float], num_epochs: int) -> float:
-    """Mean of the last num_epochs scores, by epoch."""
-    last = [scores[epoch] for epoch in sorted(scores)[-num_epochs:]]
-    return sum(last) / len(last)

@@ -15,6 +15,7 @@ the slot's, or every slot would deal from another deck.
 from __future__ import annotations
 
 import inspect
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,10 +32,13 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo.domain.config import SamplerConfig
 from hpo.domain.errors import UsageError, nearest
 from hpo.engine import joint
-from hpo.engine.tiers import DUPLICATE_OF
+from hpo.engine.tiers import DUPLICATE_OF, RETRY_OF
 
 NESTED = ("base_sampler", "independent_sampler")
 """Options that take another sampler: `{name: ..., options: {...}}`."""
+
+MAX_CELLS = 100_000
+"""Most values of a dimension, and cells of a grid, that a sampler which tries them all is given: it lists them."""
 
 OBJECTS = ("Callable", "Crossover", "Mutation", "FrozenTrial")
 """An option whose type names one of these takes a Python object, which a configuration cannot hold."""
@@ -61,7 +65,7 @@ class Row:
 
 SAMPLERS: Mapping[str, Row] = MappingProxyType(
     {
-        "joint": Row("JointSampler", {"pass_over": DUPLICATE_OF}, home=joint),
+        "joint": Row("JointSampler", {"pass_over": DUPLICATE_OF, "replaces": RETRY_OF}, home=joint),
         # Ten start-up trials, Optuna's default, are half of a budget of twenty.
         "tpe": Row("TPESampler", {"n_startup_trials": 3}),
         "random": Row("RandomSampler"),
@@ -198,13 +202,17 @@ def _nested(sampler: str, option: str, value: object) -> SamplerConfig:
 def _refuse_endless(config: SamplerConfig, distributions: Mapping[str, BaseDistribution]) -> None:
     named = config.options.get("search_space", {})
     for name, distribution in distributions.items():
-        if isinstance(distribution, FloatDistribution) and distribution.step is None and name not in named:
+        if name in named or isinstance(distribution, CategoricalDistribution):
+            continue
+        endless = isinstance(distribution, FloatDistribution) and distribution.step is None
+        if endless or _num_steps(distribution) > MAX_CELLS:
             remedy = (
                 f"list its values in sampler.options.search_space.{name}"
                 if config.name == "grid"
-                else "give the dimension a step, or choose another sampler"
+                else f"give the dimension a {'' if endless else 'larger '}step, or choose another sampler"
             )
-            raise UsageError(f"The sampler '{config.name}' tries every value, but {name} has endlessly many; {remedy}.")
+            number = "endlessly many" if endless else f"more than {MAX_CELLS:,}"
+            raise UsageError(f"The sampler '{config.name}' tries every value, but {name} has {number}; {remedy}.")
 
 
 def _grid(named: Mapping[str, Sequence[Any]], distributions: Mapping[str, BaseDistribution]) -> dict[str, list[Any]]:
@@ -217,7 +225,17 @@ def _grid(named: Mapping[str, Sequence[Any]], distributions: Mapping[str, BaseDi
         if not inside:
             raise UsageError(f"sampler.options.search_space.{name}: none of {values} lies in {distribution}.")
         grid[name] = inside
+    cells = math.prod(len(values) for values in grid.values())
+    if cells > MAX_CELLS:
+        raise UsageError(
+            f"The sampler 'grid' would have {cells:,} cells, more than the {MAX_CELLS:,} it may have; list fewer "
+            "values in sampler.options.search_space, or choose another sampler."
+        )
     return grid
+
+
+def _num_steps(distribution: Any) -> float:
+    return float((distribution.high - distribution.low) / distribution.step)
 
 
 def _all_values(distribution: BaseDistribution) -> list[Any]:

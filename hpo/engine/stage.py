@@ -23,17 +23,19 @@ from hpo.engine.samplers import build_sampler
 from hpo.engine.tiers import (
     COPIED_FROM,
     DUPLICATE_OF,
+    RETRY_OF,
     SLOT,
     VALUES,
     dimensions_of,
     earlier_results,
     incumbent_copy,
     note,
+    retried,
 )
 from search_spaces import Dimension, Space, Value
 
 READY = "ready"
-"""Study attribute set once the study has its note and its copied trials."""
+"""Study attribute set once the study has its note and its copied trials: whose result it was handed, or `nothing`."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +81,15 @@ class Stage:
     def pruner(self) -> optuna.pruners.BasePruner:
         return build_pruner(self.config.pruner, self.config.trainer.train.epochs)
 
-    def new_trial(self, slot: int) -> FrozenTrial:
-        """A RUNNING trial that belongs to a slot. The campaign's very first one has the default configuration."""
+    def new_trial(self, slot: int, retry_of: int | None = None) -> FrozenTrial:
+        """A RUNNING trial that belongs to a slot. The campaign's very first slot has the default configuration.
+        retry_of: the slot's trial that failed and was given up."""
         is_default = slot == 1
         return create_trial(
             state=TrialState.RUNNING,
             params=to_params(self.dimensions, self.held) if is_default else {},
             distributions=dict(self.within) if is_default else {},
-            user_attrs={SLOT: slot},
+            user_attrs={SLOT: slot} if retry_of is None else {SLOT: slot, RETRY_OF: retry_of},
         )
 
     def suggest(self, trial: optuna.Trial, seed: int) -> None:
@@ -153,19 +156,21 @@ def _opened(space: Space, tiers: Sequence[TierPlan], config: SearchConfig) -> tu
 
 
 def open_study(stage: Stage, storage: optuna.storages.BaseStorage, ledger: Ledger) -> optuna.Study:
-    """The stage's study; made ready by whoever comes first, however often that one dies on the way."""
+    """The stage's study; made ready by whoever comes first, however often that one dies on the way, and once more where
+    the tiers before it were decided anew."""
+    handed_over = (stage.handed_over or {}).get("source") or "nothing"
     with ledger.exclusive(f"study {stage.study_name}"):
         study = optuna.create_study(
             study_name=stage.study_name, storage=storage, direction="maximize", load_if_exists=True
         )
-        if study.user_attrs.get(READY):
+        if study.user_attrs.get(READY) == handed_over:
             return study
         _describe(study, stage)
         present = {trial.user_attrs.get(COPIED_FROM) for trial in study.get_trials(deepcopy=False)}
         for copy in _copies(stage, storage):
             if copy.user_attrs[COPIED_FROM] not in present:
                 study.add_trial(copy)
-        study.set_user_attr(READY, True)
+        study.set_user_attr(READY, handed_over)
     return study
 
 
@@ -181,7 +186,7 @@ def decide_stage(stage: Stage, storage: optuna.storages.BaseStorage, ledger: Led
     if stage.is_last or stage.knows_all:
         if not stage.knows_all:
             trials = _widened(stage, trials, storage)
-        trials = [trial for trial in trials if VALUES in trial.user_attrs and DUPLICATE_OF not in trial.user_attrs]
+        trials = _results(trials)
         within = stage.within if stage.knows_all else distributions(stage.space.dimensions)
         default = next((n for n, trial in enumerate(trials) if trial.user_attrs[SLOT] == 1), None)
         choice = choose(trials, within, default)
@@ -193,8 +198,8 @@ def _widened(stage: Stage, trials: Sequence[FrozenTrial], storage: optuna.storag
     """A strict study's own trials and all earlier ones, with the parameters of all dimensions."""
     within = distributions(stage.space.dimensions)
     found = list(earlier_results(_earlier_trials(stage, storage), stage.space.dimensions, within, failures=True))
-    for trial in trials:
-        if VALUES in trial.user_attrs and not {COPIED_FROM, DUPLICATE_OF} & trial.user_attrs.keys():
+    for trial in _results(trials):
+        if COPIED_FROM not in trial.user_attrs:
             wide = incumbent_copy(trial, stage.study_name, stage.space.dimensions, within)
             del wide.user_attrs[COPIED_FROM]
             wide.number = trial.number
@@ -202,20 +207,42 @@ def _widened(stage: Stage, trials: Sequence[FrozenTrial], storage: optuna.storag
     return found
 
 
+def _results(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Without duplicates, failed ones that were given up, and those that ended before they had values."""
+    given_up = retried(trials)
+    return [
+        trial
+        for trial in trials
+        if VALUES in trial.user_attrs and DUPLICATE_OF not in trial.user_attrs and trial.number not in given_up
+    ]
+
+
 def own_trials(trials: Sequence[FrozenTrial]) -> dict[int, list[FrozenTrial]]:
-    """Slot -> its trials in order, copies from earlier tiers and duplicates that were told apart. More than one is a
-    creation whose answer was lost, or that two owners made at once; the first of them is the slot's."""
+    """Slot -> its trials in order, without copies from earlier tiers, duplicates that were told apart, and failed ones
+    that were given up. More than one is a creation whose answer was lost, or that two owners made at once; the first of
+    them is the slot's."""
     found: dict[int, list[FrozenTrial]] = {}
+    given_up = retried(trials)
     for trial in trials:
+        if trial.number in given_up:
+            continue
         if SLOT in trial.user_attrs and not {COPIED_FROM, DUPLICATE_OF} & trial.user_attrs.keys():
             found.setdefault(trial.user_attrs[SLOT], []).append(trial)
     return found
 
 
-def settle(study: optuna.Study, slot: int, states: Container[TrialState] | None = None) -> FrozenTrial | None:
+def settle(
+    study: optuna.Study, slot: int, states: Container[TrialState] | None = None, retried_trial: int | None = None
+) -> FrozenTrial | None:
     """The slot's trial. Others that carry the slot are marked as its duplicates and failed; whoever does this keeps
-    the same one, the first. states: where it is known that no other trial can be the slot's."""
-    trials = [trial for trial in study.get_trials(deepcopy=False, states=states) if trial.user_attrs.get(SLOT) == slot]
+    the same one, the first. states: where it is known that no other trial can be the slot's. retried_trial: the newest
+    one that was given up."""
+    beyond = -1 if retried_trial is None else retried_trial
+    trials = [
+        trial
+        for trial in study.get_trials(deepcopy=False, states=states)
+        if trial.user_attrs.get(SLOT) == slot and trial.number > beyond
+    ]
     own = own_trials(trials).get(slot, [])
     for other in own[1:]:
         study._storage.set_trial_user_attr(other._trial_id, DUPLICATE_OF, own[0].number)

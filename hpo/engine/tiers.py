@@ -25,6 +25,9 @@ SLOT, VALUES, NUM_PARAMETERS, COPIED_FROM = "slot", "values", "num_parameters", 
 DUPLICATE_OF = "duplicate_of"
 """User attribute of a FAILED trial that was created by accident beside its slot's own: the number of that one."""
 
+RETRY_OF = "retry_of"
+"""User attribute of a trial that a slot was given after a failure: the number of the FAILED one, given up for it."""
+
 KEPT = ("completed_rung_", RECORD)
 """Beginnings of the system attributes that a copy keeps: what Optuna's successive halving and hyperband compare by, and
 what the joint sampler starts from."""
@@ -73,12 +76,13 @@ def incumbent_copy(
         ValueError: a value outside within.
     """
     values = trial.user_attrs[VALUES]
+    attributes = {name: value for name, value in trial.user_attrs.items() if name != RETRY_OF}
     return create_trial(
         state=trial.state,
         values=trial.values,
         params=to_params(dimensions, {d.name: values.get(d.name, d.default) for d in dimensions}),
         distributions=dict(within),
-        user_attrs={**trial.user_attrs, COPIED_FROM: source_of(trial, study_name)},
+        user_attrs={**attributes, COPIED_FROM: source_of(trial, study_name)},
         system_attrs={key: value for key, value in trial.system_attrs.items() if key.startswith(KEPT)},
         constraints=trial.constraints or None,
         intermediate_values=trial.intermediate_values,
@@ -116,6 +120,12 @@ def _lies_within(trial: FrozenTrial, dimensions: Sequence[Dimension], within: Ma
     values = trial.user_attrs[VALUES]
     params = to_params(dimensions, {d.name: values.get(d.name, d.default) for d in dimensions})
     return all(within[name]._contains(within[name].to_internal_repr(value)) for name, value in params.items())
+
+
+def retried(trials: Iterable[FrozenTrial]) -> set[int]:
+    """Numbers of a study's trials that failed and were given up for another of the same slot."""
+    own = (trial.user_attrs for trial in trials if COPIED_FROM not in trial.user_attrs)
+    return {attributes[RETRY_OF] for attributes in own if RETRY_OF in attributes}
 
 
 def note(

@@ -80,6 +80,8 @@ class Worker:
 
     def _work(self, claim: Claim) -> None:
         logger.info("slot %d (tier %d) claimed, fence %d", claim.slot, claim.tier, claim.fence)
+        if claim.num_losses:
+            logger.warning("slot %d lost %d workers in a row before it finished an epoch", claim.slot, claim.num_losses)
         started = self._clock.monotonic()
         limit = self._settings.trial_timeout
 

@@ -56,10 +56,10 @@ class TrialEvidence:
     epochs: Sequence[EpochEvidence] = ()
     planned_epochs: int = 0
     daily: DailySeries = field(default_factory=dict)
-    best_epoch: int | None = None
+    last_epoch: int | None = None
     num_parameters: int | None = None
     reason: str | None = None
-    num_crashes: int = 0
+    num_interruptions: int = 0
     worker: str | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -113,7 +113,7 @@ class PanelScores:
 class HoldoutEvidence:
     """What was measured on the holdout, after everything had been chosen.
 
-    daily: slot -> that trial's best checkpoint's daily series on dates [D]; the champion, the default, the leaders.
+    daily: slot -> that trial's model's daily series on dates [D]; the champion, the default, the leaders.
     ceiling: the planted market's own conditional expectation scored like a model; None on real data.
     """
 

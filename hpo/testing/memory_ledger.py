@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -153,7 +153,7 @@ class MemoryLedger:
                     view,
                     state=SlotState.RUNNING,
                     fence=view.fence + 1,
-                    num_crashes=view.num_crashes + expired,
+                    num_losses=view.num_losses + expired,
                     worker=work.workers[worker_id],
                     lease_expires_at=now + lease,
                     started_at=view.started_at or now,
@@ -166,6 +166,8 @@ class MemoryLedger:
             slot = self._held(claim)
             slot.view = replace(slot.view, lease_expires_at=self._clock.now() + lease)
             if progress is not None:
+                if progress.epoch > (slot.view.epoch or 0):
+                    slot.view = replace(slot.view, num_crashes=0, num_losses=0)
                 slot.view = replace(
                     slot.view,
                     epoch=progress.epoch,
@@ -203,7 +205,7 @@ class MemoryLedger:
 
     def release(self, claim: Claim, *, crashed: bool = False) -> None:
         with self._lock:
-            _reopen(self._held(claim), crashed)
+            _reopen(self._held(claim), num_crashes=int(crashed))
 
     @contextmanager
     def exclusive(self, name: str) -> Iterator[None]:
@@ -218,7 +220,7 @@ class MemoryLedger:
             for slot in self._of(campaign_id).slots:
                 worker = slot.view.worker
                 if slot.view.state is SlotState.RUNNING and worker is not None and is_dead(worker):
-                    _reopen(slot, crashed=True)
+                    _reopen(slot, num_losses=1)
                     ended.append(slot.view.slot)
             return ended
 
@@ -229,6 +231,26 @@ class MemoryLedger:
     def unfinished_tiers(self, campaign_id: int) -> Set[int]:
         with self._lock:
             return {slot.view.tier for slot in self._of(campaign_id).slots if slot.view.state is not SlotState.DONE}
+
+    def retry(self, campaign_id: int, slots: Collection[int]) -> Campaign:
+        with self._lock:
+            work = self._of(campaign_id)
+            chosen = [slot for slot in work.slots if slot.view.slot in slots and slot.view.outcome is Outcome.FAILED]
+            if len(chosen) != len(set(slots)):
+                raise rules.not_failed(slots)
+            for slot in chosen:
+                slot.worker_id = None
+                for kind in ("model", "result"):
+                    work.checkpoints.pop((slot.view.slot, kind), None)
+                fresh = _open_slot(slot.view.slot, slot.view.tier, slot.view.position)
+                retried = slot.view.retried_trial if slot.view.trial_number is None else slot.view.trial_number
+                slot.view = replace(
+                    fresh, fence=slot.view.fence, started_at=slot.view.started_at, retried_trial=retried
+                )
+            first = min((slot.view.tier for slot in chosen), default=len(work.campaign.spec.tiers) + 1)
+            decisions = {tier: kept for tier, kept in work.campaign.decisions.items() if tier < first}
+            work.campaign = replace(work.campaign, state=CampaignState.RUNNING, decisions=decisions)
+            return work.campaign
 
     def decide_tier(self, campaign_id: int, tier: int, decision: Mapping[str, Any]) -> Mapping[str, Any]:
         plain = rules.plain_json(decision, "decision")
@@ -260,6 +282,11 @@ class MemoryLedger:
     def checkpoints(self, campaign_id: int) -> Sequence[CheckpointRecord]:
         with self._lock:
             return [record for _, record in sorted(self._of(campaign_id).checkpoints.items())]
+
+    def forget_checkpoints(self, campaign_id: int, slots: Collection[int]) -> None:
+        with self._lock:
+            for slot in slots:
+                self._of(campaign_id).checkpoints.pop((slot, "model"), None)
 
     def count_holdout_opening(self, campaign_id: int) -> int:
         with self._lock:
@@ -296,10 +323,19 @@ def _claim(campaign_id: int, slot: _Slot) -> Claim:
         slot.worker_id,
         view.trial_number,
         view.num_crashes,
+        view.num_losses,
+        view.retried_trial,
     )
 
 
-def _reopen(slot: _Slot, crashed: bool) -> None:
+def _reopen(slot: _Slot, num_crashes: int = 0, num_losses: int = 0) -> None:
+    """Open the slot again, so many crashes and losses richer."""
     slot.worker_id = None
-    num_crashes = slot.view.num_crashes + crashed
-    slot.view = replace(slot.view, state=SlotState.OPEN, worker=None, lease_expires_at=None, num_crashes=num_crashes)
+    slot.view = replace(
+        slot.view,
+        state=SlotState.OPEN,
+        worker=None,
+        lease_expires_at=None,
+        num_crashes=slot.view.num_crashes + num_crashes,
+        num_losses=slot.view.num_losses + num_losses,
+    )

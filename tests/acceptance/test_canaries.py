@@ -44,7 +44,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingData, Hold
 def holdout_series(data: TrainingData, holdout: HoldoutData, folder: Path) -> np.ndarray:
     """Daily one-day RankIC on the holdout of a model trained on data."""
     fit(CONFIG, data, Silence(), folder)
-    series = evaluate(load_scorer(folder / "best.pt"), holdout.panel, holdout.days)["rank_ic_1d"]
+    series = evaluate(load_scorer(folder / "model.pt"), holdout.panel, holdout.days)["rank_ic_1d"]
     return series[np.isfinite(series)]
 
 
@@ -85,7 +85,7 @@ def test_features_and_predictions_vary_within_every_day(
         assert (np.ptp(panel.features[day][present], axis=0) > 0).all(), panel.dates[day]
 
     fit(CONFIG, data, Silence(), tmp_path)
-    scores = load_scorer(tmp_path / "best.pt").score(holdout.panel, holdout.days)
+    scores = load_scorer(tmp_path / "model.pt").score(holdout.panel, holdout.days)
     assert (np.nanmax(scores, axis=1) > np.nanmin(scores, axis=1)).all()
 
 
@@ -94,7 +94,7 @@ def test_predictions_depend_neither_on_the_company_they_are_made_in_nor_on_the_l
 ) -> None:
     data, holdout = market
     fit(CONFIG, data, Silence(), tmp_path)
-    scorer = load_scorer(tmp_path / "best.pt")
+    scorer = load_scorer(tmp_path / "model.pt")
     panel, days = holdout.panel, holdout.days
     scores = scorer.score(panel, days)
 

@@ -79,9 +79,9 @@ def said(home: Path, database: str) -> Callable[..., str]:
 
 
 @pytest.fixture
-def champion(said: Callable[..., str]) -> Path:
+def champion(home: Path, said: Callable[..., str]) -> Path:
     """The run folder of the champion."""
-    return Path(json.loads(said("status", "study=used"))["champion"]["run_folder"])
+    return home / json.loads(said("status", "study=used"))["champion"]["run_folder"]
 
 
 @pytest.mark.parametrize("form", ["hydra", "yaml", "json"])
@@ -121,7 +121,7 @@ def test_days_after_the_search_are_scored_as_the_trainer_scores_them(
     given = pd.read_parquet(output) if suffix == ".parquet" else pd.read_csv(output, parse_dates=["date"])
     assert given["date"].max() == pd.read_parquet(prices / "new.parquet")["date"].max()
 
-    scorer = load_scorer(champion / "best.pt", "cpu")
+    scorer = load_scorer(champion / "model.pt", "cpu")
     assert given["date"].min() > pd.Timestamp(scorer.last_day)
     (folder,) = (home / "cache").glob("*/holdout")
     data = open_holdout(folder)

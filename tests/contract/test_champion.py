@@ -86,7 +86,7 @@ def trained(prices: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     folder = tmp_path_factory.mktemp("trained")
     data = prepare(config.data, config.model.window, folder / "cache")
     fit(config, open_training(data.search), Listener(), folder)
-    return folder / "best.pt", data.holdout
+    return folder / "model.pt", data.holdout
 
 
 @pytest.fixture
@@ -174,8 +174,8 @@ def test_the_alias_moves_only_forward(store: str, runs: Path, trained: tuple[Pat
     models = {}
     for slot, attempt in attempts.items():
         attempt.finish(Outcome.COMPLETE, 0.1 * slot)
-        checkpoint.save({**checkpoint.load(trained[0]), "epoch": slot}, attempt.best)
-        models[slot] = attempt.best
+        checkpoint.save({**checkpoint.load(trained[0]), "epoch": slot}, attempt.model)
+        models[slot] = attempt.model
 
     def holder() -> str:
         return str(client.get_model_version_by_alias(NAME, "champion").version)

@@ -40,7 +40,7 @@ SPEC = CampaignSpec(
 )
 SOMEONE = WorkerIdentity("host-a", 4711, 1.25)
 SOMEONE_ELSE = WorkerIdentity("host-b", 4711, 1.25)
-CHECKPOINT = CheckpointRecord(1, "best", 3, "/runs/best.pt", "host-a", "0" * 64, 0.05)
+CHECKPOINT = CheckpointRecord(1, "model", 3, "runs/model.pt", "host-a", "/home", "0" * 64, 0.05)
 
 
 @dataclass
@@ -224,7 +224,7 @@ class TestLease:
         subject.ledger.bind_trial(first, 7, "/runs/1")
         subject.expire(first)
         second = claimed(subject.ledger, campaign_id, worker)
-        assert second == replace(first, fence=2, num_crashes=1, trial_number=7)
+        assert second == replace(first, fence=2, num_losses=1, trial_number=7)
 
     def test_a_live_one_is_left_alone(self, subject: Subject, campaign_id: int, worker: int) -> None:
         first = claimed(subject.ledger, campaign_id, worker)
@@ -260,6 +260,28 @@ class TestLease:
     def test_release_after_a_crash_counts_it(self, ledger: Ledger, campaign_id: int, worker: int) -> None:
         ledger.release(claimed(ledger, campaign_id, worker), crashed=True)
         assert claimed(ledger, campaign_id, worker).num_crashes == 1
+
+    def test_only_the_trials_own_deaths_count_as_crashes(self, subject: Subject, campaign_id: int, worker: int) -> None:
+        ledger = subject.ledger
+        subject.expire(claimed(ledger, campaign_id, worker))
+        assert claimed(ledger, campaign_id, worker).slot == 1
+        ledger.expire_dead(campaign_id, lambda _: True)
+        ledger.release(claimed(ledger, campaign_id, worker))
+        ledger.release(claimed(ledger, campaign_id, worker), crashed=True)
+        claim = claimed(ledger, campaign_id, worker)
+        assert (claim.fence, claim.num_crashes, claim.num_losses) == (5, 1, 2)
+
+    def test_a_new_epoch_sets_the_counts_back(self, subject: Subject, campaign_id: int, worker: int) -> None:
+        ledger = subject.ledger
+
+        def counts_after(epoch: int) -> tuple[int, int]:
+            ledger.renew(claimed(ledger, campaign_id, worker), LEASE, Progress(epoch))
+            slot = ledger.slots(campaign_id)[0]
+            ledger.expire_dead(campaign_id, lambda _: True)
+            ledger.release(claimed(ledger, campaign_id, worker), crashed=True)
+            return slot.num_crashes, slot.num_losses
+
+        assert [counts_after(epoch) for epoch in (1, 1, 2, 1)] == [(0, 0), (1, 1), (0, 0), (1, 1)]
 
     def test_times_are_aware_and_in_order(self, ledger: Ledger, campaign_id: int, worker: int) -> None:
         claim = claimed(ledger, campaign_id, worker)
@@ -364,7 +386,7 @@ class TestFinish:
 
 
 class TestDead:
-    def test_leases_of_dead_workers_end_at_once_and_count_as_crashes(
+    def test_leases_of_dead_workers_end_at_once_and_count_as_losses(
         self, ledger: Ledger, campaign_id: int, worker: int
     ) -> None:
         other = ledger.register_worker(campaign_id, SOMEONE_ELSE)
@@ -373,12 +395,50 @@ class TestDead:
         assert ledger.expire_dead(campaign_id, lambda identity: identity == SOMEONE) == [dead.slot]
         assert ledger.expire_dead(campaign_id, lambda identity: identity == SOMEONE) == []
         ledger.check(live)
-        assert claimed(ledger, campaign_id, other) == Claim(campaign_id, 1, 1, 1, 2, other, 5, 1)
+        assert claimed(ledger, campaign_id, other) == Claim(campaign_id, 1, 1, 1, 2, other, 5, 0, 1)
 
     def test_workers_are_known_by_host_process_and_start(self, ledger: Ledger, campaign_id: int, worker: int) -> None:
         assert ledger.register_worker(campaign_id, SOMEONE) == worker
         reborn = ledger.register_worker(campaign_id, replace(SOMEONE, started=2.5))
         assert len({worker, reborn, ledger.register_worker(campaign_id, SOMEONE_ELSE)}) == 3
+
+
+class TestRetry:
+    def test_a_failed_slot_opens_again_for_another_trial(self, ledger: Ledger, campaign_id: int, worker: int) -> None:
+        first = claimed(ledger, campaign_id, worker)
+        ledger.bind_trial(first, 3, "/runs/1")
+        ledger.renew(first, LEASE, Progress(2, 0.1))
+        ledger.record_checkpoint(first, replace(CHECKPOINT, kind="result"))
+        ledger.finish(first, Outcome.FAILED, None, "poison: it died")
+        finish_all(ledger, campaign_id, worker)
+        ledger.complete_campaign(campaign_id, {"slot": 2})
+
+        campaign = ledger.retry(campaign_id, [first.slot])
+
+        assert (campaign.state, campaign.decisions) == (CampaignState.RUNNING, {})
+        assert ledger.checkpoints(campaign_id) == []
+        slot = view(ledger, first)
+        assert (slot.state, slot.outcome, slot.reason, slot.trial_number) == (SlotState.OPEN, None, None, None)
+        again = claimed(ledger, campaign_id, worker)
+        assert again == replace(first, fence=2, retried_trial=3)
+        ledger.bind_trial(again, 4, "/runs/1")
+        ledger.finish(again, Outcome.COMPLETE, 0.2)
+        assert len([slot for slot in ledger.slots(campaign_id) if slot.state is SlotState.DONE]) == 5
+
+    def test_earlier_decisions_stand(self, ledger: Ledger, campaign_id: int, worker: int) -> None:
+        finish_tier(ledger, campaign_id, worker, 1)
+        failed = claimed(ledger, campaign_id, worker)
+        ledger.finish(failed, Outcome.FAILED, None, "error: x")
+        ledger.decide_tier(campaign_id, 2, {"from": 2})
+        assert ledger.retry(campaign_id, [failed.slot]).decisions == {1: {"from": 1}}
+
+    def test_only_failed_slots_are_given_back(self, ledger: Ledger, campaign_id: int, worker: int) -> None:
+        failed, done = claimed(ledger, campaign_id, worker), claimed(ledger, campaign_id, worker)
+        ledger.finish(failed, Outcome.FAILED, None, "error: x")
+        ledger.finish(done, Outcome.COMPLETE, 0.1)
+        with pytest.raises(ValueError, match="FAILED"):
+            ledger.retry(campaign_id, [failed.slot, done.slot])
+        assert view(ledger, failed).outcome is Outcome.FAILED
 
 
 class TestDecision:
@@ -445,17 +505,28 @@ class TestBudget:
 class TestCheckpoint:
     def test_the_newest_of_each_kind_stays(self, ledger: Ledger, campaign_id: int, worker: int) -> None:
         claim = claimed(ledger, campaign_id, worker)
-        last = replace(CHECKPOINT, kind="last", score=None)
+        result = replace(CHECKPOINT, kind="result", score=None)
         newer = replace(CHECKPOINT, epoch=4, path="/runs/newer.pt", sha256="f" * 64)
-        for record in (CHECKPOINT, last, newer):
+        for record in (CHECKPOINT, result, newer):
             ledger.record_checkpoint(claim, record)
-        assert ledger.checkpoints(campaign_id) == [newer, last]
+        assert ledger.checkpoints(campaign_id) == [newer, result]
+
+    def test_retention_forgets_the_model_of_the_named_slots_alone(
+        self, ledger: Ledger, campaign_id: int, worker: int
+    ) -> None:
+        first, second = (claimed(ledger, campaign_id, worker) for _ in range(2))
+        kept = [replace(CHECKPOINT, slot=slot, kind=kind) for slot in (1, 2) for kind in ("model", "result")]
+        for record in kept:
+            ledger.record_checkpoint(first if record.slot == 1 else second, record)
+        ledger.forget_checkpoints(campaign_id, {1})
+        ledger.forget_checkpoints(campaign_id, set())
+        assert ledger.checkpoints(campaign_id) == kept[1:]
 
     @pytest.mark.parametrize("wrong", [replace(CHECKPOINT, slot=2), replace(CHECKPOINT, kind="middle")])
     def test_must_be_the_claims_own(
         self, ledger: Ledger, campaign_id: int, worker: int, wrong: CheckpointRecord
     ) -> None:
-        with pytest.raises(ValueError, match="checkpoint"):
+        with pytest.raises(ValueError, match=r"checkpoint of|recorded file is"):
             ledger.record_checkpoint(claimed(ledger, campaign_id, worker), wrong)
 
 

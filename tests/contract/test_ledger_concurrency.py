@@ -89,7 +89,7 @@ def test_an_expired_slot_goes_to_one_worker(ledgers: list[PostgresLedger]) -> No
     for fence in range(1, 6):
         claims = at_once([lambda x=x: x.claim(campaign_id, worker, LEASE) for x in ledgers])  # type: ignore[misc]
         (claim,) = filter(None, claims)
-        assert (claim.fence, claim.num_crashes) == (fence, fence - 1)
+        assert (claim.fence, claim.num_losses) == (fence, fence - 1)
         ledgers[0].renew(claim, timedelta())
 
 
@@ -99,12 +99,12 @@ def test_one_campaign_is_created(ledgers: list[PostgresLedger]) -> None:
     assert len(ledgers[0].slots(campaigns[0].id)) == NUM_SLOTS
 
 
-def test_a_dead_worker_crashes_once(ledgers: list[PostgresLedger]) -> None:
+def test_a_dead_worker_is_lost_once(ledgers: list[PostgresLedger]) -> None:
     campaign_id, worker = open_race(ledgers[0])
     assert ledgers[0].claim(campaign_id, worker, LEASE) is not None
     ended = at_once([lambda x=x: x.expire_dead(campaign_id, lambda _: True) for x in ledgers])  # type: ignore[misc]
     assert sum(len(slots) for slots in ended) == 1
-    assert ledgers[0].slots(campaign_id)[0].num_crashes == 1
+    assert ledgers[0].slots(campaign_id)[0].num_losses == 1
 
 
 def test_budget_and_decision_do_not_cross(ledgers: list[PostgresLedger]) -> None:
@@ -198,8 +198,14 @@ class TestLostAnswer:
         ledger.bind_trial(claim, 0, "/runs/1")
         lost.arm()
         ledger.expire_dead(campaign_id, lambda _: True)
-        assert ledger.slots(campaign_id)[0].num_crashes == 1
+        assert ledger.slots(campaign_id)[0].num_losses == 1
         assert len(ledger.slots(campaign_id)) == NUM_SLOTS + 2
+        claim = ledger.claim(campaign_id, worker, LEASE)
+        assert claim is not None
+        ledger.finish(claim, Outcome.FAILED, None, "error: x")
+        lost.arm()
+        ledger.retry(campaign_id, [claim.slot])
+        assert ledger.slots(campaign_id)[0].retried_trial == 0
 
 
 def test_terminated_connections_are_survived(ledger: PostgresLedger, ledger_database_url: str) -> None:

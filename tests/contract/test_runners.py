@@ -9,18 +9,22 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from hpo.adapters.processes.ends import failure
 from hpo.adapters.processes.runners import InProcessRunner, ProcessRunner
 from hpo.domain.ports import TrialEnd, TrialRequest, TrialRunner
 from hpo.runs.folder import Attempt, SlotFolder
 from trainer.config import TrainerConfig
 from trainer.data import prepare
+from trainer.errors import CacheFault
 from trainer.reports import EpochReport, Verdict
+from trainer.training.checkpoint import load
 
 NUM_EPOCHS = 3
 ORPHAN = """
@@ -99,10 +103,10 @@ def test_a_training_runs_to_its_end(runner: TrialRunner, data: Path, tmp_path: P
     end = runner.run(request(data, own.folder), search.on_epoch, never)
     assert search.epochs == [1, 2, 3]
     scores = [report.score for report in search.reports]
-    assert end == TrialEnd("finished", pytest.approx(sum(scores[-2:]) / 2), end.best_epoch, end.num_parameters)
+    assert end == TrialEnd("finished", pytest.approx(sum(scores[-2:]) / 2), 3, end.num_parameters)
     assert end.num_parameters is not None
     assert end.num_parameters > 0
-    assert own.best.exists()
+    assert own.model.exists()
     assert [record.score for record in own.epochs()] == scores
     assert set(own.daily(3)) == set(search.reports[-1].daily)
 
@@ -124,6 +128,7 @@ def test_a_stop_verdict_ends_the_training_with_the_epoch_it_was_given_for(
     assert end.kind == "stopped"
     assert search.epochs == [1]
     assert [record.epoch for record in own.epochs()] == [1]
+    assert load(own.model)["epoch"] == end.last_epoch == 1
 
 
 def test_a_stopped_training_goes_on_where_it_was(runner: TrialRunner, data: Path, tmp_path: Path) -> None:
@@ -154,9 +159,42 @@ def test_a_failing_training_is_a_typed_failure(runner: TrialRunner, data: Path, 
 
 
 def test_an_unexpected_error_is_the_trials_alone(runner: TrialRunner, tmp_path: Path) -> None:
-    end = runner.run(request(tmp_path / "gone", attempt(tmp_path).folder), Search().on_epoch, never)
+    end = runner.run(TrialRequest({"nonsense": 1}, tmp_path, attempt(tmp_path).folder), Search().on_epoch, never)
     assert (end.kind, end.reason) == ("failed", "error")
-    assert "FileNotFoundError" in str(end.message)
+    assert "ValidationError" in str(end.message)
+
+
+def test_data_that_are_gone_are_no_failure_of_the_trial(runner: TrialRunner, tmp_path: Path) -> None:
+    end = runner.run(request(tmp_path / "gone", attempt(tmp_path).folder), Search().on_epoch, never)
+    assert (end.kind, end.reason) == ("environment", None)
+    assert str(tmp_path / "gone") in str(end.message)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (OSError(5, "Input/output error", "/data/x.npy"), "environment"),
+        (ModuleNotFoundError("No module named 'trainer.models.gru'"), "environment"),
+        (CacheFault("/cache/x.npy is damaged."), "environment"),
+        (ZeroDivisionError("division by zero"), "failed"),
+        (MemoryError(), "failed"),
+    ],
+)
+def test_faults_of_the_environment_are_told_from_failures(error: Exception, kind: str, tmp_path: Path) -> None:
+    assert failure(error, tmp_path).kind == kind
+
+
+def test_a_folder_that_is_named_as_our_package_is_not_imported(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("hpo", "trainer"):
+        (tmp_path / "here" / name).mkdir(parents=True)
+        (tmp_path / "here" / name / "__init__.py").write_text("raise RuntimeError('not ours')")
+    monkeypatch.chdir(tmp_path / "here")
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]  # one that is up already looked elsewhere
+    end = ProcessRunner().run(request(data, attempt(tmp_path).folder), Search().on_epoch, never)
+    assert end.kind == "finished", end
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 def test_a_killed_process_has_died(data: Path, tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_what_is_written_is_what_optuna_would_have_written(study: optuna.Study, 
         for step, value in ((1, 0.5), (2, math.inf), (3, -math.inf), (4, 0.1 + 0.2)):
             trial.report(value, step)
         with cache.together(trial._trial_id):
-            trial.set_user_attr("best_epoch", 4)
+            trial.set_user_attr("last_epoch", 4)
             study.tell(trial, 0.1 + 0.2)
         read = theirs.get_trial(trial._trial_id)
         assert read.params == trial.params
@@ -123,7 +123,7 @@ def test_what_is_written_is_what_optuna_would_have_written(study: optuna.Study, 
         assert read.distributions == DISTRIBUTIONS
         assert read.intermediate_values == {1: 0.5, 2: math.inf, 3: -math.inf, 4: 0.1 + 0.2}
         assert (read.state, read.value) == (TrialState.COMPLETE, 0.1 + 0.2)
-        assert {"values", "best_epoch"} <= read.user_attrs.keys()
+        assert {"values", "last_epoch"} <= read.user_attrs.keys()
         assert read.datetime_start is not None
         assert read.datetime_complete is not None
         assert timedelta() <= read.datetime_complete - read.datetime_start < timedelta(minutes=1)

@@ -62,7 +62,7 @@ def play(runs: Path, sync: Callable[[], object]) -> None:
     for epoch in (1, 2, 3):
         first.append_epoch(report(epoch))
         sync()
-    first.best.write_bytes(b"weights")
+    first.model.write_bytes(b"weights")
     first.finish(Outcome.COMPLETE, 0.02, 3, 100)
     second = open_attempt(runs, 2)
     second.append_epoch(report(1))
@@ -228,7 +228,7 @@ def test_what_is_written(mlflow_tracker: MLflowTracker, store: str, runs: Path) 
     assert tags["tiertune.outcome"] == "complete"
     assert [step for step, _, _ in history["valid/rank_ic"]] == [1, 2, 3]
     assert history["result/score"][0][2] == 0.02
-    assert files == ["best.pt", "config.json", "daily.npz", "learning_curve.svg"]
+    assert files == ["config.json", "daily.npz", "learning_curve.svg", "model.pt"]
     assert held["0002 capacity"][5] == ["config.json", "daily.npz", "learning_curve.svg"]
     assert "non_finite" in held["0003 refinement"][2]["tiertune.reason"]
     assert "best of two" in held["1-capacity"][2]["mlflow.note.content"]

@@ -19,7 +19,7 @@ from support.plans import Fault
 from support.victim import POINTS
 
 NUM_TRIALS = 6
-LEASE = 0.5
+LEASE = 1.0
 """Seconds; for those who sleep longer."""
 HANDOVER = ("after study creation", "between copies", "before study is ready")
 DECISIONS = ("before tier decision", "after tier decision")
@@ -29,8 +29,7 @@ FAST = ("after trial creation", "amid checkpoint", "between report and verdict",
 
 
 def strikes(point: str, action: str) -> list[Fault]:
-    """The accidents of one campaign, each further along than the one before: a slot that is killed three times at the
-    same place would rightly be given up as poison."""
+    """The accidents of one campaign, each further along than the one before, or at the same place again."""
     if point in CHAMPION:
         return [Fault(point, action)]
     if point in HANDOVER or point in DECISIONS:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow_faults
 
 LEASE = 3.0
 NUM_TRIALS = 8
-WORKER = (f"worker.lease=PT{LEASE:.0f}S", "worker.max_crashes=20")
+WORKER = (f"worker.lease=PT{LEASE:.0f}S",)
 SETTINGS = (f"trials={NUM_TRIALS}", *WORKER)
 Chooser = Callable[[psutil.Process], list[psutil.Process]]
 LEVELS: dict[str, Chooser] = {

@@ -13,7 +13,7 @@ from hpo.cli import EXIT_ENVIRONMENT
 from hpo.domain.campaign import Outcome
 
 NUM_TRIALS = 6
-LEASE = 0.5
+LEASE = 1.0
 FAST = ("KILL", "trial, amid checkpoint")
 WRITING = ("after claim", "after bind", "after parameters", "between renewal and report", "after tell, before done")
 """Points of a worker that has still to write files."""
@@ -35,7 +35,7 @@ def named(action: str, point: str) -> str:
 def test_a_trial_that_dies_again_and_again_goes_on_where_it_was(arena: Arena, action: str, point: str) -> None:
     name = named(action, point)
     fault = Fault(point, action, nth=2, times=4)
-    arena.survive(arena.plan(name, NUM_TRIALS, fault, own_process=True, max_crashes=5))
+    arena.survive(arena.plan(name, NUM_TRIALS, fault, own_process=True))
 
     arena.score(name, fault, "trial")
     assert arena.history(name) == arena.calm(NUM_TRIALS)
@@ -105,12 +105,14 @@ def test_a_disk_that_takes_no_more_ends_the_worker_with_a_sentence_and_costs_not
     assert arena.history(name) == arena.calm(NUM_TRIALS)
 
 
-@pytest.mark.parametrize(("action", "times", "reason"), [("KILL", 3, "poison"), ("MEMORY", 1, "out_of_memory")])
+@pytest.mark.parametrize(
+    ("action", "nth", "times", "reason"), [("KILL", 1, 3, "poison"), ("MEMORY", 2, 1, "out_of_memory")]
+)
 def test_a_trial_that_cannot_be_trained_fails_with_its_reason_and_the_search_goes_on(
-    arena: Arena, action: str, times: int, reason: str
+    arena: Arena, action: str, nth: int, times: int, reason: str
 ) -> None:
     name = reason
-    fault = Fault("trial, amid epoch", action, nth=2, times=times)
+    fault = Fault("trial, amid epoch", action, nth=nth, times=times)
     arena.survive(arena.plan(name, NUM_TRIALS, fault, own_process=True))
 
     first, *others = arena.slots(name)

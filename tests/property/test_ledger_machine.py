@@ -139,9 +139,9 @@ class LedgerMachine(RuleBasedStateMachine):
     def release(self, claim: Both, crashed: bool) -> None:
         self.same(lambda ledger, side: ledger.release(getattr(claim, side), crashed=crashed))
 
-    @rule(claim=claims, kind=st.sampled_from(["best", "last"]), epoch=st.integers(0, 9))
+    @rule(claim=claims, kind=st.sampled_from(["model", "result"]), epoch=st.integers(0, 9))
     def save(self, claim: Both, kind: str, epoch: int) -> None:
-        record = CheckpointRecord(claim.memory.slot, kind, epoch, "/runs/x.pt", "host", f"{epoch}" * 64)
+        record = CheckpointRecord(claim.memory.slot, kind, epoch, "runs/x.pt", "host", "/home", f"{epoch}" * 64)
         self.same(lambda ledger, side: ledger.record_checkpoint(getattr(claim, side), record))
 
     @rule(claim=claims)
@@ -151,6 +151,13 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(dead=st.sets(st.integers(1, 6)))
     def recover(self, dead: set[int]) -> None:
         self.same(lambda ledger, side: ledger.expire_dead(self.id_of(side), lambda worker: worker.pid in dead))
+
+    @rule(slots=st.sets(st.integers(1, MAX_BUDGET), max_size=2))
+    def retry(self, slots: set[int]) -> None:
+        answer = self.same(lambda ledger, side: ledger.retry(self.id_of(side), slots).decisions)
+        if not isinstance(answer, tuple):
+            for slot in slots:
+                self.finished.pop(slot, None)
 
     @rule(tier=st.integers(1, 3), word=st.text(max_size=3))
     def decide(self, tier: int, word: str) -> None:

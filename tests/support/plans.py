@@ -60,7 +60,6 @@ class Plan:
     pace: float = 0.0
     zone: str = "UTC"
     num_epochs: int = NUM_EPOCHS
-    max_crashes: int = 3
     skew: float = 0.0
     own_process: bool = False
 

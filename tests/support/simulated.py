@@ -10,7 +10,8 @@ from typing import Any
 import optuna
 
 from hpo.adapters.processes.clock import SystemClock
-from hpo.adapters.processes.runners import DirectReporter, end_of
+from hpo.adapters.processes.ends import end_of
+from hpo.adapters.processes.runners import DirectReporter
 from hpo.domain.campaign import Campaign, CampaignSpec, WorkerIdentity
 from hpo.domain.config import SearchConfig
 from hpo.domain.ports import Ledger, TrialEnd, TrialRequest
@@ -39,6 +40,10 @@ tiers:
     optim.warmup_fraction: {type: float, low: 0.0, high: 0.3, default: 0.1}
     optim.clip_norm: {type: float, low: 0.1, high: 10.0, log: true, default: 1.0}
 """
+
+
+CODE = "c0de" * 16
+"""Fingerprint of the code that every simulated trial was trained with."""
 
 
 class SimulatedRunner:
@@ -102,7 +107,7 @@ def worker(
     """A worker of the campaign that trains by simulation."""
     campaign = open_campaign(ledger, config, space)
     objective = Objective(
-        campaign, config, space, ledger, storage, runner, home, campaign_folder(home, config.study), identity
+        campaign, config, space, ledger, storage, runner, home, campaign_folder(home, config.study), identity, CODE
     )
     return Worker(
         ledger, objective, campaign, identity, config.worker, SystemClock(), is_dead, drain or threading.Event()

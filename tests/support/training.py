@@ -37,7 +37,7 @@ def train(
         if reporter.report(report) is Verdict.STOP:
             return _result(Ending.STOPPED, reports, parameters)
         reports.append(report)
-    (folder / "best.pt").write_text(f"weights of {config['train']['seed']}")
+    (folder / "model.pt").write_text(f"weights of {config['train']['seed']}")
     return _result(Ending.COMPLETED, reports, parameters)
 
 

@@ -86,9 +86,8 @@ class Tree:
         goal = self.num_epochs(name) + more
         until(lambda: self.num_epochs(name) >= goal)
 
-    def undisturbed(self, *settings: str) -> object:
+    def undisturbed(self, *settings: str, name: str = "undisturbed") -> object:
         """The history of a campaign with these settings that nothing happened to."""
-        name = "undisturbed"
         if self.arena.ledger.find_campaign(name) is None:
             self.run(name, *settings)
         return self.arena.history(name)

@@ -124,7 +124,7 @@ def live(plan: Plan) -> None:
         os.environ[PLAN] = pickle.dumps(plan).hex()
         runners.PRELOAD[:] = ["hpo.adapters.processes.runners", "support.trial"]
         runner = runners.ProcessRunner()
-    settings = {"lease": timedelta(seconds=plan.lease), "max_crashes": plan.max_crashes}
+    settings = {"lease": timedelta(seconds=plan.lease)}
     config, space = configuration(plan.name, plan.num_trials, plan.num_epochs, worker=settings)
     identity = processes.this_process()
     try:

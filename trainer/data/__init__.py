@@ -1,5 +1,6 @@
 """The panel: read or generated, checked, turned into features and targets, cached and split."""
 
+from trainer.data.cache import verify
 from trainer.data.panel import Fold, HoldoutData, Panel, TrainingData
 from trainer.data.planted import ceiling
 from trainer.data.prepare import Prepared, open_holdout, open_training, prepare
@@ -14,4 +15,5 @@ __all__ = [
     "open_holdout",
     "open_training",
     "prepare",
+    "verify",
 ]

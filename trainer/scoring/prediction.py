@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from trainer.config import ColumnsConfig
 from trainer.data.checks import check_coverage, check_values
 from trainer.data.features import FEATURES, make_features, too_long, usable
-from trainer.data.loader import load
 from trainer.data.market import Market
 from trainer.data.panel import TARGETS, Panel
+from trainer.data.reading import load
 from trainer.data.targets import daily_returns
 from trainer.errors import InputError
 from trainer.models.graph import LOOKBACK, REFRESH_DAYS
+from trainer.scoring.committee import Committee
 from trainer.scoring.scorer import Scorer
 
 
@@ -34,7 +36,9 @@ class Prediction:
     num_short_days: int
 
 
-def predict(source: str | pd.DataFrame, scorer: Scorer, *, after: np.datetime64 | None = None) -> Prediction:
+def predict(
+    source: str | pd.DataFrame, scorer: Scorer | Committee, *, after: np.datetime64 | None = None
+) -> Prediction:
     """The scorer's scores of every usable stock-day of a Parquet or CSV file (or folder), or of a frame like it.
 
     A score looks only at its own day and those before it, so give the days that the features look back on too.
@@ -45,7 +49,7 @@ def predict(source: str | pd.DataFrame, scorer: Scorer, *, after: np.datetime64 
             history is too short for a feature; no day lies after `after`; on most days there are too few stocks to
             rank.
     """
-    market = _market(source)
+    market = _market(source, _members(scorer)[0].config.data.columns)
     panel = _panel(market, scorer)
     first = 0 if after is None else int(np.searchsorted(panel.dates, after, side="right"))
     if first == len(panel.dates):
@@ -59,23 +63,23 @@ def predict(source: str | pd.DataFrame, scorer: Scorer, *, after: np.datetime64 
     rows, stocks = np.nonzero(np.isfinite(scores).all(axis=2))
     keys = {"date": panel.dates[first:][rows], "symbol": np.array(panel.symbols, dtype=object)[stocks]}
     values = {f"score_{h}d": scores[rows, stocks, column] for column, h in enumerate(panel.horizons)}
-    num_short = max(0, min(_look_back(scorer) - first, len(days)))
+    num_short = max(0, min(max(map(_look_back, _members(scorer))) - first, len(days)))
     return Prediction(pd.DataFrame(keys | values), first, num_short)
 
 
-def _market(source: str | pd.DataFrame) -> Market:
+def _market(source: str | pd.DataFrame, columns: ColumnsConfig) -> Market:
     """The rows as a market that keeps the data rules, all of it in memory."""
     if isinstance(source, pd.DataFrame):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "frame.parquet"
             source.to_parquet(path, index=False)
-            return replace(_market(str(path)), name="the given frame")
-    market = load(source)
+            return replace(_market(str(path), columns), name="the given frame")
+    market = load(source, columns)
     check_values(market)
     return replace(market, read={name: market.read(name) for name in market.columns}.__getitem__)
 
 
-def _panel(market: Market, scorer: Scorer) -> Panel:
+def _panel(market: Market, scorer: Scorer | Committee) -> Panel:
     """The market with the scorer's features, made by the same recipe, and no labels. Other columns are passed over."""
     late = [name for name in too_long(market) if name in scorer.feature_names]
     if late:
@@ -83,7 +87,7 @@ def _panel(market: Market, scorer: Scorer) -> Panel:
             f"{market.name} has {len(market.dates)} days, and {late[0]} looks back {FEATURES[late[0]].history}; "
             "give the days before them too."
         )
-    mask = usable(market, scorer.config.data.min_price)
+    mask = usable(market, _members(scorer)[0].config.data.min_price)
     made = {name: values for name, values in make_features(market, mask) if name in scorer.feature_names}
     missing = [name for name in scorer.feature_names if name not in made]
     if missing:
@@ -106,6 +110,10 @@ def _panel(market: Market, scorer: Scorer) -> Panel:
         returns=daily_returns(market),
         oracle=None,
     )
+
+
+def _members(scorer: Scorer | Committee) -> list[Scorer]:
+    return list(scorer.members.values()) if isinstance(scorer, Committee) else [scorer]
 
 
 def _look_back(scorer: Scorer) -> int:

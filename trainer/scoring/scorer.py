@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from torch import Tensor, nn
+from torch import nn
 
 from trainer.config import TrainerConfig
 from trainer.data.panel import Panel
 from trainer.errors import CheckpointError, InputError
-from trainer.metrics import average_ranks
 from trainer.models import build_model
+from trainer.scoring.ranks import share_of
 from trainer.training import checkpoint
 from trainer.training.evaluate import daily_metrics, score_days
 from trainer.training.feed import Feed
@@ -25,7 +25,7 @@ from trainer.training.precision import Precision, choose_precision
 
 @dataclass(frozen=True)
 class Scorer:
-    """The models of a run's folds, at its best epoch, with what they must be fed.
+    """The models of a run's folds, as its last epoch left them, with what they must be fed.
 
     last_day: of the panel the run was given, validation included; scores of later days are out of sample.
     """
@@ -50,7 +50,7 @@ class Scorer:
         feed = Feed(panel, "raw", self.config.model, self.precision.device)
         scores = [score_days(model, feed, days, self.config.model.window, self.precision) for model in self.models]
         if combine == "rank" and len(scores) > 1:
-            scores = [_rank_shares(score) for score in scores]
+            scores = [share_of(score) for score in scores]
         combined: NDArray[np.float32] = torch.stack(scores).mean(0).cpu().numpy()
         return combined
 
@@ -76,13 +76,13 @@ class Scorer:
 
 
 def load_scorer(path: Path, device: str = "auto") -> Scorer:
-    """The scorer of a `best.pt`.
+    """The scorer of a `model.pt`.
 
     Raises CheckpointError where the file is damaged or something else, FileNotFoundError where there is none.
     """
     state = checkpoint.load(path)
     if "weights" not in state:
-        raise CheckpointError(f"{path} is not a {checkpoint.BEST}: it holds no scored weights.")
+        raise CheckpointError(f"{path} is not a {checkpoint.MODEL}: it holds no scored weights.")
     try:
         config = TrainerConfig.model_validate(state["config"])
     except ValidationError as error:
@@ -102,9 +102,3 @@ def load_scorer(path: Path, device: str = "auto") -> Scorer:
 def evaluate(scorer: Scorer, panel: Panel, days: range) -> dict[str, NDArray[np.float32]]:
     """Daily RankIC on `days` by metric name, against every target variant and horizon; float32 [len(days)] each."""
     return daily_metrics(scorer.score(panel, days), panel, days)
-
-
-def _rank_shares(scores: Tensor) -> Tensor:
-    """Daily ranks as shares 0 to 1 of the scored stocks; NaN stays NaN."""
-    valid = scores.isfinite()
-    return (average_ranks(scores, valid) / (valid.sum(1, keepdim=True) - 1).clamp(min=1)).where(valid, torch.nan)

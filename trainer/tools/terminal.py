@@ -67,15 +67,15 @@ class TerminalReporter:
 
 
 def show_result(result: FitResult, horizons: Sequence[int]) -> None:
-    """Print the validation metrics of the best epoch: mean daily RankIC (and ICIR) by horizon and target."""
-    best = result.reports[result.best_epoch - 1]
-    table = Table(title=f"validation, epoch {best.epoch}: mean daily RankIC (ICIR)")
+    """Print the validation metrics of the last epoch: mean daily RankIC (and ICIR) by horizon and target."""
+    last = result.reports[-1]
+    table = Table(title=f"validation, epoch {last.epoch}: mean daily RankIC (ICIR)")
     table.add_column("horizon")
     for target in TARGET_PREFIXES:
         table.add_column(TARGET_TITLES[target], justify="right")
     for horizon in horizons:
-        table.add_row(f"{horizon}d", *(_cell(best, prefix, f"_{horizon}d") for prefix in TARGET_PREFIXES.values()))
-    table.add_row("mean", *(_cell(best, prefix, "") for prefix in TARGET_PREFIXES.values()))
+        table.add_row(f"{horizon}d", *(_cell(last, prefix, f"_{horizon}d") for prefix in TARGET_PREFIXES.values()))
+    table.add_row("mean", *(_cell(last, prefix, "") for prefix in TARGET_PREFIXES.values()))
     _show(table)
     say(
         f"score {result.score:+.4f} (mean of the last epochs), {result.ending.value.replace('_', ' ')} after "

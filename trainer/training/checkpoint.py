@@ -16,8 +16,8 @@ from trainer.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
 
-LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
-FORMAT = 2
+LAST, PREVIOUS, MODEL = "last.pt", "previous.pt", "model.pt"
+FORMAT = 3
 # A file is the bytes of torch.save, this mark, and the SHA-256 of everything before it.
 MARK = b"tiertune-checkpoint-sha256:"
 _TRAILER = len(MARK) + hashlib.sha256().digest_size
@@ -57,17 +57,24 @@ def load(path: Path) -> dict[str, Any]:
 
     Raises CheckpointError where the file is truncated, altered or of another format; FileNotFoundError.
     """
-    raw = path.read_bytes()
-    payload, trailer = raw[:-_TRAILER], raw[-_TRAILER:]
-    if trailer != MARK + hashlib.sha256(payload).digest():
+    payload = _payload(path.read_bytes())
+    if payload is None:
         raise CheckpointError(f"{path} is damaged (its checksum does not match); use an older checkpoint.")
     try:
-        state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError) as error:
-        raise CheckpointError(f"{path} is not a checkpoint of this program: {error}") from error
+        state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        # Not in torch's words, which advise to load it in a way that runs the code within.
+        raise CheckpointError(f"{path} is not a checkpoint of this program; nothing in it was run.") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} is not a checkpoint of this program: it holds a {type(state).__name__}.")
     if state.get("format") != FORMAT:
         raise CheckpointError(f"{path} has checkpoint format {state.get('format')}; this program reads {FORMAT}.")
     return state
+
+
+def is_whole(path: Path) -> bool:
+    """Whether the file's bytes are those that `save` wrote; they are not decoded. Raises FileNotFoundError."""
+    return _payload(path.read_bytes()) is not None
 
 
 def newest_valid(folder: Path) -> Path | None:
@@ -87,6 +94,12 @@ def load_newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
         except CheckpointError as error:
             logger.warning("%s", error)
     return None
+
+
+def _payload(raw: bytes) -> bytes | None:
+    """The bytes that torch wrote, None where the checksum behind them does not match."""
+    payload, trailer = raw[:-_TRAILER], raw[-_TRAILER:]
+    return payload if trailer == MARK + hashlib.sha256(payload).digest() else None
 
 
 def _sync_folder(folder: Path) -> None:

@@ -35,9 +35,9 @@ MACHINE_SETTINGS = {"config.train.device", "config.train.threads"}
 def fit(config: TrainerConfig, data: TrainingData, reporter: Reporter, folder: Path) -> FitResult:
     """Train `config` on `data`, telling `reporter` every epoch; go on from `folder/last.pt` where there is one.
 
-    At an epoch's end: validate, write `last.pt`, report, and, unless that is answered STOP, write `best.pt` where the
-    trailing score improved. A run that is resumed equals the uninterrupted one, bit for bit on the CPU. The global
-    random state is left as it was.
+    At an epoch's end: validate, write `last.pt`, report, and, unless that is answered STOP, write `model.pt`: the
+    weights that were just validated. A run that is resumed equals the uninterrupted one, bit for bit on the CPU. The
+    global random state is left as it was.
 
     Raises InputError (unknown monitor, another configuration's folder, a fold without labels), NonFiniteError,
     DeviceMemoryError, MissingMetricError.
@@ -58,8 +58,7 @@ class _Run:
         self._panel = data.panel
         self._folds = [FoldRun(config, data.panel, fold, i, precision) for i, fold in enumerate(data.folds)]
         self._reports: list[EpochReport] = []
-        self._best: dict[str, Any] = {"epoch": 0, "score": -math.inf, "weights": []}
-        self._kept = 0  # the epoch in best.pt
+        self._kept = 0  # the epoch in model.pt
         torch.manual_seed(config.train.seed)
 
     def drive(self, reporter: Reporter) -> FitResult:
@@ -68,12 +67,12 @@ class _Run:
         for report in tuple(self._reports):
             if reporter.report(report) is Verdict.STOP:
                 return self._result(Ending.STOPPED)
-            self._keep_best(report.epoch)
+            self._keep(report.epoch)
         while (ending := self._ending()) is None:
             news = self._epoch(len(self._reports) + 1, lambda: reporter.poll() is Verdict.STOP)
             if news is None or reporter.report(news) is Verdict.STOP:
                 return self._result(Ending.STOPPED)
-            self._keep_best(news.epoch)
+            self._keep(news.epoch)
         return self._result(ending)
 
     def _epoch(self, epoch: int, stop: Callable[[], bool]) -> EpochReport | None:
@@ -108,23 +107,19 @@ class _Run:
     def _save(self, report: EpochReport) -> None:
         """Add the epoch to the history and write `last.pt`."""
         self._reports.append(report)
-        score = self._trailing_score()
-        if score > self._best["score"]:
-            weights = [_cpu_copy(fold.average.scored.state_dict()) for fold in self._folds]
-            self._best = {"epoch": report.epoch, "score": score, "weights": weights}
         state = {
             **self._identity(),
             "folds": [fold.state_dict() for fold in self._folds],
             "random": _random_state(self._device),
             "reports": [_packed(report) for report in self._reports],
-            "best": self._best,
         }
         checkpoint.save_last(state, self._folder)
 
-    def _keep_best(self, epoch: int) -> None:
-        """Write `best.pt` where the epoch, which the reporter took, is the best so far."""
-        if epoch == self._best["epoch"]:
-            checkpoint.save({**self._identity(), **self._best}, self._folder / checkpoint.BEST)
+    def _keep(self, epoch: int) -> None:
+        """Write `model.pt` of an epoch that the reporter took; of one before a resume it was written then."""
+        if epoch == len(self._reports):
+            weights = [_cpu_copy(fold.average.scored.state_dict()) for fold in self._folds]
+            checkpoint.save({**self._identity(), "epoch": epoch, "weights": weights}, self._folder / checkpoint.MODEL)
             self._kept = epoch
 
     def _resume(self) -> None:
@@ -137,7 +132,7 @@ class _Run:
         for fold, saved in zip(self._folds, state["folds"], strict=True):
             fold.load_state_dict(saved)
         self._reports = [_unpacked(packed) for packed in state["reports"]]
-        self._best, self._kept = state["best"], _best_epoch(self._folder)
+        self._kept = _kept_epoch(self._folder)
         _set_random_state(state["random"], self._device)
         logger.info("going on from %s after epoch %d", path, len(self._reports))
 
@@ -151,28 +146,29 @@ class _Run:
             "last_day": str(self._panel.dates[-1]),
         }
 
-    def _trailing_score(self) -> float:
-        recent = self._reports[-self._config.train.score_epochs :]
+    def _trailing_score(self, epoch: int) -> float:
+        recent = self._reports[max(0, epoch - self._config.train.score_epochs) : epoch]
         return math.fsum(report.score for report in recent) / len(recent)
 
     def _ending(self) -> Ending | None:
         epoch, train = len(self._reports), self._config.train
         if epoch >= train.epochs:
             return Ending.COMPLETED
-        if train.patience and epoch - self._best["epoch"] >= train.patience:
-            return Ending.EARLY_STOPPED
-        return None
+        if not epoch or not train.patience:
+            return None
+        best = max(range(1, epoch + 1), key=self._trailing_score)
+        return Ending.EARLY_STOPPED if epoch - best >= train.patience else None
 
     def _result(self, ending: Ending) -> FitResult:
-        score = self._trailing_score() if self._reports else math.nan
+        score = self._trailing_score(len(self._reports)) if self._reports else math.nan
         parameters = sum(parameter.numel() for parameter in self._folds[0].model.parameters())
         return FitResult(ending, tuple(self._reports), score, self._kept, parameters)
 
 
-def _best_epoch(folder: Path) -> int:
-    """The epoch in `best.pt`; 0 where there is no whole one."""
+def _kept_epoch(folder: Path) -> int:
+    """The epoch in `model.pt`; 0 where there is no whole one."""
     try:
-        return int(checkpoint.load(folder / checkpoint.BEST)["epoch"])
+        return int(checkpoint.load(folder / checkpoint.MODEL)["epoch"])
     except (FileNotFoundError, CheckpointError):
         return 0
 

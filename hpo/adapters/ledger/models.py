@@ -117,6 +117,7 @@ class SlotRow(Base):
         UniqueConstraint("campaign_id", "tier", "trial_number"),
         CheckConstraint("number >= 1 AND position >= 1", name="numbers"),
         CheckConstraint("fence >= 0 AND num_crashes >= 0 AND num_crashes <= fence", name="counters"),
+        CheckConstraint("num_losses >= 0 AND num_losses <= fence", name="num_losses"),
         CheckConstraint("state IN ('open', 'running', 'done')", name="state"),
         CheckConstraint("outcome IN ('complete', 'pruned', 'failed')", name="outcome"),
         CheckConstraint("(state = 'done') = (outcome IS NOT NULL)", name="done_has_outcome"),
@@ -139,6 +140,7 @@ class SlotRow(Base):
     run_folder: Mapped[str | None]
     fence: Mapped[int] = mapped_column(BigInteger, server_default="0")
     num_crashes: Mapped[int] = mapped_column(server_default="0")
+    num_losses: Mapped[int] = mapped_column(server_default="0")
     worker_id: Mapped[int | None] = mapped_column(BigInteger)
     claim_token: Mapped[UUID | None]
     epoch: Mapped[int | None]
@@ -148,15 +150,16 @@ class SlotRow(Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     lease_expires_at: Mapped[datetime | None]
+    retried_trial: Mapped[int | None]
 
 
 class CheckpointRow(Base):
-    """The newest checkpoint of each kind that a slot answers for."""
+    """The files that a slot answers for: its model, and its result, which lists all others."""
 
     __tablename__ = "checkpoint"
     __table_args__ = (
         ForeignKeyConstraint(["campaign_id", "slot"], ["hpo.slot.campaign_id", "hpo.slot.number"], ondelete="CASCADE"),
-        CheckConstraint("kind IN ('best', 'last')", name="kind"),
+        CheckConstraint("kind IN ('model', 'result')", name="kind"),
         CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256"),
     )
 
@@ -166,6 +169,7 @@ class CheckpointRow(Base):
     epoch: Mapped[int]
     path: Mapped[str]
     host: Mapped[str]
+    home: Mapped[str]
     sha256: Mapped[str]
     score: Mapped[float | None]
     recorded_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -4,13 +4,13 @@ is one statement."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, delete, func, or_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -21,13 +21,16 @@ from hpo.adapters.ledger.statements import (
     NO_WAIT,
     add_slots,
     add_tiers,
+    all_open,
     change,
     claim_slot,
     held,
     lock_campaign,
+    noted,
     num_unfinished,
     put_checkpoint,
     read_campaign,
+    reopen,
     state_left,
 )
 from hpo.adapters.postgres.database import engine_for
@@ -145,16 +148,10 @@ class PostgresLedger:
         return self._database.alone(work)
 
     def renew(self, claim: Claim, lease: timedelta, progress: Progress | None = None) -> None:
-        noted: dict[str, Any] = {}
-        if progress is not None:
-            noted = {
-                "epoch": progress.epoch,
-                "score": progress.score,
-                "samples_per_second": progress.samples_per_second,
-            }
+        news = {} if progress is None else noted(progress)
 
         def work(connection: Connection, repeated: bool) -> None:
-            if not change(connection, claim, NO_WAIT, lease_expires_at=func.now() + lease, **noted):
+            if not change(connection, claim, NO_WAIT, lease_expires_at=func.now() + lease, **news):
                 raise rules.lease_lost(claim)
 
         self._database.alone(work)
@@ -200,7 +197,7 @@ class PostgresLedger:
         self._database.alone(work)
 
     def expire_dead(self, campaign_id: int, is_dead: Callable[[WorkerIdentity], bool]) -> Sequence[int]:
-        freed = {"state": "open", "lease_expires_at": None, "worker_id": None, "num_crashes": SlotRow.num_crashes + 1}
+        freed = {"state": "open", "lease_expires_at": None, "worker_id": None, "num_losses": SlotRow.num_losses + 1}
 
         def work(connection: Connection, repeated: bool) -> list[int]:
             running = connection.execute(
@@ -210,7 +207,7 @@ class PostgresLedger:
                 .order_by(SlotRow.number)
             ).all()
             dead = [to_claim(row) for row in running if is_dead(to_identity(row))]
-            # Another process may have done the same meanwhile: the fence tells, and each crash counts once.
+            # Another process may have done the same meanwhile: the fence tells, and each loss counts once.
             return [claim.slot for claim in dead if change(connection, claim, **freed)]
 
         return self._database.alone(work)
@@ -230,6 +227,17 @@ class PostgresLedger:
     def unfinished_tiers(self, campaign_id: int) -> Set[int]:
         query = select(SlotRow.tier).distinct().where(SlotRow.campaign_id == campaign_id, SlotRow.state != "done")
         return self._database.alone(lambda connection, _: set(connection.scalars(query)))
+
+    def retry(self, campaign_id: int, slots: Collection[int]) -> Campaign:
+        def work(session: Session, repeated: bool) -> Campaign:
+            campaign = lock_campaign(session, campaign_id)
+            if not (repeated and all_open(session, campaign_id, slots)):  # the first attempt got through
+                reopen(session, campaign_id, slots)
+                campaign.state = CampaignState.RUNNING
+                session.flush()
+            return read_campaign(session, campaign)
+
+        return self._database.run(work)
 
     def decide_tier(self, campaign_id: int, tier: int, decision: Mapping[str, Any]) -> Mapping[str, Any]:
         plain = rules.plain_json(decision, "decision")
@@ -279,6 +287,14 @@ class PostgresLedger:
             return [to_checkpoint(row) for row in rows]
 
         return self._database.run(work)
+
+    def forget_checkpoints(self, campaign_id: int, slots: Collection[int]) -> None:
+        rows = CheckpointRow.campaign_id == campaign_id, CheckpointRow.slot.in_(slots), CheckpointRow.kind == "model"
+
+        def work(connection: Connection, repeated: bool) -> None:
+            connection.execute(delete(CheckpointRow).where(*rows))
+
+        self._database.alone(work)
 
     def count_holdout_opening(self, campaign_id: int) -> int:
         # A token per opening instead of a number: whoever repeats the statement adds nothing.

@@ -55,6 +55,8 @@ def to_claim(row: Row[*tuple[Any, ...]]) -> Claim:
         worker_id=row.worker_id,
         trial_number=row.trial_number,
         num_crashes=row.num_crashes,
+        num_losses=row.num_losses,
+        retried_trial=row.retried_trial,
     )
 
 
@@ -83,8 +85,10 @@ def to_view(row: SlotRow, worker: WorkerRow | None) -> SlotView:
         finished_at=row.finished_at,
         lease_expires_at=row.lease_expires_at,
         run_folder=row.run_folder,
+        num_losses=row.num_losses,
+        retried_trial=row.retried_trial,
     )
 
 
 def to_checkpoint(row: CheckpointRow) -> CheckpointRecord:
-    return CheckpointRecord(row.slot, row.kind, row.epoch, row.path, row.host, row.sha256, row.score)
+    return CheckpointRecord(row.slot, row.kind, row.epoch, row.path, row.host, row.home, row.sha256, row.score)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -13,8 +13,10 @@ from sqlalchemy import (
     Update,
     and_,
     case,
+    delete,
     exists,
     func,
+    insert,
     literal,
     or_,
     select,
@@ -27,11 +29,14 @@ from sqlalchemy.sql.dml import ReturningInsert
 from hpo.adapters.ledger.models import CampaignRow, CheckpointRow, SlotRow, TierRow
 from hpo.adapters.ledger.rows import to_campaign
 from hpo.domain import ledger_rules as rules
-from hpo.domain.campaign import Campaign, CheckpointRecord, Claim, TierPlan
+from hpo.domain.campaign import Campaign, CheckpointRecord, Claim, Progress, TierPlan
 
 NO_WAIT = func.set_config("synchronous_commit", "off", True) == "off"
 """A condition that is always true: its statement does not wait for the disk. For renewals alone: if the server crashes
 within a second after one, the lease ends as early as before it, and the fence sees to the rest."""
+
+FORGOTTEN = ("outcome", "score", "reason", "finished_at", "trial_number", "run_folder", "worker_id", "epoch")
+"""Columns of a slot that say how its trial went."""
 
 
 def held(claim: Claim) -> ColumnElement[bool]:
@@ -77,7 +82,7 @@ def claim_slot(campaign_id: int, worker_id: int, lease: timedelta, token: UUID) 
         .values(
             state="running",
             fence=SlotRow.fence + 1,
-            num_crashes=SlotRow.num_crashes + case((SlotRow.state == "running", 1), else_=0),
+            num_losses=SlotRow.num_losses + case((SlotRow.state == "running", 1), else_=0),
             worker_id=worker_id,
             claim_token=token,
             lease_expires_at=func.now() + lease,
@@ -112,17 +117,62 @@ def add_tiers(session: Session, campaign_id: int, tiers: Sequence[TierPlan]) -> 
 
 def add_slots(session: Session, campaign_id: int, tier: int, number: int, position: int, count: int) -> None:
     """Append `count` open slots after the given number (in the campaign) and position (in the tier)."""
-    session.add_all(
-        SlotRow(campaign_id=campaign_id, tier=tier, number=number + step, position=position + step)
+    session.flush()  # the tier's row comes first
+    rows = [
+        {"campaign_id": campaign_id, "tier": tier, "number": number + step, "position": position + step}
         for step in range(1, count + 1)
-    )
-    session.flush()
+    ]
+    if rows:
+        session.execute(insert(SlotRow), rows)
 
 
 def change(connection: Connection, claim: Claim, *conditions: ColumnElement[bool], **values: Any) -> bool:
     """Update the claimed slot; False, and nothing changed, if it is not ours any more or fails a condition."""
     statement = update(SlotRow).where(held(claim), *conditions).values(**values).returning(SlotRow.number)
     return connection.scalar(statement) is not None
+
+
+def noted(progress: Progress) -> dict[str, Any]:
+    """The columns that a progress changes: a new epoch shows that the trial can be trained, whatever died before it."""
+    is_new = func.coalesce(SlotRow.epoch, 0) < progress.epoch
+    return {
+        "epoch": progress.epoch,
+        "score": progress.score,
+        "samples_per_second": progress.samples_per_second,
+        "num_crashes": case((is_new, 0), else_=SlotRow.num_crashes),
+        "num_losses": case((is_new, 0), else_=SlotRow.num_losses),
+    }
+
+
+def reopen(session: Session, campaign_id: int, slots: Collection[int]) -> None:
+    """Open FAILED slots again; forget their files and what was decided on their outcome. ValueError for others."""
+    failed = SlotRow.campaign_id == campaign_id, SlotRow.number.in_(slots), SlotRow.outcome == "failed"
+    tiers = session.scalars(select(SlotRow.tier).where(*failed)).all()
+    if len(tiers) != len(set(slots)):
+        raise rules.not_failed(slots)
+    session.execute(
+        update(SlotRow)
+        .where(*failed)
+        .values(
+            **dict.fromkeys(FORGOTTEN),
+            state="open",
+            num_crashes=0,
+            num_losses=0,
+            retried_trial=func.coalesce(SlotRow.trial_number, SlotRow.retried_trial),
+        )
+    )
+    session.execute(
+        delete(CheckpointRow).where(CheckpointRow.campaign_id == campaign_id, CheckpointRow.slot.in_(slots))
+    )
+    if tiers:
+        later = TierRow.campaign_id == campaign_id, TierRow.number >= min(tiers)
+        session.execute(update(TierRow).where(*later).values(decision=None, decided_at=None))
+
+
+def all_open(session: Session, campaign_id: int, slots: Collection[int]) -> bool:
+    """Whether all of these slots are open."""
+    count = select(func.count()).where(SlotRow.campaign_id == campaign_id, SlotRow.number.in_(slots))
+    return session.scalars(count.where(SlotRow.state == "open")).one() == len(set(slots))
 
 
 def put_checkpoint(claim: Claim, record: CheckpointRecord) -> ReturningInsert[int]:
@@ -134,13 +184,14 @@ def put_checkpoint(claim: Claim, record: CheckpointRecord) -> ReturningInsert[in
         CheckpointRow.epoch: literal(record.epoch),
         CheckpointRow.path: literal(record.path),
         CheckpointRow.host: literal(record.host),
+        CheckpointRow.home: literal(record.home),
         CheckpointRow.sha256: literal(record.sha256),
         CheckpointRow.score: literal(record.score, CheckpointRow.score.type),
     }
     # The lock keeps the slot ours until the row is written.
     ours = select(*columns.values()).where(held(claim)).with_for_update(of=SlotRow)
     insertion = upsert(CheckpointRow).from_select(list(columns), ours)
-    replaced = {name: insertion.excluded[name] for name in ("epoch", "path", "host", "sha256", "score")}
+    replaced = {name: insertion.excluded[name] for name in ("epoch", "path", "host", "home", "sha256", "score")}
     return insertion.on_conflict_do_update(
         index_elements=["campaign_id", "slot", "kind"], set_={**replaced, "recorded_at": func.now()}
     ).returning(CheckpointRow.slot)

@@ -15,7 +15,8 @@ from hpo.adapters.dashboard.pictures import learning_curve
 from hpo.adapters.mlflow.store import Point
 from hpo.domain.campaign import Campaign, Outcome, TierPlan
 from hpo.runs.durable import encode
-from hpo.runs.folder import Attempt, EpochRecord, Result
+from hpo.runs.entries import EpochRecord, Result
+from hpo.runs.folder import Attempt
 
 MAX_KEY = 250
 MAX_VALUE = 6000
@@ -126,7 +127,7 @@ def result_metrics(result: Result, records: Sequence[EpochRecord]) -> list[Point
     time = milliseconds(records[-1].time if records else result.finished_at)
     said = {
         "result/score": result.score,
-        "result/best_epoch": result.best_epoch,
+        "result/last_epoch": result.last_epoch,
         "result/num_parameters": result.num_parameters,
         "result/num_epochs": len(records),
     }
@@ -134,7 +135,7 @@ def result_metrics(result: Result, records: Sequence[EpochRecord]) -> list[Point
 
 
 def write_artifacts(attempt: Attempt, result: Result, target: Path) -> None:
-    """A finished trial's files into an empty folder: configuration, daily series, learning curve, best checkpoint.
+    """A finished trial's files into an empty folder: configuration, daily series, learning curve, `model.pt`.
 
     The checkpoint only where the trial is COMPLETE. `daily.npz` holds float32 [E, V] by metric, E epochs, V days.
     """
@@ -147,8 +148,8 @@ def write_artifacts(attempt: Attempt, result: Result, target: Path) -> None:
         stacked = {name: np.stack([epoch[name] for epoch in series]) for name in series[0]}
         np.savez(target / "daily.npz", allow_pickle=False, **stacked)
     (target / "learning_curve.svg").write_bytes(learning_curve(records))
-    if result.outcome is Outcome.COMPLETE and attempt.best.exists():
-        (target / attempt.best.name).symlink_to(attempt.best.resolve())
+    if result.outcome is Outcome.COMPLETE and attempt.model.exists():
+        (target / attempt.model.name).symlink_to(attempt.model.resolve())
 
 
 def report_tags(report: Mapping[str, Any]) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shlex
 import shutil
 import subprocess
 import tempfile
@@ -125,6 +124,18 @@ class EmbeddedPostgres:
             finally:
                 self._leave()
 
+    def revive(self) -> bool:
+        """Start the server again if it was killed, which its notes tell. One that was stopped in order stays down."""
+        with self._transition():
+            places, server = self._places(), self._lock_server()
+            if server is None:
+                return False
+            os.close(server)
+            if not _postmaster_lines(places.data):
+                return False
+            self._start(places)
+            return True
+
     def is_running(self) -> bool:
         """Whether the server is up; never starts or creates anything."""
         if not self._folder.exists():
@@ -215,7 +226,7 @@ class EmbeddedPostgres:
                 f"The embedded database of {self._folder} runs on another machine or in another container; "
                 "stop it there."
             )
-        _run(places, "pg_ctl", "stop", "-D", places.data, "-m", "fast", "-t", START_SECONDS)
+        _run(places, "pg_ctl", "stop", "-D", places.data.name, "-m", "fast", "-t", START_SECONDS)
         return True
 
 
@@ -240,8 +251,8 @@ def _create(places: PostgresHome) -> None:
         os.chown(fresh, places.account.uid, places.account.gid)
     settings = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
     identity = ["--username", USER, "--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-instructions"]
-    _run(places, "initdb", "-D", fresh, *identity, *settings)
-    _run(places, "postgres", "--single", "-D", fresh, "postgres", stdin=f"CREATE DATABASE {DATABASE}\n")
+    _run(places, "initdb", "-D", fresh.name, *identity, *settings)
+    _run(places, "postgres", "--single", "-D", fresh.name, "postgres", stdin=f"CREATE DATABASE {DATABASE}\n")
     if places.data.exists():
         raise EnvironmentFault(
             f"The folder {places.data} exists but holds no PostgreSQL data; move it away and call again."
@@ -253,10 +264,10 @@ def _launch(places: PostgresHome, server_lock: int) -> None:
     """Start the server, which inherits its lock. Nobody else works on the data: the caller holds that lock."""
     # What a power loss or a container's end left behind. Its process number may be another program's by now, which
     # PostgreSQL would take for a running server.
-    (places.data / "postmaster.pid").unlink(missing_ok=True)
-    sockets = '"{}"'.format(str(places.sockets).replace('"', '""'))
-    options = shlex.join(["-c", f"unix_socket_directories={sockets}"])
-    start = ("start", "-D", places.data, "-l", places.log, "-o", options, "-t", START_SECONDS)
+    for note in (places.data / "postmaster.pid", *places.sockets.glob(".s.PGSQL.*.lock")):
+        note.unlink(missing_ok=True)
+    options = f"-c unix_socket_directories={places.sockets}"
+    start = ("start", "-D", places.data.name, "-l", places.log.name, "-o", options, "-t", START_SECONDS)
     _run(places, "pg_ctl", *start, inherited=(server_lock,))
 
 
@@ -294,7 +305,10 @@ def _is_visible(data: Path) -> bool:
 def _run(
     places: PostgresHome, program: str, *arguments: object, stdin: str = "", inherited: Collection[int] = ()
 ) -> None:
-    """Run one of PostgreSQL's programs as the server's user, in a folder that this user can enter."""
+    """Run one of PostgreSQL's programs as the server's user, in the server's folder.
+
+    Files are named relative to it: `pg_ctl` hands its command to a shell, which would interpret what a path may hold.
+    """
     account = places.account
     command: Sequence[str] = [str(places.binaries / program), *map(str, arguments)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pwd
+import re
 import secrets
 import shutil
 import stat
@@ -22,6 +23,9 @@ OUTSIDE = Path("/var/lib/tiertune")
 """Where root keeps a server whose account cannot reach the state folder."""
 MAX_SOCKET_FOLDER = 85
 """Bytes: a Unix socket's path has at most 103 on every system, and `/.s.PGSQL.5432.lock` follows the folder."""
+
+PLAIN = re.compile(r"[\w/.+-]+", re.ASCII)
+"""A path that is the same word to a shell, in PostgreSQL's settings and in a URL; libpq takes a comma for a list."""
 
 
 @dataclass(frozen=True)
@@ -157,18 +161,16 @@ def _own_folder(folder: Path, account: Account | None) -> Path:
 
 
 def _socket_folder(server: Path, account: Account | None) -> Path:
-    """Beside the data; where that path is too long for a socket, a private folder named after its hash.
-
-    A comma would make libpq read several hosts.
-    """
+    """Beside the data; where that path is too long for a socket or not plain, a private folder named after its hash."""
     beside = server.resolve() / "socket"
-    if len(os.fsencode(beside)) <= MAX_SOCKET_FOLDER and "," not in str(beside):
+    if len(os.fsencode(beside)) <= MAX_SOCKET_FOLDER and PLAIN.fullmatch(str(beside)):
         return _own_folder(beside, account)
     digest = hashlib.sha256(os.fsencode(beside)).hexdigest()[:12]
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
     name = f"tiertune-{os.geteuid()}-{digest}"
     usable = account is None or _reachable(runtime, account)
-    if not runtime.is_dir() or not usable or len(os.fsencode(runtime / name)) > MAX_SOCKET_FOLDER:
+    fits = len(os.fsencode(runtime / name)) <= MAX_SOCKET_FOLDER and PLAIN.fullmatch(str(runtime))
+    if not (runtime.is_dir() and usable and fits):
         runtime = Path("/tmp")
     return _own_folder(runtime / name, account)
 

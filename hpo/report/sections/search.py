@@ -43,7 +43,7 @@ def _cost_facts(evidence: CampaignEvidence) -> list[Fact]:
         max(trial.planned_epochs - len(trial.epochs), 0) for trial in evidence.trials if trial.outcome is Outcome.PRUNED
     )
     source = "runs/*/metrics.jsonl, seconds and number of epochs"
-    crashes = sum(trial.num_crashes for trial in evidence.trials)
+    interruptions = sum(trial.num_interruptions for trial in evidence.trials)
     return [
         Fact("device_hours", "training time", spent / 3600, words.duration(spent), source, f"{epochs:,} epochs"),
         Fact(
@@ -56,12 +56,12 @@ def _cost_facts(evidence: CampaignEvidence) -> list[Fact]:
             f"{words.percent(saved / (saved + spent) if saved + spent else 0.0)} of the full cost",
         ),
         Fact(
-            "crashes",
-            "crashes survived",
-            crashes,
-            words.count(crashes),
-            "table hpo.slot, column num_crashes",
-            "leases that ran out and were taken over",
+            "interruptions",
+            "interruptions survived",
+            interruptions,
+            words.count(interruptions),
+            "table hpo.slot, column fence",
+            "times a trial was taken up again",
         ),
     ]
 
@@ -128,7 +128,7 @@ def _best(evidence: CampaignEvidence, findings: Findings) -> Table:
             "slot": trial.slot,
             "tier": trial.tier,
             "score": trial.score,
-            "epoch": trial.best_epoch,
+            "epoch": trial.last_epoch,
             "parameters": trial.num_parameters,
             "seconds": trial.seconds,
             "settings": {name: value for name, value in trial.settings.items() if default.get(name) != value},
@@ -143,7 +143,7 @@ def _best(evidence: CampaignEvidence, findings: Findings) -> Table:
             Column("slot", "slot"),
             Column("tier", "tier"),
             Column("score", findings.metric, words.score),
-            Column("epoch", "best epoch"),
+            Column("epoch", "last epoch"),
             Column("parameters", "parameters", words.count),
             Column("seconds", "time", words.duration),
             Column("settings", "differs from the default in", words.settings, kind="long"),

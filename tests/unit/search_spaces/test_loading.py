@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -96,3 +98,83 @@ def test_errors_name_the_file_the_key_the_rule_and_the_nearest_word(old: str, ne
 def test_an_empty_or_shapeless_file_is_refused(text: str) -> None:
     with pytest.raises(SpaceError, match=r"^f: "):
         parse_space(text, "n", "f")
+
+
+def space_with(dimension: str, tier: str = "one") -> str:
+    return f"tiers:\n  {tier}:\n    {dimension}\n"
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{after}: &{after} [{', '.join([f'*{before}'] * 9)}]\n"
+    for before, after in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+HOSTILE = {
+    "nested lists": ("tiers: " + "[" * 50_000, "nested deeper than 20 levels"),
+    "nested mappings": ("tiers: " + "{a: " * 1_000 + "1" + "}" * 1_000, "nested deeper than 20 levels"),
+    "a bomb of aliases": (BOMB + "tiers: *i", r"aliases are not taken \(line 2\); write the value"),
+    "an alias of itself": ("tiers: &a {one: *a}", "aliases are not taken"),
+    "a number too long": ("settings: {train.epochs: " + "1" * 5_000 + "}\ntiers: {}", "not plain YAML: Exceeds"),
+    "a day that is none": ("settings: {train.epochs: 2020-13-45}\ntiers: {}", "not plain YAML: month must be"),
+    "a list as a key": ("? [a]\n: 1\ntiers: {}", "not plain YAML"),
+    "a class": ("tiers: !!python/object:os.system {}", "not plain YAML"),
+    "many keys": ("settings: {" + ", ".join(f"a.k{n}: 1" for n in range(9_000)) + "}\ntiers: {}", "at least one tier"),
+    "a wide range": (
+        space_with("model.num_layers: {type: integer, low: 1, high: 100000000000000000000000, default: 2}"),
+        r"model.num_layers: high must lie within 2\^53 of 0",
+    ),
+    "a wider range": (
+        space_with(f"optim.lr: {{type: float, low: 1, high: 1{'0' * 400}, default: 2}}"),
+        r"optim.lr: high must lie within 1e\+300 of 0",
+    ),
+    "a tiny step": (
+        space_with("optim.lr: {type: float, low: 0, high: 1e100, step: 1e-300, default: 0}"),
+        r"optim.lr: from low to high there are more than 2\^53 steps",
+    ),
+    "a name of 600 letters": (
+        space_with("optim.lr: {type: float, low: 0, high: 1, default: 0}", tier="a" * 600),
+        r"tier 'a{40}\.\.\.': a tier's name has at most 40 letters",
+    ),
+    "odd letters": (
+        space_with("optim.lr: {type: float, low: 0, high: 1, default: 0}", tier='"../\\u0430\\n"'),
+        r"tier '\.\./а\\n': a tier's name is a word of lower-case letters",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_text_is_refused_at_once(case: str) -> None:
+    text, sentence = HOSTILE[case]
+    with pytest.raises(SpaceError, match=sentence) as refusal:
+        parse_space(text, "n", "mine.yaml")
+    assert str(refusal.value).startswith("mine.yaml: ")
+    assert len(str(refusal.value)) < 300
+
+
+def test_widths_and_heads_over_wide_ranges_are_judged_at_once() -> None:
+    width = "model.hidden_size: {type: integer, low: 0, high: 9000000000000000, step: 60, default: 60}"
+    few = "model.num_heads: {type: integer, low: 1, high: 6, default: 2}"
+    many = "model.num_heads: {type: integer, low: 1, high: 9000000000000000, default: 2}"
+    assert parse_space(space_with(f"{width}\n    {few}"), "n", "f").dimensions[1].name == "model.num_heads"
+    with pytest.raises(SpaceError, match=r"model.num_heads 7 does not divide model.hidden_size 60"):
+        parse_space(space_with(f"{width}\n    {many}"), "n", "f")
+
+
+def test_a_large_file_is_refused_unread(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(GOOD + "# much\n" * 2_000_000)
+    with pytest.raises(SpaceError, match=r"mine\.yaml is larger than 200,000 bytes"):
+        load_space(file)
+
+
+def test_what_is_no_ordinary_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for path in (tmp_path / "pipe.yaml", Path("/dev/zero")):
+        with pytest.raises(SpaceError, match="is no ordinary file"):
+            load_space(path)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket.yaml"))
+        with pytest.raises(SpaceError, match=r"Cannot read the space file .*socket\.yaml"):
+            load_space(tmp_path / "socket.yaml")
+    with pytest.raises(SpaceError, match=r"Cannot read|no ordinary file"):
+        load_space(tmp_path)

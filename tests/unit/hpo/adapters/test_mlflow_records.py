@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from hpo.adapters.dashboard.pictures import learning_curve
 from hpo.adapters.mlflow import records
 from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, Outcome, TierPlan
-from hpo.runs.folder import EpochRecord, Result
+from hpo.runs.entries import EpochRecord, Result
 
 TIME = datetime(2024, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 
@@ -59,7 +59,7 @@ def test_a_result_is_said_the_same_way_again() -> None:
     assert records.result_metrics(early, [epoch(1)]) == records.result_metrics(late, [epoch(1)])
     assert {point.name for point in records.result_metrics(early, [])} == {
         "result/score",
-        "result/best_epoch",
+        "result/last_epoch",
         "result/num_epochs",
     }
 

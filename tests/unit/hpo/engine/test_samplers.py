@@ -145,3 +145,16 @@ def test_grid_values_that_all_lie_outside_are_refused() -> None:
     config = SamplerConfig(name="grid", options={"search_space": {"x": [7.0]}})
     with pytest.raises(UsageError, match=r"search_space\.x: none of \[7\.0\] lies in"):
         build_sampler(config, seed=0, study_seed=0, distributions=SPACE)
+
+
+@pytest.mark.parametrize("name", ["grid", "brute_force"])
+def test_more_values_than_can_be_listed_are_refused_at_once(name: str) -> None:
+    wide = {"n": IntDistribution(1, 2**53)}
+    with pytest.raises(UsageError, match=r"but n has more than 100,000; "):
+        build_sampler(SamplerConfig(name=name), seed=1, study_seed=1, distributions=wide)
+
+
+def test_a_grid_of_too_many_cells_is_refused_at_once() -> None:
+    wide = {name: IntDistribution(1, 90_000) for name in ("n", "m")}
+    with pytest.raises(UsageError, match=r"would have 8,100,000,000 cells, more than the 100,000"):
+        build_sampler(SamplerConfig(name="grid"), seed=1, study_seed=1, distributions=wide)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from support.training import NUM_EPOCHS
 
 from hpo.adapters.ledger.postgres_ledger import PostgresLedger
 from hpo.domain.campaign import Outcome, SlotState, WorkerIdentity
+from hpo.domain.failures import retriable
+from hpo.domain.ledger_invariants import invariants
+from hpo.domain.ports import TrialEnd
 from hpo.engine.tiers import COPIED_FROM, SLOT
 from hpo.runs.folder import SlotFolder, campaign_folder
 
@@ -32,7 +36,8 @@ def start(ledger: PostgresLedger, storage: Any, tmp_path: Path) -> Callable[...,
     starts = iter(range(1, 1000))
 
     def run(name: str, num_trials: int, runner: SimulatedRunner | None = None, **more: Any) -> None:
-        config, space = configuration(name, num_trials, **more.pop("changes", {}))
+        changes = {"worker": more.pop("settings", {}), **more.pop("changes", {})}
+        config, space = configuration(name, num_trials, **changes)
         identity = WorkerIdentity("host", next(starts), 0.0)
         dead = more.pop("is_dead", lambda other: other.pid != identity.pid)
         own = worker(ledger, storage, tmp_path, config, space, runner or SimulatedRunner(), identity, dead, **more)
@@ -169,26 +174,95 @@ def test_a_drained_worker_releases_its_slot_and_the_next_goes_on_from_the_same_e
     assert [record.epoch for record in attempt.epochs()] == list(range(1, len(epochs) + 1))
 
 
-def test_a_trial_that_kills_its_process_three_times_is_failed_and_the_search_goes_on(
-    start: Callable[..., None], ledger: PostgresLedger, storage: Any
-) -> None:
-    def poison(folder: Path, epoch: int) -> None:
-        if folder.parent.name == "slot-0002":
+class Mortal(SimulatedRunner):
+    """A runner whose trials die while it lives."""
+
+    def run(self, *args: Any) -> TrialEnd:
+        try:
+            return super().run(*args)
+        except Killed:
+            return TrialEnd("died", reason="killed", message="killed")
+
+
+def killing(epochs: Iterator[int]) -> Callable[[Path, int], None]:
+    """Slot 2 dies whenever it begins the next of these epochs."""
+    fatal = next(epochs)
+
+    def die(folder: Path, epoch: int) -> None:
+        nonlocal fatal
+        if (folder.parent.name, epoch) == ("slot-0002", fatal):
+            fatal = next(epochs, 0)
             raise Killed
 
-    runner = SimulatedRunner(poison)
-    for _ in range(3):
-        with pytest.raises(Killed):
-            start("poison", 6, runner)
-    start("poison", 6, runner)
+    return die
+
+
+def test_a_trial_whose_process_dies_three_times_at_one_epoch_is_failed_and_the_search_goes_on(
+    start: Callable[..., None], ledger: PostgresLedger, storage: Any
+) -> None:
+    start("poison", 6, Mortal(killing(repeat(3))))
 
     campaign = ledger.find_campaign("poison")
     assert campaign is not None
     slots = ledger.slots(campaign.id)
     assert [slot.state for slot in slots] == [SlotState.DONE] * 6
-    assert slots[1].outcome is Outcome.FAILED
-    assert "poison" in str(slots[1].reason)
+    assert (slots[1].outcome, slots[1].fence) == (Outcome.FAILED, 4)
+    assert str(slots[1].reason).startswith("poison: ")
     assert trials_of(ledger, storage, "poison")[2][0].state is TrialState.FAIL
+
+
+def test_a_trial_that_finishes_epochs_between_its_deaths_is_not_given_up(
+    start: Callable[..., None], ledger: PostgresLedger, storage: Any
+) -> None:
+    start("calm", 6)
+    start("mortal", 6, Mortal(killing(iter((1, 1, 2, 2, 3, 3, 4, 5)))))
+
+    assert history(ledger, storage, "mortal") == history(ledger, storage, "calm")
+
+
+def test_a_trial_that_takes_its_worker_down_every_time_ends_at_last(
+    start: Callable[..., None], ledger: PostgresLedger, storage: Any
+) -> None:
+    def die(folder: Path, epoch: int) -> None:
+        if folder.parent.name == "slot-0002":
+            raise Killed
+
+    for _ in range(5):
+        with pytest.raises(Killed):
+            start("costly", 6, SimulatedRunner(die), settings={"max_losses": 5})
+    start("costly", 6, SimulatedRunner(die), settings={"max_losses": 5})
+
+    campaign = ledger.find_campaign("costly")
+    assert campaign is not None
+    outcomes = [slot.outcome for slot in ledger.slots(campaign.id)]
+    assert outcomes[1] is Outcome.FAILED
+    assert outcomes.count(Outcome.FAILED) == 1
+
+
+def test_failed_trials_that_are_tried_again_end_where_nothing_had_failed(
+    start: Callable[..., None], ledger: PostgresLedger, storage: Any
+) -> None:
+    class Broken(SimulatedRunner):
+        def run(self, *args: Any) -> TrialEnd:
+            return TrialEnd("failed", reason="error", message="a bug")
+
+    start("calm", 6)
+    start("broken", 6, Broken())
+    campaign = ledger.find_campaign("broken")
+    assert campaign is not None
+    assert retriable(ledger.slots(campaign.id)) == list(range(1, 7))
+
+    ledger.retry(campaign.id, range(1, 7))
+    start("broken", 6)
+
+    found = history(ledger, storage, "broken")
+    assert [trial for trial in found if trial[1] is not TrialState.FAIL] == history(ledger, storage, "calm")
+    assert len(found) == 12
+    assert invariants(ledger, campaign.id) == []
+    decisions = [ledger.find_campaign(name).decisions for name in ("broken", "calm")]  # type: ignore[union-attr]
+    assert [decision["num_trials"] for decision in decisions[0].values()] == [
+        decision["num_trials"] for decision in decisions[1].values()
+    ]
 
 
 def test_four_workers_share_a_budget_exactly_and_never_propose_twice(

@@ -93,7 +93,7 @@ def make_trial(
         ],
         planned_epochs=planned,
         daily={} if failed else metrics_of(series),
-        best_epoch=None if failed else length,
+        last_epoch=None if failed else length,
         num_parameters=12_345,
         reason="out_of_memory: the device has 8 GiB" if failed else None,
         worker=f"host/{100 + slot % 2}",

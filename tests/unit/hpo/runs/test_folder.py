@@ -12,7 +12,7 @@ import pytest
 
 from hpo.domain.campaign import Outcome
 from hpo.domain.errors import EnvironmentFault, UsageError
-from hpo.runs.folder import Attempt, SlotFolder, campaign_folder, retain, runs
+from hpo.runs.folder import Attempt, SlotFolder, campaign_folder, drop_checkpoints, runs
 from trainer.reports import EpochReport
 
 RUN = {"campaign": "night", "tier": 1}
@@ -99,12 +99,12 @@ def test_a_torn_line_is_passed_over_and_healed(attempt: Attempt, torn: bytes) ->
 
 
 def test_a_new_attempt_starts_from_the_newest_checkpoints(slot: SlotFolder, attempt: Attempt) -> None:
-    for name in ("last.pt", "best.pt", "unrelated.pt"):
+    for name in ("last.pt", "model.pt", "unrelated.pt"):
         (attempt.folder / name).write_bytes(b"one " + name.encode())
     slot.open_attempt(3, RUN, CONFIG).folder.joinpath("last.pt").write_bytes(b"three")
     new = slot.open_attempt(5, RUN, CONFIG)
     assert (new.folder / "last.pt").read_bytes() == b"three"
-    assert (new.folder / "best.pt").read_bytes() == b"one best.pt"
+    assert (new.folder / "model.pt").read_bytes() == b"one model.pt"
     assert not (new.folder / "unrelated.pt").exists()
     (new.folder / "last.pt").write_bytes(b"five")
     assert (attempt.folder / "last.pt").read_bytes() == b"one last.pt"
@@ -132,9 +132,9 @@ def test_an_epoch_reported_again_after_a_resume_keeps_its_time(slot: SlotFolder,
 
 def test_a_result_is_the_last_word_said_once(attempt: Attempt) -> None:
     assert attempt.result() is None
-    attempt.finish(Outcome.COMPLETE, 0.2, best_epoch=2, num_parameters=10)
+    attempt.finish(Outcome.COMPLETE, 0.2, last_epoch=2, num_parameters=10)
     first = attempt.result()
-    attempt.finish(Outcome.COMPLETE, 0.2, best_epoch=2, num_parameters=10)
+    attempt.finish(Outcome.COMPLETE, 0.2, last_epoch=2, num_parameters=10)
     assert attempt.result() == first
     attempt.finish(Outcome.FAILED, reason="poison: again")
     changed = attempt.result()
@@ -159,17 +159,17 @@ def test_runs_come_in_order_and_strangers_are_passed_over(tmp_path: Path) -> Non
     assert [slot.slot for slot in runs(folder)] == [3, 12]
 
 
-def test_only_finished_slots_outside_the_best_lose_their_checkpoints(tmp_path: Path) -> None:
+def test_the_named_slots_lose_their_checkpoints_and_keep_their_records(tmp_path: Path) -> None:
     folder = campaign_folder(tmp_path, "night")
     attempts = {slot: SlotFolder(folder, slot).open_attempt(1, RUN, CONFIG) for slot in (1, 2, 3)}
     for slot, attempt in attempts.items():
         attempt.append_epoch(report(1))
-        attempt.best.write_bytes(b"weights")
+        attempt.model.write_bytes(b"weights")
         (attempt.folder / "last.pt").write_bytes(b"weights")
         if slot != 3:
             attempt.finish(Outcome.COMPLETE, 0.1)
-    assert retain(folder, keep={2}) == 2
-    assert [slot for slot, attempt in attempts.items() if attempt.best.exists()] == [2, 3]
+    assert drop_checkpoints(folder, {1}) == 2
+    assert [slot for slot, attempt in attempts.items() if attempt.model.exists()] == [2, 3]
     assert len(attempts[1].epochs()) == 1
     assert attempts[1].result() is not None
 

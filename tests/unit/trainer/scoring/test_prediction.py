@@ -62,7 +62,7 @@ def trained(prices: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> t
     )
     data = prepare(config.data, config.model.window, folder / "cache")
     fit(config, open_training(data.search), Silent(), folder)
-    return load_scorer(folder / "best.pt", device="cpu"), data.holdout
+    return load_scorer(folder / "model.pt", device="cpu"), data.holdout
 
 
 def test_scores_after_the_search_are_the_holdouts(prices: pd.DataFrame, trained: tuple[Scorer, Path]) -> None:

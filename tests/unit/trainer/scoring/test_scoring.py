@@ -12,7 +12,7 @@ import torch
 from scipy.stats import rankdata
 
 from trainer.errors import CheckpointError, InputError
-from trainer.scoring.scorer import Scorer, evaluate, load_scorer
+from trainer.scoring.scorer import Scorer, load_scorer
 from trainer.training import checkpoint
 from trainer.training.evaluate import daily_metrics, score_days
 from trainer.training.feed import Feed
@@ -23,20 +23,7 @@ KINDS = [{"model.kind": "mlp"}, {"model.kind": "atft_gat_fan", "model.num_neighb
 
 def trained(settings: dict[str, Any], make_config: Any, data: Any, recorder: Any, folder: Path) -> Scorer:
     fit(make_config({"train.epochs": 2, **settings}), data, recorder(), folder)
-    return load_scorer(folder / checkpoint.BEST, device="cpu")
-
-
-@pytest.mark.parametrize("settings", [{}, {"train.ema_decay": 0.9}, {"train.swa_fraction": 1.0}])
-def test_a_scorer_repeats_the_validation_of_the_best_epoch(
-    settings: dict[str, Any], make_config: Any, make_data: Any, recorder: Any, tmp_path: Path
-) -> None:
-    data = make_data()
-    heard = recorder()
-    fit(make_config(settings), data, heard, tmp_path)
-    scorer = load_scorer(tmp_path / checkpoint.BEST, device="cpu")
-    daily = evaluate(scorer, data.panel, data.folds[0].valid)
-    for name, series in heard.reports[scorer.epoch - 1].daily.items():
-        np.testing.assert_array_equal(daily[name], series)
+    return load_scorer(folder / checkpoint.MODEL, device="cpu")
 
 
 @pytest.mark.parametrize("settings", KINDS, ids=lambda s: s["model.kind"])
@@ -94,7 +81,7 @@ def test_a_panel_of_other_features_or_horizons_is_refused(
         scorer.score(replace(data.panel, feature_names=("f1", "f0", "f2")), range(10, 20))
     with pytest.raises(InputError, match="horizons"):
         scorer.score(replace(data.panel, horizons=(1, 10)), range(10, 20))
-    with pytest.raises(CheckpointError, match=r"not a best\.pt"):
+    with pytest.raises(CheckpointError, match=r"not a model\.pt"):
         load_scorer(tmp_path / checkpoint.LAST)
 
 

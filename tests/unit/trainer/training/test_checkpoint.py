@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import pickle
 from pathlib import Path
 
@@ -48,8 +50,9 @@ def test_code_in_a_file_is_never_run(tmp_path: Path) -> None:
             return (Path.touch, (tmp_path / "run",))  # type: ignore[return-value]  # any call would do
 
     checkpoint.save({"evil": Evil()}, tmp_path / "x.pt")
-    with pytest.raises(CheckpointError, match="not a checkpoint of this program"):
+    with pytest.raises(CheckpointError, match="not a checkpoint of this program") as refusal:
         checkpoint.load(tmp_path / "x.pt")
+    assert "weights_only" not in str(refusal.value)  # torch's advice how to run it after all
     assert not (tmp_path / "run").exists()
     assert pickle.loads(pickle.dumps(Evil())) is None  # the bait works where it is swallowed
     assert (tmp_path / "run").exists()
@@ -87,3 +90,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         checkpoint.save_last({"epoch": 2}, tmp_path)
     assert checkpoint.load(tmp_path / checkpoint.LAST)["epoch"] == 1
     assert [path.name for path in tmp_path.iterdir()] == [checkpoint.LAST]
+
+
+@pytest.mark.parametrize("payload", [[1, 2], None, torch.nn.Linear(2, 2)])
+def test_what_is_whole_but_holds_something_else_is_refused(tmp_path: Path, payload: object) -> None:
+    buffer = io.BytesIO()
+    torch.save(payload, buffer)
+    raw = buffer.getvalue()
+    (tmp_path / "x.pt").write_bytes(raw + checkpoint.MARK + hashlib.sha256(raw).digest())
+    with pytest.raises(CheckpointError, match=r"x\.pt is not a checkpoint of this program") as refusal:
+        checkpoint.load(tmp_path / "x.pt")
+    assert "\n" not in str(refusal.value)

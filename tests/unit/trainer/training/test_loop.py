@@ -13,6 +13,7 @@ import torch
 
 from trainer.errors import DeviceMemoryError, InputError, MissingMetricError, NonFiniteError
 from trainer.reports import Ending
+from trainer.scoring.scorer import evaluate, load_scorer
 from trainer.training import checkpoint
 from trainer.training.folds import FoldRun
 from trainer.training.loop import fit
@@ -66,10 +67,10 @@ def test_a_killed_run_ends_where_the_undisturbed_one_ends(
     again = recorder()
     resumed = fit(config, data, again, tmp_path / "killed")
     assert [report.epoch for report in again.reports] == list(range(1, 11))
-    assert (resumed.score, resumed.best_epoch, resumed.ending) == (whole.score, whole.best_epoch, whole.ending)
+    assert (resumed.score, resumed.last_epoch, resumed.ending) == (whole.score, whole.last_epoch, whole.ending)
     left, right = (without_clock(checkpoint.load(tmp_path / run / checkpoint.LAST)) for run in ("whole", "killed"))
     assert same(left, right)
-    left, right = (checkpoint.load(tmp_path / run / checkpoint.BEST) for run in ("whole", "killed"))
+    left, right = (checkpoint.load(tmp_path / run / checkpoint.MODEL) for run in ("whole", "killed"))
     assert same(left, right)
 
 
@@ -84,33 +85,67 @@ def test_a_plateau_is_one_of_the_monitored_score(
     assert len(set(told)) == 4
 
 
-def test_best_is_written_anew_where_only_the_last_checkpoint_was_carried_over(
+def test_the_model_is_written_anew_where_only_the_last_checkpoint_was_carried_over(
     make_config: Any, make_data: Any, recorder: Any, tmp_path: Path
 ) -> None:
     config, data = make_config(), make_data()
     fit(config, data, recorder(), tmp_path / "first")
-    best = checkpoint.load(tmp_path / "first" / checkpoint.BEST)
+    model = checkpoint.load(tmp_path / "first" / checkpoint.MODEL)
     (tmp_path / "second").mkdir()
     (tmp_path / "first" / checkpoint.LAST).rename(tmp_path / "second" / checkpoint.LAST)
     fit(config, data, recorder(), tmp_path / "second")
-    assert same(checkpoint.load(tmp_path / "second" / checkpoint.BEST), best)
+    assert same(checkpoint.load(tmp_path / "second" / checkpoint.MODEL), model)
 
 
-def test_an_epoch_that_is_answered_stop_leaves_no_mark_in_the_best_checkpoint(
+@pytest.mark.parametrize("settings", [{}, {"train.ema_decay": 0.9}, {"train.swa_fraction": 0.5}])
+def test_the_model_is_what_the_last_epoch_was_judged_by(
+    settings: dict[str, Any], make_config: Any, make_data: Any, recorder: Any, tmp_path: Path
+) -> None:
+    config, data = make_config({"optim.lr": 0.05, "train.epochs": 8, **settings}), make_data(signal=0.0)
+    heard = recorder()
+    result = fit(config, data, heard, tmp_path)
+    scores = [report.score for report in heard.reports]
+    assert max(scores) > scores[-1], "an epoch before the last one is the luckiest"
+    scorer = load_scorer(tmp_path / checkpoint.MODEL, device="cpu")
+    assert result.last_epoch == scorer.epoch == 8
+    daily = evaluate(scorer, data.panel, data.folds[0].valid)
+    for name, series in heard.reports[-1].daily.items():
+        np.testing.assert_array_equal(daily[name], series)
+
+
+@pytest.mark.parametrize("stop_at", [2, 5])
+def test_an_epoch_that_is_answered_stop_leaves_no_mark_in_the_model(
+    stop_at: int, make_config: Any, make_data: Any, recorder: Any, tmp_path: Path
+) -> None:
+    config, data = make_config({"train.epochs": 8}), make_data()
+    taken = stop_at - 1
+    heard = recorder(die_after=taken)
+    with pytest.raises(KeyboardInterrupt):
+        fit(config, data, heard, tmp_path / "before")
+    before = checkpoint.load(tmp_path / "before" / checkpoint.MODEL)
+    assert before["epoch"] == taken
+
+    for _ in range(2):  # also when it goes on from a last checkpoint that has the epoch
+        result = fit(config, data, recorder(stop_at=stop_at), tmp_path / "stopped")
+        assert result.last_epoch == taken
+        assert same(checkpoint.load(tmp_path / "stopped" / checkpoint.MODEL), before)
+
+
+def test_a_stop_within_an_epoch_leaves_the_model_of_the_one_before(
     make_config: Any, make_data: Any, recorder: Any, tmp_path: Path
 ) -> None:
     config, data = make_config({"train.epochs": 8}), make_data()
     whole = recorder()
     fit(config, data, whole, tmp_path / "whole")
-    scores = [report.score for report in whole.reports]
-    trailing = [np.mean(scores[max(0, n - config.train.score_epochs) : n]) for n in range(1, 9)]
-    late = next(epoch for epoch in range(8, 1, -1) if trailing[epoch - 1] > max(trailing[: epoch - 1]))
-    taken = int(np.argmax(trailing[: late - 1])) + 1
-
-    for _ in range(2):  # also when it goes on from a last checkpoint that has the epoch
-        result = fit(config, data, recorder(stop_at=late), tmp_path / "stopped")
-        assert result.best_epoch == taken
-        assert checkpoint.load(tmp_path / "stopped" / checkpoint.BEST)["epoch"] == taken
+    counted = recorder(die_after=3, polls=10**9)
+    with pytest.raises(KeyboardInterrupt):
+        fit(config, data, counted, tmp_path / "counted")
+    asked = 10**9 - counted.polls
+    heard = recorder(polls=asked + 1)  # one optimizer step of the fourth epoch is taken
+    result = fit(config, data, heard, tmp_path / "stopped")
+    assert (result.ending, result.last_epoch, len(heard.reports)) == (Ending.STOPPED, 3, 3)
+    daily = evaluate(load_scorer(tmp_path / "stopped" / checkpoint.MODEL, "cpu"), data.panel, data.folds[0].valid)
+    np.testing.assert_array_equal(daily["rank_ic_1d"], whole.reports[2].daily["rank_ic_1d"])
 
 
 def test_a_damaged_checkpoint_costs_one_epoch(
@@ -170,19 +205,17 @@ def test_early_stopping_waits_for_patience(make_config: Any, make_data: Any, rec
     result = fit(make_config(settings), data, recorder(), tmp_path)
     scores = [report.score for report in result.reports]
     assert result.ending is Ending.EARLY_STOPPED
-    assert result.best_epoch == int(np.argmax(scores)) + 1 == len(scores) - 3
+    assert int(np.argmax(scores)) + 1 == len(scores) - 3
+    assert result.last_epoch == len(scores)
     assert fit(make_config(settings), data, recorder(), tmp_path).ending is Ending.EARLY_STOPPED
 
 
-def test_the_score_is_the_mean_of_the_last_epochs_and_the_best_epoch_that_of_the_highest_mean(
+def test_the_score_is_the_mean_of_the_last_epochs(
     make_config: Any, make_data: Any, recorder: Any, tmp_path: Path
 ) -> None:
     result = fit(make_config({"train.epochs": 6}), make_data(signal=0.2), recorder(), tmp_path)
-    scores = [report.score for report in result.reports]
-    trailing = [np.mean(scores[max(0, i - 2) : i + 1]) for i in range(6)]
-    assert result.score == pytest.approx(trailing[-1])
-    assert result.best_epoch == int(np.argmax(trailing)) + 1
-    assert checkpoint.load(tmp_path / checkpoint.BEST)["epoch"] == result.best_epoch
+    assert result.score == pytest.approx(np.mean([report.score for report in result.reports[-3:]]))
+    assert checkpoint.load(tmp_path / checkpoint.MODEL)["epoch"] == result.last_epoch == 6
 
 
 def test_a_gradient_that_is_not_finite_ends_the_run_before_the_step(
@@ -195,6 +228,23 @@ def test_a_gradient_that_is_not_finite_ends_the_run_before_the_step(
     with pytest.raises(NonFiniteError, match="not finite"):
         fit(make_config(), spoilt, recorder(), tmp_path)
     assert not (tmp_path / checkpoint.LAST).exists()
+
+
+def test_a_second_gradient_that_is_not_finite_ends_the_run_too(
+    make_config: Any, make_data: Any, recorder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SAM computes it at perturbed weights, where the loss may overflow though it did not before."""
+    real, calls = FoldRun.gradient, 0
+
+    def overflows(run: FoldRun, *args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        scalars = real(run, *args)
+        return {**scalars, "grad_norm": scalars["grad_norm"] * torch.inf} if calls % 2 == 0 else scalars
+
+    monkeypatch.setattr(FoldRun, "gradient", overflows)
+    with pytest.raises(NonFiniteError, match="not finite"):
+        fit(make_config({"optim.name": "sam"}), make_data(), recorder(), tmp_path)
 
 
 def test_a_metric_that_cannot_be_computed_is_a_failure(
@@ -230,7 +280,7 @@ def test_folds_advance_in_lockstep_and_are_averaged(
     assert both.metrics["valid/rank_ic_1d"] == pytest.approx(np.mean([np.nanmean(half) for half in halves]), abs=1e-6)
     alone = fit(config, replace(data, folds=data.folds[:1]), recorder(), tmp_path / "alone").reports[0]
     assert not math.isnan(alone.score)
-    assert len(checkpoint.load(tmp_path / "both" / checkpoint.BEST)["weights"]) == 2
+    assert len(checkpoint.load(tmp_path / "both" / checkpoint.MODEL)["weights"]) == 2
 
 
 def test_an_epoch_tells_all_there_is_to_watch(make_config: Any, make_data: Any, recorder: Any, tmp_path: Path) -> None:

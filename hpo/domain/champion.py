@@ -1,0 +1,66 @@
+"""What a campaign ends with: the trials whose ranks are deployed, and the single one the search decided for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+def member_name(campaign: str, slot: int) -> str:
+    """What a member is called everywhere, and asked for with `hpo compare`: `night#7`."""
+    return f"{campaign}#{slot}"
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trial whose daily ranks count. epoch, sha256: of its checkpoint; weight: above zero, all add up to 1."""
+
+    slot: int
+    weight: float
+    epoch: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Champion:
+    """What is deployed, chosen without the holdout.
+
+    slot: the single trial that the last tier decided for; None where no trial is complete, and then there are no
+    members. source: `<study>#<trial>` of it; score: its validation score by objective. members: name -> member, one
+    or more; with more than one, what is deployed is the mean of their daily ranks. rule: how members were chosen, a
+    row of `hpo.usecases.committee.RULES`.
+    """
+
+    slot: int | None
+    values: Mapping[str, Any]
+    reason: str
+    source: str | None = None
+    score: float | None = None
+    objective: str | None = None
+    rule: str = "single"
+    members: Mapping[str, Member] = field(default_factory=dict)
+
+    @property
+    def is_committee(self) -> bool:
+        return len(self.members) > 1
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """The members' slots, in order."""
+        return tuple(sorted(member.slot for member in self.members.values()))
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Name -> weight."""
+        return {name: member.weight for name, member in self.members.items()}
+
+    def as_plain(self) -> dict[str, Any]:
+        """Plain JSON, as the ledger keeps it."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Champion:
+        """The inverse of `as_plain`."""
+        members = {name: Member(**member) for name, member in plain["members"].items()}
+        return cls(**{**plain, "members": members})

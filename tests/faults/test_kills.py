@@ -1,0 +1,86 @@
+"""Searches with default settings that are killed, or interrupted twice, again and again: no trial is blamed for it."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+
+import psutil
+import pytest
+from support.arena import Arena, until
+from support.plans import Fault
+from support.tree import Tree, everything, trials
+
+from hpo.domain.campaign import Outcome
+
+NUM_TRIALS = 8
+NUM_KILLS = 10
+NUM_INTERRUPTS = 20
+LONG = (
+    "trainer.train.epochs=12",
+    "trainer.train.batch_size=256",
+    "trainer.data.source='planted:clean?stocks=60&days=700'",
+)
+"""Trials of some seconds, so that a kill falls amid one."""
+SLOW = (
+    "trainer.train.epochs=40",
+    "trainer.train.batch_size=256",
+    "trainer.data.source='planted:clean?stocks=60&days=700'",
+)
+"""Forty epochs of half a second, so that an interruption falls amid the training."""
+
+
+def test_a_trial_whose_worker_is_killed_again_and_again_completes(arena: Arena) -> None:
+    """In its first epoch every time, so that nothing is finished in between."""
+    name, fault = "unlucky", Fault("amid epoch", "KILL")
+    for _ in range(5):
+        assert arena.suffer(arena.plan(name, 2, fault)) == -signal.SIGKILL
+    arena.recover(arena.plan(name, 2))
+
+    assert {slot.outcome for slot in arena.slots(name)} == {Outcome.COMPLETE}
+    assert {slot.num_crashes for slot in arena.slots(name)} == {0}
+    assert arena.history(name) == arena.calm(2)
+
+
+@pytest.mark.slow_faults
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_ten_kills_of_the_whole_tree_change_nothing(tree: Tree, seed: int) -> None:
+    name = f"felled-{seed}"
+    kill_at_random(tree, name, random.Random(seed), NUM_TRIALS, NUM_KILLS)
+    assert tree.arena.history(name) == tree.undisturbed(f"trials={NUM_TRIALS}", *LONG, name="undisturbed-8")
+
+
+def kill_at_random(tree: Tree, name: str, moments: random.Random, num_trials: int, num_kills: int) -> None:
+    """Kill the supervisor and all below it while a trial trains, then go on to the end."""
+    for _ in range(num_kills):
+        process = tree.start(name, f"trials={num_trials}", *LONG)
+        supervisor = psutil.Process(process.pid)
+        until(lambda supervisor=supervisor: bool(trials(supervisor)))
+        time.sleep(moments.uniform(0.0, 0.6))
+        assert process.poll() is None, "the search ended before it could be killed"
+        for victim in everything(supervisor):
+            victim.kill()
+        process.wait()
+        tree.arena.note_strike(name, "KILL")
+    tree.run(name, f"trials={num_trials}", *LONG)
+    assert not [slot for slot in tree.arena.slots(name) if slot.outcome is Outcome.FAILED]
+
+
+@pytest.mark.slow_faults
+def test_a_trial_that_is_interrupted_twenty_times_completes(tree: Tree) -> None:
+    name = "interrupted"
+    for _ in range(NUM_INTERRUPTS):
+        process = tree.start(name, "trials=1", *SLOW)
+        supervisor = psutil.Process(process.pid)
+        until(lambda supervisor=supervisor: bool(trials(supervisor)))
+        time.sleep(0.2)
+        for _ in range(2):
+            os.kill(process.pid, signal.SIGINT)
+            time.sleep(0.05)
+        assert process.wait(120) == 130, tree.output(name)
+    tree.run(name, "trials=1", *SLOW)
+
+    (slot,) = tree.arena.slots(name)
+    assert (slot.outcome, slot.epoch) == (Outcome.COMPLETE, 40)

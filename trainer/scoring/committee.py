@@ -1,0 +1,140 @@
+"""Several scorers that score as one: the weighted mean of their daily ranks, each member known by its name."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.data.panel import Panel
+from trainer.errors import CheckpointError
+from trainer.scoring.ranks import rank_shares
+from trainer.scoring.scorer import Scorer, load_scorer
+
+FORMAT = 1
+"""Of the manifest: `format`, `members`: name -> `weight` and `checkpoint`, a path relative to the manifest."""
+
+
+@dataclass(frozen=True)
+class Committee:
+    """members: name -> scorer, one or more, of the same features and horizons. weights: name -> weight above zero."""
+
+    members: Mapping[str, Scorer]
+    weights: Mapping[str, float]
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        return self._first.feature_names
+
+    @property
+    def horizons(self) -> tuple[int, ...]:
+        return self._first.horizons
+
+    @property
+    def last_day(self) -> np.datetime64:
+        """The last day that any member was given."""
+        return max(scorer.last_day for scorer in self.members.values())
+
+    @cached_property
+    def _first(self) -> Scorer:
+        return next(iter(self.members.values()))
+
+    def score(self, panel: Panel, days: range) -> NDArray[np.float32]:
+        """Scores float32 [len(days), S, H] between 0 and 1, NaN where a stock is masked; higher is better.
+
+        days: positions on the panel's calendar. Raises InputError where the panel is not what a member learnt from.
+        """
+        return mean_ranks((scorer.score(panel, days), self.weights[name]) for name, scorer in self.members.items())
+
+
+def mean_ranks(scored: Iterable[tuple[NDArray[np.float32], float]]) -> NDArray[np.float32]:
+    """The weighted mean of daily ranks, as shares 0 to 1 of the day's stocks.
+
+    scored: scores [D, S, H] and their weight. A stock that one member does not score is judged by the others; it is
+    NaN where none does.
+    """
+    total: NDArray[np.float64] | float = 0.0
+    weight: NDArray[np.float64] | float = 0.0
+    for scores, own in scored:
+        ranks = rank_shares(scores)
+        known = np.isfinite(ranks)
+        total = total + np.where(known, own * ranks, 0.0)
+        weight = weight + own * known
+    with np.errstate(invalid="ignore"):
+        return np.asarray(total / weight, dtype=np.float32)
+
+
+def write_manifest(path: Path, members: Mapping[str, Path], weights: Mapping[str, float]) -> None:
+    """Write the file that `load_committee` reads; it and the checkpoints may be moved together."""
+    listed = {
+        name: {"weight": weights[name], "checkpoint": os.path.relpath(file, path.parent)}
+        for name, file in members.items()
+    }
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps({"format": FORMAT, "members": listed}, indent=1), encoding="utf-8")
+    temporary.replace(path)
+
+
+def load_committee(manifest: Path, device: str = "auto") -> Committee:
+    """The committee of a manifest.
+
+    Raises CheckpointError, naming the member, where its checkpoint is missing, damaged or something else, or where the
+    members cannot score together; FileNotFoundError where there is no manifest.
+    """
+    members, weights = {}, {}
+    for name, listed in _listed(manifest).items():
+        try:
+            members[name] = load_scorer(manifest.parent / listed["checkpoint"], device)
+        except (CheckpointError, FileNotFoundError) as error:
+            reason = error if isinstance(error, CheckpointError) else f"{error.filename} is missing."
+            raise CheckpointError(f"The committee's member {name} cannot be loaded: {reason}") from error
+        weights[name] = float(listed["weight"])
+    _check_together(members)
+    return Committee(members, weights)
+
+
+def open_scorer(path: Path, device: str = "auto") -> Scorer | Committee:
+    """The scorer of a checkpoint, or of a committee's manifest. Raises as `load_scorer` and `load_committee`."""
+    return load_committee(path, device) if path.suffix == ".json" else load_scorer(path, device)
+
+
+def _listed(manifest: Path) -> Mapping[str, Mapping[str, str]]:
+    try:
+        content = json.loads(manifest.read_bytes())
+        listed: Mapping[str, Mapping[str, str]] = content["members"]
+        is_whole = (
+            content["format"] == FORMAT
+            and listed
+            and all(
+                math.isfinite(float(each["weight"])) and float(each["weight"]) > 0 and each["checkpoint"]
+                for each in listed.values()
+            )
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"{manifest} is not a committee's manifest: {error!r}.") from error
+    if not is_whole:
+        raise CheckpointError(f"{manifest} is not a committee's manifest of format {FORMAT} with members and weights.")
+    return listed
+
+
+def _check_together(members: Mapping[str, Scorer]) -> None:
+    """Raise CheckpointError unless all members score the same panels."""
+    (first, own), *others = members.items()
+    for name, scorer in others:
+        for what, ours, theirs in (
+            ("features", own.feature_names, scorer.feature_names),
+            ("horizons", own.horizons, scorer.horizons),
+            ("data.min_price", own.config.data.min_price, scorer.config.data.min_price),
+        ):
+            if ours != theirs:
+                raise CheckpointError(
+                    f"The committee's members {first} and {name} differ in their {what}; choose members that were "
+                    "trained on the same prepared data."
+                )
