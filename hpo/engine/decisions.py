@@ -16,7 +16,17 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from hpo.domain.campaign import TierPlan
 from hpo.engine.joint import REQUIRED, Choice
 from hpo.engine.parameters import INDEX_SUFFIX
-from hpo.engine.tiers import COPIED_FROM, DUPLICATE_OF, NUM_PARAMETERS, RESULTS, SLOT, VALUES, retried, source_of
+from hpo.engine.tiers import (
+    COPIED_FROM,
+    DUPLICATE_OF,
+    NUM_PARAMETERS,
+    RESULTS,
+    SLOT,
+    VALUES,
+    is_result,
+    retried,
+    source_of,
+)
 from search_spaces import Value
 
 TIE = 1e-4
@@ -39,7 +49,8 @@ def decide(
     trials: all of the tier's study, the copied incumbent included; it competes with its own result, so that a tier
     that does not beat it keeps it. held: the values that stand where there is no complete trial, of this tier or any
     before: the defaults. score_epochs: epochs that are averaged into a score.
-    choice: what the joint model makes of these very trials; None where it was not asked, or none is complete.
+    choice: what the joint model makes of those trials that are results (`tiers.is_result`); None where it was not
+    asked, or none is complete.
 
     With a choice, its first wins. Without, the best complete trial does; scores within TIE of it go to the model with
     fewer parameters, then to the lower slot.
@@ -53,7 +64,8 @@ def decide(
         standard error of a score through the noise of epochs alone, None if unknown; importances: setting -> share,
         {} with fewer than MIN_TRIALS_FOR_IMPORTANCE; num_trials: state -> number, copies apart; reason: sentences.
     """
-    ranked = _ranked(trials) if choice is None else [_Candidate.of(trials[n], m) for n, m in choice.ranking]
+    results = [trial for trial in trials if is_result(trial)]
+    ranked = _ranked(trials) if choice is None else [_Candidate.of(results[n], m) for n, m in choice.ranking]
     best = ranked[0] if ranked else None
     second = ranked[1] if len(ranked) > 1 else None
     noise = score_noise([candidate.trial for candidate in ranked], score_epochs)
@@ -68,11 +80,13 @@ def decide(
         "kept_incumbent": best is None or best.is_copy,
         "runner_up": {"slot": second.slot, "score": second.score, "values": second.values} if second else None,
         "margin": best.merit - second.merit if best and second else None,
-        "lead": _lead(trials, choice),
+        "lead": _lead(results, choice),
         "noise": noise,
         "importances": importances(trials),
         "num_trials": _counts(trials),
-        "reason": _reason(plan, ranked, noise, trials) if choice is None else _chosen(ranked, trials, choice),
+        "reason": _reason(plan, ranked, noise, trials)
+        if choice is None
+        else _chosen(_tally(trials), ranked, results, choice),
     }
 
 
@@ -176,21 +190,21 @@ def _lead(trials: Sequence[FrozenTrial], choice: Choice | None) -> dict[str, Any
     }
 
 
-def _chosen(ranked: Sequence[_Candidate], trials: Sequence[FrozenTrial], choice: Choice) -> str:
+def _chosen(tally: str, ranked: Sequence[_Candidate], results: Sequence[FrozenTrial], choice: Choice) -> str:
     best = ranked[0]
     measured = f"slot {best.slot}, which scored {best.score:.5f} and is expected at {best.merit:.5f}"
     lead = choice.lead
     if lead is None:
-        return f"{_tally(trials)} The best by the model of all epochs of all trials is {measured}."
+        return f"{tally} The best by the model of all epochs of all trials is {measured}."
     gain = f"{lead.gain:+.5f} ± {lead.error:.5f}"
     if lead.is_proven:
         return (
-            f"{_tally(trials)} The best by the model of all epochs of all trials is {measured}. It is better than the "
+            f"{tally} The best by the model of all epochs of all trials is {measured}. It is better than the "
             f"default configuration by {gain}, with probability {lead.probability:.2f} after selection."
         )
-    slot = trials[lead.challenger].user_attrs[SLOT]
+    slot = results[lead.challenger].user_attrs[SLOT]
     return (
-        f"{_tally(trials)} The default configuration is kept: {measured}. The best challenger, slot {slot}, is better "
+        f"{tally} The default configuration is kept: {measured}. The best challenger, slot {slot}, is better "
         f"by {gain}, with probability {lead.probability:.2f} after selection where {REQUIRED} are required."
     )
 

@@ -32,7 +32,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo.domain.config import SamplerConfig
 from hpo.domain.errors import UsageError, nearest
 from hpo.engine import joint
-from hpo.engine.tiers import DUPLICATE_OF, RETRY_OF
+from hpo.engine.tiers import is_result
 
 NESTED = ("base_sampler", "independent_sampler")
 """Options that take another sampler: `{name: ..., options: {...}}`."""
@@ -65,7 +65,7 @@ class Row:
 
 SAMPLERS: Mapping[str, Row] = MappingProxyType(
     {
-        "joint": Row("JointSampler", {"pass_over": DUPLICATE_OF, "replaces": RETRY_OF}, home=joint),
+        "joint": Row("JointSampler", {"is_result": is_result}, home=joint),
         # Ten start-up trials, Optuna's default, are half of a budget of twenty.
         "tpe": Row("TPESampler", {"n_startup_trials": 3}),
         "random": Row("RandomSampler"),

@@ -29,6 +29,7 @@ from hpo.engine.tiers import (
     dimensions_of,
     earlier_results,
     incumbent_copy,
+    is_result,
     note,
     retried,
 )
@@ -158,7 +159,7 @@ def _opened(space: Space, tiers: Sequence[TierPlan], config: SearchConfig) -> tu
 def open_study(stage: Stage, storage: optuna.storages.BaseStorage, ledger: Ledger) -> optuna.Study:
     """The stage's study; made ready by whoever comes first, however often that one dies on the way, and once more where
     the tiers before it were decided anew."""
-    handed_over = (stage.handed_over or {}).get("source") or "nothing"
+    handed_over = _handed_over(stage)
     with ledger.exclusive(f"study {stage.study_name}"):
         study = optuna.create_study(
             study_name=stage.study_name, storage=storage, direction="maximize", load_if_exists=True
@@ -174,6 +175,13 @@ def open_study(stage: Stage, storage: optuna.storages.BaseStorage, ledger: Ledge
     return study
 
 
+def _handed_over(stage: Stage) -> str:
+    """What the study was made ready with, to tell whether the tier before has been decided anew."""
+    decision = stage.handed_over or {}
+    source = decision.get("source") or "nothing"
+    return f"{source} of {sorted(decision.get('num_trials', {}).items())}" if stage.knows_all else source
+
+
 def decide_stage(stage: Stage, storage: optuna.storages.BaseStorage, ledger: Ledger) -> dict[str, Any]:
     """The decision of a tier whose slots are all done (see `hpo.engine.decisions`).
 
@@ -186,10 +194,10 @@ def decide_stage(stage: Stage, storage: optuna.storages.BaseStorage, ledger: Led
     if stage.is_last or stage.knows_all:
         if not stage.knows_all:
             trials = _widened(stage, trials, storage)
-        trials = _results(trials)
+        results = [trial for trial in trials if trial.state.is_finished() and is_result(trial)]
         within = stage.within if stage.knows_all else distributions(stage.space.dimensions)
-        default = next((n for n, trial in enumerate(trials) if trial.user_attrs[SLOT] == 1), None)
-        choice = choose(trials, within, default)
+        default = next((n for n, trial in enumerate(results) if trial.user_attrs[SLOT] == 1), None)
+        choice = choose(results, within, default)
     score_epochs = stage.config.trainer.train.score_epochs
     return decide(stage.plan, stage.study_name, trials, stage.held, score_epochs, choice)
 
@@ -198,23 +206,13 @@ def _widened(stage: Stage, trials: Sequence[FrozenTrial], storage: optuna.storag
     """A strict study's own trials and all earlier ones, with the parameters of all dimensions."""
     within = distributions(stage.space.dimensions)
     found = list(earlier_results(_earlier_trials(stage, storage), stage.space.dimensions, within, failures=True))
-    for trial in _results(trials):
-        if COPIED_FROM not in trial.user_attrs:
+    for trial in trials:
+        if COPIED_FROM not in trial.user_attrs and VALUES in trial.user_attrs:
             wide = incumbent_copy(trial, stage.study_name, stage.space.dimensions, within)
             del wide.user_attrs[COPIED_FROM]
             wide.number = trial.number
             found.append(wide)
     return found
-
-
-def _results(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Without duplicates, failed ones that were given up, and those that ended before they had values."""
-    given_up = retried(trials)
-    return [
-        trial
-        for trial in trials
-        if VALUES in trial.user_attrs and DUPLICATE_OF not in trial.user_attrs and trial.number not in given_up
-    ]
 
 
 def own_trials(trials: Sequence[FrozenTrial]) -> dict[int, list[FrozenTrial]]:

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hpo.domain.campaign import REFINEMENT, TierPlan
 from hpo.domain.config import TierPolicy
+from hpo.domain.failures import RETRIABLE
 from hpo.engine.joint import RECORD
 from hpo.engine.parameters import parameter_name, to_params
 from search_spaces import ChoiceDimension, Dimension, Space, Value
@@ -98,13 +99,14 @@ def earlier_results(
     """What a tier knows before its first trial: every earlier trial that lies inside its ranges, each once, by slot.
 
     earlier: (study name, trial) over all tiers. Complete and pruned trials are copied, and those that were refused
-    because they do not fit. failures: and those that failed.
+    because they do not fit. failures: and those that failed
+    through their configuration.
     """
     copies: dict[int, FrozenTrial] = {}
     for study_name, trial in earlier:
-        is_result = trial.state in RESULTS and (trial.value is not None or trial.constraints)
-        is_failure = failures and trial.state is TrialState.FAIL and VALUES in trial.user_attrs
-        if not (is_result or is_failure) or {COPIED_FROM, DUPLICATE_OF} & trial.user_attrs.keys():
+        is_scored = trial.state in RESULTS and (trial.value is not None or trial.constraints)
+        is_failure = failures and trial.state is TrialState.FAIL and is_result(trial)
+        if not (is_scored or is_failure) or {COPIED_FROM, DUPLICATE_OF} & trial.user_attrs.keys():
             continue
         if _lies_within(trial, dimensions, within):
             copies[trial.user_attrs[SLOT]] = incumbent_copy(trial, study_name, dimensions, within)
@@ -120,6 +122,15 @@ def _lies_within(trial: FrozenTrial, dimensions: Sequence[Dimension], within: Ma
     values = trial.user_attrs[VALUES]
     params = to_params(dimensions, {d.name: values.get(d.name, d.default) for d in dimensions})
     return all(within[name]._contains(within[name].to_internal_repr(value)) for name, value in params.items())
+
+
+def is_result(trial: FrozenTrial) -> bool:
+    """Whether a trial says, or will say, something about its configuration: failures through the code or the machine do
+    not, and neither do duplicates."""
+    if trial.state is TrialState.FAIL:
+        reason = str(trial.user_attrs.get("reason") or RETRIABLE[0])
+        return DUPLICATE_OF not in trial.user_attrs and reason.partition(":")[0] not in RETRIABLE
+    return True
 
 
 def retried(trials: Iterable[FrozenTrial]) -> set[int]:

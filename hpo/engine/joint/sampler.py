@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,19 +31,17 @@ class JointSampler(BaseSampler):
         seed: of everything random here.
         budget: trials the study will have; in its last 30 % every second proposal is the best by posterior mean.
             Without it every fourth is, from the tenth on.
-        pass_over: trials that have this user attribute are no results.
-        replaces: a trial that has this user attribute stands for the one whose number it holds.
+        is_result: whether a trial says something about its configuration; others are passed over. All do by default.
     """
 
     def __init__(
         self,
         seed: int | None = None,
         budget: int | None = None,
-        pass_over: str | None = None,
-        replaces: str | None = None,
+        is_result: Callable[[FrozenTrial], bool] = lambda trial: True,
     ) -> None:
         self._rng = np.random.default_rng(seed)
-        self._budget, self._pass_over, self._replaces = budget, pass_over, replaces
+        self._budget, self._is_result = budget, is_result
 
     def reseed_rng(self) -> None:
         """Another seed, for a copy of this sampler in another process."""
@@ -97,15 +95,10 @@ class JointSampler(BaseSampler):
         return axis.decode(float(self._rng.uniform() if axis.levels is None else self._rng.choice(levels)))
 
     def _others(self, study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
-        """All trials but this one that say something, or will."""
-        trials = study.get_trials(deepcopy=False)
-        gone = {trial.number}
-        if self._replaces is not None:
-            gone |= {other.user_attrs.get(self._replaces, trial.number) for other in trials}
         return [
             other
-            for other in trials
-            if other.number not in gone and other.distributions and self._pass_over not in other.user_attrs
+            for other in study.get_trials(deepcopy=False)
+            if other.number != trial.number and other.distributions and self._is_result(other)
         ]
 
     def _progress(self, num_done: int) -> float:
