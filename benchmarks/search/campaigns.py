@@ -16,13 +16,14 @@ from hpo.adapters.processes.clock import SystemClock
 from hpo.domain.campaign import CampaignSpec, WorkerIdentity
 from hpo.domain.config import PrunerConfig, SamplerConfig, SearchConfig, TierPolicy
 from hpo.domain.ports import TrialEnd, TrialRequest
+from hpo.domain.training import Decision, EpochReport
 from hpo.engine.objective import Objective
 from hpo.engine.tiers import plan_tiers
 from hpo.engine.worker import Worker
+from hpo.ranking.ranker import Ranker
 from hpo.testing.memory_ledger import MemoryLedger
 from hpo.testing.memory_storage import MemoryStorage
 from search_spaces import Value
-from trainer.reports import EpochReport, Verdict
 
 SHARED_MEMORY = Path("/dev/shm")
 """Where run folders are written if it exists: nothing of them is kept."""
@@ -49,12 +50,12 @@ class FormulaRunner:
         self.num_epochs = 0
 
     def run(
-        self, request: TrialRequest, on_epoch: Callable[[EpochReport], Verdict], stop: Callable[[], bool]
+        self, request: TrialRequest, on_epoch: Callable[[EpochReport], Decision], stop: Callable[[], bool]
     ) -> TrialEnd:
-        curve = self._surface.curve(_values(request.config), request.config["train"]["seed"])
+        curve = self._surface.curve(_values(request.config), request.seed)
         for epoch, score in enumerate(curve, start=1):
             self.num_epochs += 1
-            if on_epoch(EpochReport(epoch, score, {}, {}, 0.0)) is Verdict.STOP:
+            if on_epoch(EpochReport(epoch, score, {}, {}, 0.0)) is Decision.STOP:
                 return TrialEnd("stopped")
         return TrialEnd("finished", score=statistics.fmean(curve[-SCORE_EPOCHS:]), last_epoch=EPOCHS)
 
@@ -65,13 +66,12 @@ class FormulaRunner:
 def configuration(num_trials: int, seed: int, sampler: str, mode: str, pruner: PrunerConfig) -> SearchConfig:
     """A campaign's settings: the engine's defaults but for what is compared."""
     base = SearchConfig(study="laboratory", trials=num_trials, seed=seed)
-    train = base.trainer.train.model_copy(update={"epochs": EPOCHS, "score_epochs": SCORE_EPOCHS})
     return base.model_copy(
         update={
             "sampler": SamplerConfig(name=sampler),
             "pruner": pruner,
             "tiers": TierPolicy.model_validate({"mode": mode}),
-            "trainer": base.trainer.model_copy(update={"train": train}),
+            "trainer": {"train": {"epochs": EPOCHS, "score_epochs": SCORE_EPOCHS}},
         }
     )
 
@@ -84,7 +84,7 @@ def run(config: SearchConfig, surface: Surface) -> Result:
     campaign = ledger.open_campaign(CampaignSpec(config.study, {}, {}, plan, config.seed))
     with tempfile.TemporaryDirectory(dir=SHARED_MEMORY if SHARED_MEMORY.exists() else None) as folder:
         runs = Path(folder)
-        objective = Objective(campaign, config, SPACE, ledger, storage, runner, runs, runs, identity, "")
+        objective = Objective(campaign, config, SPACE, Ranker(), ledger, storage, runner, runs, runs, identity, "")
         Worker(
             ledger, objective, campaign, identity, config.worker, SystemClock(), lambda _: False, threading.Event()
         ).run()

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from hpo.domain.campaign import REFINEMENT, Campaign, TierPlan, derive_seed, experiment_name
 from hpo.domain.config import SearchConfig
 from hpo.domain.ports import Ledger
+from hpo.domain.trainable import Length
 from hpo.engine.decisions import decide
 from hpo.engine.joint import choose
 from hpo.engine.parameters import INDEX_SUFFIX, distributions, to_params, to_values
@@ -58,6 +59,7 @@ class Stage:
     space: Space
     budget: int
     is_last: bool
+    length: Length
 
     @property
     def knows_all(self) -> bool:
@@ -80,7 +82,7 @@ class Stage:
         )
 
     def pruner(self) -> optuna.pruners.BasePruner:
-        return build_pruner(self.config.pruner, self.config.trainer.train.epochs)
+        return build_pruner(self.config.pruner, self.length.num_epochs)
 
     def new_trial(self, slot: int, retry_of: int | None = None) -> FrozenTrial:
         """A RUNNING trial that belongs to a slot. The campaign's very first slot has the default configuration.
@@ -115,8 +117,8 @@ class Stage:
         return {name: value for name, value in values.items() if f"{name}{INDEX_SUFFIX}" in params}
 
 
-def stages(campaign: Campaign, config: SearchConfig, space: Space) -> dict[int, Stage]:
-    """Tier number -> stage, for every tier whose predecessors are decided."""
+def stages(campaign: Campaign, config: SearchConfig, space: Space, length: Length) -> dict[int, Stage]:
+    """Tier number -> stage, for every tier whose predecessors are decided. length: of a training."""
     found: dict[int, Stage] = {}
     held: Mapping[str, Value] = space.defaults()
     handed_over: Mapping[str, Any] | None = None
@@ -138,6 +140,7 @@ def stages(campaign: Campaign, config: SearchConfig, space: Space) -> dict[int, 
             space,
             campaign.spec.budget,
             is_last,
+            length,
         )
         if plan.number not in campaign.decisions:
             break
@@ -198,7 +201,7 @@ def decide_stage(stage: Stage, storage: optuna.storages.BaseStorage, ledger: Led
         within = stage.within if stage.knows_all else distributions(stage.space.dimensions)
         default = next((n for n, trial in enumerate(results) if trial.user_attrs[SLOT] == 1), None)
         choice = choose(results, within, default)
-    score_epochs = stage.config.trainer.train.score_epochs
+    score_epochs = stage.length.score_epochs
     return decide(stage.plan, stage.study_name, trials, stage.held, score_epochs, choice)
 
 

@@ -11,15 +11,15 @@ import torch
 
 from hpo.domain.campaign import CheckpointRecord, Outcome
 from hpo.domain.errors import EnvironmentFault
+from hpo.domain.training import Decision, EpochReport
+from hpo.ranking.ranker import Ranker
 from hpo.report.holdout import measure
 from hpo.report.portfolio import long_short
 from hpo.runs.archive import Archive
 from hpo.runs.durable import sha256_of
 from hpo.runs.folder import Attempt, SlotFolder
 from trainer.config import DataConfig, ModelConfig, TrainConfig, TrainerConfig
-from trainer.data import Prepared, ceiling, open_holdout, open_training, prepare
-from trainer.reports import EpochReport, Verdict
-from trainer.training.loop import fit
+from trainer.data import Prepared, ceiling, open_holdout, prepare
 
 CONFIG = TrainerConfig(
     data=DataConfig(source="planted:clean?stocks=40&days=420", horizons=(1, 5)),
@@ -34,12 +34,15 @@ class Recorder:
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
 
-    def report(self, report: EpochReport) -> Verdict:
+    def report(self, report: EpochReport) -> Decision:
         self._attempt.append_epoch(report)
-        return Verdict.CONTINUE
+        return Decision.CONTINUE
 
-    def poll(self) -> Verdict:
-        return Verdict.CONTINUE
+    def poll(self) -> Decision:
+        return Decision.CONTINUE
+
+    def decide(self) -> Decision:
+        return Decision.CONTINUE
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +58,7 @@ def archive(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Ite
     threads = torch.get_num_threads()
     for slot in (1, 2):
         attempt = SlotFolder(folder, slot).open_attempt(1, run={}, config={})
-        result = fit(CONFIG, open_training(prepared.search), Recorder(attempt), attempt.folder)
+        result = Ranker().fit(CONFIG, prepared.search, Recorder(attempt), attempt.folder)
         attempt.finish(Outcome.COMPLETE, result.score, result.last_epoch, result.num_parameters)
         path = str(attempt.model.relative_to(home))
         records.append(CheckpointRecord(slot, "model", 1, path, "host", str(home), sha256_of(attempt.model)))
@@ -64,7 +67,8 @@ def archive(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 def test_runs_are_scored_on_the_holdout(prepared: Prepared, archive: Archive) -> None:
-    found = measure(archive, [1, 2, 3], 1, prepared.holdout)
+    found = measure(Ranker(), archive, [1, 2, 3], 1, prepared.holdout)
+    assert found is not None
     data = open_holdout(prepared.holdout)
     assert list(found.daily) == [1]
     assert len(found.dates) == len(data.days)
@@ -75,7 +79,8 @@ def test_runs_are_scored_on_the_holdout(prepared: Prepared, archive: Archive) ->
 
 
 def test_the_ceiling_is_the_markets_own_and_above_the_champion(prepared: Prepared, archive: Archive) -> None:
-    found = measure(archive, [1], 1, prepared.holdout)
+    found = measure(Ranker(), archive, [1], 1, prepared.holdout)
+    assert found is not None
     data = open_holdout(prepared.holdout)
     best = ceiling(data.panel, data.days)
     assert found.ceiling is not None
@@ -86,7 +91,9 @@ def test_the_ceiling_is_the_markets_own_and_above_the_champion(prepared: Prepare
 
 
 def test_the_champions_scores_can_be_traded(prepared: Prepared, archive: Archive) -> None:
-    scored = measure(archive, [1], 1, prepared.holdout).champion_scores
+    found = measure(Ranker(), archive, [1], 1, prepared.holdout)
+    assert found is not None
+    scored = found.champion_scores
     assert scored is not None
     num_days = len(scored.dates)
     assert scored.scores.shape == (num_days, 40, 2)
