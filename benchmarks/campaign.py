@@ -71,7 +71,9 @@ def objective_of(job: Job, ledger: PostgresLedger, runner: Any) -> tuple[Objecti
     campaign = ledger.open_campaign(CampaignSpec(job.name, {}, {}, plan, 0))
     storage, identity = study_storage(job.url), processes.this_process()
     config = configuration(job.name)
-    return Objective(campaign, config, SPACE, ledger, storage, runner, job.home, job.home, identity), campaign.id
+    return Objective(
+        campaign, config, SPACE, ledger, storage, runner, job.home, job.home, identity, "code"
+    ), campaign.id
 
 
 def summary(seconds: Sequence[float]) -> str:

@@ -25,6 +25,7 @@ from hpo.adapters.processes.clock import SystemClock
 from hpo.adapters.processes.local_worker import LocalWorker
 from hpo.domain.campaign import Campaign
 from hpo.domain.errors import UsageError, nearest
+from hpo.runs.archive import Archive
 from hpo.runs.folder import campaign_folder
 
 if TYPE_CHECKING:
@@ -158,12 +159,20 @@ def find_campaign(app: App, name: str) -> Campaign:
     )
 
 
+def archive_of(app: App, campaign: Campaign) -> Archive:
+    """The campaign's run folders as the ledger answers for them now."""
+    return Archive(app.runs(campaign.name), app.ledger.checkpoints(campaign.id))
+
+
 def build_worker(
-    app: App, campaign: Campaign, config: SearchConfig, space: Space, data: Path, drain: threading.Event
+    app: App, campaign: Campaign, config: SearchConfig, space: Space, data: Path, code: str, drain: threading.Event
 ) -> Worker:
-    """A worker of this process on the campaign. The number of threads is settled here, so that a trial's resolved
-    configuration gives the same bits when it is trained again; and so is a trial's share of the memory, before any
-    trial takes some."""
+    """A worker of this process on the campaign.
+
+    code: the fingerprint of the code that trains here. The number of threads is settled here, so that a trial's
+    resolved configuration gives the same bits when it is trained again; and so is a trial's share of the memory,
+    before any trial takes some.
+    """
     from hpo.adapters.processes.runners import ProcessRunner
     from hpo.engine.objective import Objective
     from hpo.engine.worker import Worker
@@ -178,7 +187,16 @@ def build_worker(
     config = config.model_copy(update={"trainer": trainer, "worker": worker})
     identity = processes.this_process()
     objective = Objective(
-        campaign, config, space, app.ledger, app.storage, ProcessRunner(), data, app.runs(campaign.name), identity
+        campaign,
+        config,
+        space,
+        app.ledger,
+        app.storage,
+        ProcessRunner(),
+        data,
+        app.runs(campaign.name),
+        identity,
+        code,
     )
     return Worker(
         app.ledger,

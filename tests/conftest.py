@@ -22,6 +22,11 @@ SERVER_VARIABLE = "HPO_TEST_DATABASE_URL"
 FOREIGN = ("HPO_", "MLFLOW_", "PG")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--storm-minutes", type=float, default=60.0, help="how long tests/faults/test_storm.py goes on")
+    parser.addoption("--storm-seed", type=int, default=100, help="the first seed of the storm")
+
+
 def pytest_configure() -> None:
     """What the developer has set for their own searches must not reach a test."""
     for name in [name for name in os.environ if name.startswith(FOREIGN) and name != SERVER_VARIABLE]:

@@ -19,9 +19,9 @@ import yaml
 from hpo.cli.parser import Command
 from hpo.cli.status import status_lines, status_record
 from hpo.domain.campaign import DEFAULT_STUDY, Campaign, CampaignState
-from hpo.domain.errors import UsageError
+from hpo.domain.errors import EnvironmentFault, UsageError
 from hpo.usecases import results
-from hpo.wiring import App, embedded_database, find_campaign, log_to, open_app
+from hpo.wiring import App, archive_of, embedded_database, find_campaign, log_to, open_app
 
 if TYPE_CHECKING:
     from hpo.domain.config import SearchConfig
@@ -146,17 +146,20 @@ def compare_trials(options: argparse.Namespace) -> None:
 
 
 def report(options: argparse.Namespace) -> None:
-    """Write the report and say its summary."""
-    from hpo.cli.face import Terminal
-    from hpo.usecases import session
+    """Write the report and say its summary; a report that lacks trials is written, and ends with an error."""
+    from hpo.cli.output import say
+    from hpo.usecases import conclusion
     from hpo.usecases.campaigns import frozen_config, prepare_data
 
     with open_app() as app:
         campaign = find_campaign(app, _study(options.overrides))
         config, _ = frozen_config(campaign)
         output = Path(options.output) if options.output else None
-        written = session.report(app, campaign, prepare_data(app, config), Terminal(), output)
+        written = conclusion.report(app, campaign, prepare_data(app, config), say, output)
         print(f"Report: {written.html}\nFigures: {written.json}")
+        missing = archive_of(app, campaign).missing(app.ledger.slots(campaign.id))
+    if missing:
+        raise EnvironmentFault(f"The report lacks trials. {' '.join(missing)}")
 
 
 def worker(options: argparse.Namespace) -> None:
@@ -171,12 +174,12 @@ def worker(options: argparse.Namespace) -> None:
 
 def sync(options: argparse.Namespace) -> None:
     """Bring MLflow up to date with the run folders."""
-    from hpo.cli.face import Terminal
-    from hpo.usecases import session
+    from hpo.cli.output import say
+    from hpo.usecases import conclusion
 
     with open_app() as app:
         campaign = find_campaign(app, _study(options.overrides))
-        number = session.sync(app, campaign, Terminal())
+        number = conclusion.sync(app, campaign, say)
         print(f"{number} items written; MLflow is up to date with the campaign '{campaign.name}'.")
 
 

@@ -164,13 +164,19 @@ class Progress:
 
 @dataclass(frozen=True)
 class CheckpointRecord:
-    """A checkpoint the ledger answers for. kind: `model` or `last`; sha256 of the file's bytes."""
+    """A file of a finished trial that the ledger answers for: by its SHA-256 it is told from any other.
+
+    kind: `model`, the weights that a champion is crowned with; `result`, the attempt's result.json, which lists the
+    digests of all its other files. epoch: of the checkpoint; of a result the number of epochs. path: relative to the
+    state folder, so that this may be moved. host, home: the machine and the state folder it was written in, for people.
+    """
 
     slot: int
     kind: str
     epoch: int
     path: str
     host: str
+    home: str
     sha256: str
     score: float | None = None
 

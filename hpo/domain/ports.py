@@ -115,9 +115,9 @@ class Ledger(Protocol):
         ...
 
     def retry(self, campaign_id: int, slots: Collection[int]) -> Campaign:
-        """Open FAILED slots again: each keeps its number and fence, forgets its outcome, and gives its trial up
-        (`retried_trial`) for another. The campaign runs again; its tiers are decided anew from the first of theirs on.
-        ValueError, and nothing changed, unless all of them are FAILED."""
+        """Open FAILED slots again: each keeps its number and fence, forgets its outcome and its files, and gives its
+        trial up (`retried_trial`) for another. The campaign runs again; its tiers are decided anew from the first of
+        theirs on. ValueError, and nothing changed, unless all of them are FAILED."""
         ...
 
     def decide_tier(self, campaign_id: int, tier: int, decision: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -132,7 +132,13 @@ class Ledger(Protocol):
         """Insert or replace the (slot, kind) row."""
         ...
 
-    def checkpoints(self, campaign_id: int) -> Sequence[CheckpointRecord]: ...
+    def checkpoints(self, campaign_id: int) -> Sequence[CheckpointRecord]:
+        """All recorded files, by slot and kind."""
+        ...
+
+    def forget_checkpoints(self, campaign_id: int, slots: Collection[int]) -> None:
+        """Answer for the `model` of these slots no more: retention deletes them."""
+        ...
 
     def count_holdout_opening(self, campaign_id: int) -> int:
         """Add one and return the number of times the campaign's holdout has been opened."""

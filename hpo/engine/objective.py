@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -33,7 +32,9 @@ from hpo.engine.samplers import tell_unfit
 from hpo.engine.stage import Stage, open_study, settle, stages
 from hpo.engine.study_cache import StudyCache
 from hpo.engine.tiers import NUM_PARAMETERS, VALUES
-from hpo.runs.folder import Attempt, EpochRecord, SlotFolder
+from hpo.runs.durable import sha256_of
+from hpo.runs.entries import EpochRecord
+from hpo.runs.folder import Attempt, SlotFolder
 from search_spaces import Space
 from trainer.config import TrainerConfig
 from trainer.reports import EpochReport, Verdict
@@ -54,7 +55,7 @@ class Objective:
 
     Args:
         runs: the campaign's folder of run folders. data: the search part of the panel.
-        storage: Optuna's; the studies are made here, one per tier.
+        storage: Optuna's; the studies are made here, one per tier. code: the fingerprint of the code that trains here.
     """
 
     def __init__(
@@ -68,8 +69,9 @@ class Objective:
         data: Path,
         runs: Path,
         identity: WorkerIdentity,
+        code: str,
     ) -> None:
-        self._identity = identity
+        self._identity, self._code = identity, code
         self._campaign, self._config, self._space = campaign, config, space
         # Made once: a new one would read all finished trials again.
         self._ledger, self._storage, self._runner = ledger, StudyCache(storage), runner
@@ -198,6 +200,7 @@ class Objective:
                 "params": values,
                 "trainer_seed": seed,
                 "worker": asdict(self._identity),
+                "code": self._code,
             },
             config=config.model_dump(mode="json"),
         )
@@ -260,7 +263,9 @@ class Objective:
         if attempt is not None:
             said |= sortable(attempt.epochs(), self._config.trainer.train.score_epochs)
             attempt.finish(outcome, score, end.last_epoch, end.num_parameters, reason)
-            self._record_model(claim, attempt, score, end.last_epoch)
+            self._record(claim, attempt, "result", attempt.result_file, len(attempt.epochs()), score)
+            if end.last_epoch is not None and attempt.model.exists():
+                self._record(claim, attempt, "model", attempt.model, end.last_epoch, score)
         state = next(state for state, its_outcome in OUTCOMES.items() if its_outcome is outcome)
         told = score if outcome is Outcome.COMPLETE else None  # Optuna gives a pruned trial its last value by itself
         with self._storage.together(trial._trial_id):
@@ -279,13 +284,10 @@ class Objective:
         attempts = SlotFolder(self._runs, claim.slot).attempts()
         return next((attempt for attempt in reversed(attempts) if attempt.fence <= claim.fence), None)
 
-    def _record_model(self, claim: Claim, attempt: Attempt, score: float | None, last_epoch: int | None) -> None:
-        if last_epoch is None or not attempt.model.exists():
-            return
-        digest = hashlib.sha256(attempt.model.read_bytes()).hexdigest()
-        record = CheckpointRecord(
-            claim.slot, "model", last_epoch, str(attempt.model), self._identity.host, digest, score
-        )
+    def _record(self, claim: Claim, attempt: Attempt, kind: str, file: Path, epoch: int, score: float | None) -> None:
+        home = self._runs.parent.parent
+        path, host = str(file.relative_to(home)), self._identity.host
+        record = CheckpointRecord(claim.slot, kind, epoch, path, host, str(home), sha256_of(file), score)
         self._ledger.record_checkpoint(claim, record)
 
 

@@ -7,7 +7,6 @@ import platform
 import shlex
 from collections.abc import Mapping, Sequence
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,8 @@ from hpo.report.evidence import (
     with_means,
 )
 from hpo.report.places import file_name, known_places, without_places
-from hpo.runs.folder import Attempt, SlotFolder
+from hpo.runs.archive import Archive
+from hpo.runs.folder import Attempt
 from search_spaces import FloatDimension, Space, parse_space
 
 DEFAULT_SLOT = 1
@@ -41,7 +41,7 @@ PACKAGES = ("tiertune", "torch", "optuna", "numpy", "pandas", "mlflow")
 def collect(
     campaign: Campaign,
     slots: Sequence[SlotView],
-    runs: Path,
+    archive: Archive,
     holdout: HoldoutEvidence | None = None,
     *,
     data_summary: Mapping[str, Any] | None = None,
@@ -49,11 +49,11 @@ def collect(
 ) -> CampaignEvidence:
     """Everything a report needs.
 
-    runs: the folder that holds the campaign's slots. holdout: what `hpo.report.holdout.measure` found, None for a
-    report without it. A slot whose run folder is not on this machine contributes what the ledger knows of it.
+    holdout: what `hpo.report.holdout.measure` found, None for a report without it. A slot whose run folder is not on
+    this machine contributes what the ledger knows of it. Raises EnvironmentFault for a file that is damaged.
     """
     search, stored = campaign.spec.config["search"], campaign.spec.config["space"]
-    trainer, state = search["trainer"], runs.parent.parent
+    trainer, state = search["trainer"], archive.home
     space = parse_space(stored["yaml"], stored["name"], f"the campaign '{campaign.name}'")
     places = known_places(trainer["data"]["source"], search["space"], state)
     return CampaignEvidence(
@@ -62,7 +62,7 @@ def collect(
         horizons=tuple(trainer["data"]["horizons"]),
         seed=campaign.spec.seed,
         tiers=_tiers(campaign, space),
-        trials=[_trial(slot, runs, trainer["train"], places) for slot in slots],
+        trials=[_trial(slot, archive, trainer["train"], places) for slot in slots],
         champion_slot=(campaign.champion or {}).get("slot"),
         default_slot=DEFAULT_SLOT,
         holdout=holdout,
@@ -104,7 +104,7 @@ def _tiers(campaign: Campaign, space: Space) -> list[TierEvidence]:
     ]
 
 
-def _trial(view: SlotView, runs: Path, train: Mapping[str, Any], places: Mapping[str, str]) -> TrialEvidence:
+def _trial(view: SlotView, archive: Archive, train: Mapping[str, Any], places: Mapping[str, str]) -> TrialEvidence:
     worker = f"{view.worker.host.partition('/')[0]}/{view.worker.pid}" if view.worker else None
     common: dict[str, Any] = {
         "slot": view.slot,
@@ -119,7 +119,7 @@ def _trial(view: SlotView, runs: Path, train: Mapping[str, Any], places: Mapping
         "started_at": view.started_at,
         "finished_at": view.finished_at,
     }
-    attempt = SlotFolder(runs, view.slot).current()
+    attempt = archive.intact(view.slot)
     if attempt is None:
         return TrialEvidence(**common)
     run, result, records = attempt.run(), attempt.result(), attempt.epochs()
@@ -132,7 +132,7 @@ def _trial(view: SlotView, runs: Path, train: Mapping[str, Any], places: Mapping
         last_epoch=result.last_epoch if result else None,
         num_parameters=result.num_parameters if result else None,
         trainer_seed=run["trainer_seed"],
-        folder=attempt.folder.relative_to(runs.parent).as_posix(),
+        folder=attempt.folder.relative_to(archive.runs.parent).as_posix(),
     )
 
 

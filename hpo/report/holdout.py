@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo.report.evidence import DailySeries, HoldoutEvidence, PanelScores, with_means
-from hpo.runs.folder import SlotFolder
+from hpo.runs.archive import Archive
 
 if TYPE_CHECKING:
     from trainer.data import HoldoutData
 
 
-def measure(runs: Path, slots: Iterable[int], champion_slot: int | None, holdout: Path) -> HoldoutEvidence:
+def measure(archive: Archive, slots: Iterable[int], champion_slot: int | None, holdout: Path) -> HoldoutEvidence:
     """The daily series of each slot's model on the holdout, and the champion's scores stock by stock.
 
-    runs: the folder that holds the campaign's slots. Slots without one here (not kept, or trained on another
-    machine) are left out. Opening the holdout is the caller's to count. Raises CheckpointError for a damaged file.
+    Slots without a checkpoint here (not kept, or trained on another machine) are left out. Opening the holdout is the
+    caller's to count. Raises EnvironmentFault for a file that is not the recorded one.
     """
     from trainer.data import open_holdout
     from trainer.scoring.scorer import load_scorer
@@ -29,10 +29,9 @@ def measure(runs: Path, slots: Iterable[int], champion_slot: int | None, holdout
     daily: dict[int, DailySeries] = {}
     champion_scores = None
     for slot in slots:
-        attempt = SlotFolder(runs, slot).current()
-        if attempt is None or not attempt.model.exists():
+        if not archive.is_kept(slot):
             continue
-        scores = load_scorer(attempt.model).score(data.panel, data.days)
+        scores = load_scorer(archive.model(slot)).score(data.panel, data.days)
         daily[slot] = _series(scores, data)
         if slot == champion_slot:
             champion_scores = _panel_scores(scores, data)

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from hpo.domain.campaign import Campaign
-from hpo.domain.errors import UsageError
+from hpo.domain.errors import EnvironmentFault, UsageError
 from hpo.report.collect import candidates, mean_daily
 from hpo.report.comparison import Contender, Measured
 from hpo.report.holdout import measure
-from hpo.runs.folder import SlotFolder
 from hpo.usecases.campaigns import frozen_config, prepare_data
 from hpo.usecases.results import best_slot
-from hpo.wiring import App
+from hpo.wiring import App, archive_of
 
 NUM_LEADERS = 10
 """Trials scored on the holdout beside champion and default, to show how validation scores shrink there."""
@@ -28,7 +27,8 @@ def contender(app: App, campaign: Campaign, slot: int | None, *, with_holdout: b
     with_holdout: score its checkpoint on the holdout, which is counted as an opening.
 
     Raises:
-        UsageError: there is no such trial, or it has not finished an epoch.
+        UsageError: there is no such trial, or it has not finished an epoch. EnvironmentFault: its files are not here,
+            or not those that were recorded.
     """
     chosen = best_slot(app, campaign) if slot is None else slot
     views = {view.slot: view for view in app.ledger.slots(campaign.id)}
@@ -36,7 +36,10 @@ def contender(app: App, campaign: Campaign, slot: int | None, *, with_holdout: b
         raise UsageError(f"The campaign '{campaign.name}' has trials 1 to {len(views)}, and no {chosen}.")
     config, _ = frozen_config(campaign)
     prepared = prepare_data(app, config)
-    attempt = SlotFolder(app.runs(campaign.name), chosen).current()
+    archive = archive_of(app, campaign)
+    attempt = archive.intact(chosen)
+    if attempt is None and archive.record(chosen, "result") is not None:
+        raise EnvironmentFault(archive.whereabouts(chosen))
     epochs = [record.epoch for record in attempt.epochs()] if attempt else []
     if attempt is None or not epochs:
         raise UsageError(
@@ -45,8 +48,9 @@ def contender(app: App, campaign: Campaign, slot: int | None, *, with_holdout: b
     daily = mean_daily(attempt, epochs[-config.trainer.train.score_epochs :])
     holdout = None
     if with_holdout:
+        archive.model(chosen)
         app.ledger.count_holdout_opening(campaign.id)
-        measured = measure(app.runs(campaign.name), [chosen], None, prepared.holdout)
+        measured = measure(archive, [chosen], None, prepared.holdout)
         holdout = Measured(measured.dates, measured.daily[chosen])
     return Contender(
         f"{campaign.name}#{chosen}, {views[chosen].outcome or views[chosen].state}, epoch {epochs[-1]}",
@@ -62,8 +66,7 @@ def has_holdout(app: App, campaign: Campaign, slot: int | None) -> bool:
         return False
     chosen = best_slot(app, campaign) if slot is None else slot
     is_measured = chosen in candidates(campaign, app.ledger.slots(campaign.id), NUM_LEADERS)
-    attempt = SlotFolder(app.runs(campaign.name), chosen).current()
-    return is_measured and attempt is not None and attempt.model.exists()
+    return is_measured and archive_of(app, campaign).is_kept(chosen)
 
 
 def _validation_days(search: Path) -> np.ndarray[Any, np.dtype[np.datetime64]]:

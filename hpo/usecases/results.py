@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.domain.campaign import Campaign, Outcome
 from hpo.domain.errors import EnvironmentFault, UsageError
-from hpo.runs.folder import Attempt, SlotFolder
-from hpo.wiring import App
+from hpo.runs.folder import Attempt
+from hpo.wiring import App, archive_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +52,8 @@ def predict(app: App, campaign: Campaign, source: Path, output: Path, *, everyth
 
     Raises:
         UsageError: output is no such file, or the source itself. InputError: the data do not fit the model, or hold
-            no later day. EnvironmentFault: there is no checkpoint here, or output cannot be written.
+            no later day. EnvironmentFault: the recorded checkpoint is not here, or
+            another file is in its place; output cannot be written.
     """
     from trainer.scoring.prediction import predict as score
     from trainer.scoring.scorer import load_scorer
@@ -60,10 +61,7 @@ def predict(app: App, campaign: Campaign, source: Path, output: Path, *, everyth
     if not source.exists():
         raise UsageError(f"--data {source}: there is no such file or folder.")
     _check_output(output, source)
-    attempt = run_of(app, campaign, best_slot(app, campaign))
-    if not attempt.model.exists():
-        raise EnvironmentFault(f"The checkpoint {attempt.model} is not on this machine; run this where the trial ran.")
-    scorer = load_scorer(attempt.model)
+    scorer = load_scorer(archive_of(app, campaign).model(best_slot(app, campaign)))
     made = score(str(source), scorer, after=None if everything else scorer.last_day)
     _write(made.table, output)
     return made
@@ -98,8 +96,9 @@ def _write(table: pd.DataFrame, output: Path) -> None:
 
 
 def run_of(app: App, campaign: Campaign, slot: int) -> Attempt:
-    """The slot's current attempt. EnvironmentFault where its run folder is not on this machine."""
-    attempt = SlotFolder(app.runs(campaign.name), slot).current()
+    """The slot's attempt. EnvironmentFault where its run folder is not here, saying where, or is damaged."""
+    archive = archive_of(app, campaign)
+    attempt = archive.intact(slot)
     if attempt is None:
-        raise EnvironmentFault(f"The run folder of trial {slot} is not below {app.runs(campaign.name)}.")
+        raise EnvironmentFault(archive.whereabouts(slot))
     return attempt

@@ -41,6 +41,10 @@ tiers:
 """
 
 
+CODE = "c0de" * 16
+"""Fingerprint of the code that every simulated trial was trained with."""
+
+
 class SimulatedRunner:
     """Curves that rise towards a quality given by learning rate and width, with noise from the trial's own seed.
 
@@ -102,7 +106,7 @@ def worker(
     """A worker of the campaign that trains by simulation."""
     campaign = open_campaign(ledger, config, space)
     objective = Objective(
-        campaign, config, space, ledger, storage, runner, home, campaign_folder(home, config.study), identity
+        campaign, config, space, ledger, storage, runner, home, campaign_folder(home, config.study), identity, CODE
     )
     return Worker(
         ledger, objective, campaign, identity, config.worker, SystemClock(), is_dead, drain or threading.Event()

@@ -127,7 +127,7 @@ class FoldRun:
         scalars = self.gradient(batches, progress)
 
         def again() -> float:
-            self.gradient(batches, progress)
+            self._guard.watch(_is_finite(self.gradient(batches, progress)))
             return 0.0  # the optimizer wants a number and does nothing with it; reading the loss would wait for it
 
         def update() -> None:
@@ -136,7 +136,7 @@ class FoldRun:
             else:
                 self.optimizer.step()
 
-        self._guard.step(torch.isfinite(scalars["loss"]) & torch.isfinite(scalars["grad_norm"]), update)
+        self._guard.step(_is_finite(scalars), update)
         self.average.step_ended()
         return scalars
 
@@ -163,6 +163,11 @@ class FoldRun:
         with self._precision.autocast():
             scores = self.model(*batch.inputs)
         return self._loss(scores[batch.span.context :], batch.target, batch.labelled, progress)
+
+
+def _is_finite(scalars: dict[str, Tensor]) -> Tensor:
+    """Whether a step's loss and whole gradient are, as a scalar on the device."""
+    return torch.isfinite(scalars["loss"]) & torch.isfinite(scalars["grad_norm"])
 
 
 def target_variant(config: DataConfig) -> str:

@@ -14,6 +14,8 @@ from trainer.config import OptimConfig, TrainConfig
 from trainer.errors import NonFiniteError
 
 MOMENTUM = 0.9
+SHIFTS = ("bias", "offset", "threshold")
+"""Ends of the names of parameters that are added, not multiplied by; those of several heads are matrices."""
 
 Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
 
@@ -48,12 +50,12 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 
 
 def build_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
-    """The optimizer of `config.name` over all parameters; norms and biases (vectors, scalars) are not decayed."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
+    """The optimizer of `config.name` over all parameters. Decayed are the matrices that multiply; vectors, scalars and
+    shifts (`SHIFTS`) are not."""
+    learning = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    decayed = [p for name, p in learning.items() if p.ndim >= 2 and not name.endswith(SHIFTS)]
+    others = [p for name, p in learning.items() if p.ndim < 2 or name.endswith(SHIFTS)]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return OPTIMIZERS[config.name]([group for group in groups if group["params"]], lr=config.lr)
 
 
@@ -101,9 +103,9 @@ class StepGuard:
 
     def step(self, finite: Tensor, update: Callable[[], None]) -> None:
         """Run `update` (the optimizer step) unless `finite` (scalar, bool) says that it would spoil the weights."""
-        self._sound = self._sound & finite
         self._steps += 1
-        if self._wait or self._steps % self.LOOK_EVERY == 0:
+        self.watch(finite)
+        if self._steps % self.LOOK_EVERY == 0:
             self.settle()
         if self._wait:
             update()
@@ -113,6 +115,12 @@ class StepGuard:
         with torch.no_grad():
             for parameter, old in zip(self._parameters, before, strict=True):
                 parameter.copy_(torch.where(self._sound, parameter, old))
+
+    def watch(self, finite: Tensor) -> None:
+        """Take note of a gradient, also of one that is computed within an update."""
+        self._sound = self._sound & finite
+        if self._wait:
+            self.settle()
 
     def settle(self) -> None:
         """Wait for the device and raise NonFiniteError if any step so far was not finite."""

@@ -70,7 +70,9 @@ def search(ledger: PostgresLedger, storage: Any, data: Path, tmp_path: Path) -> 
         config, space = configuration(name, memory)
         campaign = open_campaign(ledger, config, space)
         identity, runs = WorkerIdentity("host", 1, 0.0), campaign_folder(tmp_path, name)
-        objective = Objective(campaign, config, space, own_ledger, storage, InProcessRunner(), data, runs, identity)
+        objective = Objective(
+            campaign, config, space, own_ledger, storage, InProcessRunner(), data, runs, identity, "code"
+        )
         Worker(
             own_ledger, objective, campaign, identity, config.worker, SystemClock(), lambda _: True, threading.Event()
         ).run()
@@ -114,7 +116,9 @@ def test_where_nothing_fits_every_slot_is_used_once_and_the_search_ends(
     assert first["num_trials"]["pruned"] == 0
     assert "No trial is complete, so the defaults stand." in first["reason"]
     doctor = Doctor(ledger, storage, campaign_folder(tmp_path, "full"), lambda: 0)
-    assert [breach for check in doctor.examine("full") for breach in check.breaches] == []
+    breaches = [breach for check in doctor.examine("full") for breach in check.breaches]
+    assert len(breaches) == 1
+    assert breaches[0].startswith("All 6 trials of 'full' failed, the first with: does_not_fit: ")
     assert campaign.state is CampaignState.RUNNING  # whoever sits at it names the champion, or says that there is none
 
 
@@ -222,7 +226,7 @@ def test_the_memory_of_a_trial_is_settled_before_any_takes_some(
         settings = {"num_workers": workers, "trial_memory": declared}
         config = SearchConfig.model_validate({**config.model_dump(), "worker": settings})
         campaign = open_campaign(ledger, config, space)
-        worker = build_worker(app, campaign, config, space, data, threading.Event())
+        worker = build_worker(app, campaign, config, space, data, "code", threading.Event())
         assert worker._objective._config.worker.trial_memory == expected
 
 

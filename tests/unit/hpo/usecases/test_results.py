@@ -87,7 +87,9 @@ def app(prices: Path, session_database_url: str, tmp_path_factory: pytest.TempPa
     runs = campaign_folder(home, "harvest")
     identity = this_process()
     storage = study_storage(session_database_url)
-    objective = Objective(campaign, config, space, ledger, storage, InProcessRunner(), prepared.search, runs, identity)
+    objective = Objective(
+        campaign, config, space, ledger, storage, InProcessRunner(), prepared.search, runs, identity, "code"
+    )
     Worker(ledger, objective, campaign, identity, config.worker, FakeClock(), lambda _: False, threading.Event()).run()
     return SimpleNamespace(home=home, ledger=ledger, runs=lambda name: campaign_folder(home, name))
 

@@ -130,33 +130,12 @@ def test_a_campaign_is_found_by_name_or_the_names_are_shown(app: Any) -> None:
         session.find_campaign(app, "nigth")
 
 
-def test_a_store_that_is_away_delays_the_champion_and_says_how(app: Any, campaign: Campaign) -> None:
+def test_a_store_that_is_away_is_said_at_the_end(app: Any, campaign: Campaign) -> None:
     face = Listener()
-    crowned = replace(campaign, champion={"slot": 1, "run_folder": str(app.home)})
     app.tracker = AwayTracker()
-    session._publish(app, crowned, face)
-    assert face.said == [
-        "The champion is not registered in MLflow yet (MLflow is away); `hpo sync study=night` does it."
-    ]
     with Projector(lambda: session.project(app, "night"), session.SYNC_EVERY) as projector:
         session._last_sync(projector, campaign, face)
     assert "(MLflow is away); nothing is lost" in face.said[-1]
-
-
-def test_the_report_goes_to_the_tracker(app: Any, campaign: Campaign) -> None:
-    attached: list[str] = []
-
-    class Keeper(NullTracker):
-        def attach_report(self, campaign: Campaign, runs: Path, files: Sequence[Path]) -> None:
-            attached.extend(file.name for file in files)
-
-    app.tracker = Keeper()
-    folder = session.report_folder(app, campaign)
-    folder.mkdir(parents=True)
-    for name in ("report.html", "report.json", "notes.txt"):
-        (folder / name).write_text("")
-    session._publish(app, replace(campaign, champion={"slot": 1, "run_folder": str(app.home)}), Listener())
-    assert attached == ["report.html", "report.json"]
 
 
 def test_signals_are_requests_only_while_the_block_runs() -> None:

@@ -230,6 +230,23 @@ def test_a_gradient_that_is_not_finite_ends_the_run_before_the_step(
     assert not (tmp_path / checkpoint.LAST).exists()
 
 
+def test_a_second_gradient_that_is_not_finite_ends_the_run_too(
+    make_config: Any, make_data: Any, recorder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SAM computes it at perturbed weights, where the loss may overflow though it did not before."""
+    real, calls = FoldRun.gradient, 0
+
+    def overflows(run: FoldRun, *args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        scalars = real(run, *args)
+        return {**scalars, "grad_norm": scalars["grad_norm"] * torch.inf} if calls % 2 == 0 else scalars
+
+    monkeypatch.setattr(FoldRun, "gradient", overflows)
+    with pytest.raises(NonFiniteError, match="not finite"):
+        fit(make_config({"optim.name": "sam"}), make_data(), recorder(), tmp_path)
+
+
 def test_a_metric_that_cannot_be_computed_is_a_failure(
     make_config: Any, make_data: Any, recorder: Any, tmp_path: Path
 ) -> None:

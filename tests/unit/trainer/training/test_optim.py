@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from trainer.config import OptimConfig, TrainConfig
+from trainer.config import ModelConfig, OptimConfig, TrainConfig
 from trainer.errors import NonFiniteError
+from trainer.models import build_model
 from trainer.training.optim import (
     OPTIMIZERS,
     StepGuard,
@@ -62,6 +63,19 @@ def test_every_optimizer_decays_matrices_and_nothing_else(name: str) -> None:
     assert {n: decays[id(p)] for n, p in model.named_parameters()} == {
         n: 0.3 if n in {"0.weight", "2.weight"} else 0.0 for n, _ in model.named_parameters()
     }
+
+
+def test_biases_of_several_heads_are_not_decayed_though_they_are_matrices() -> None:
+    model = build_model(ModelConfig(frequency_normalisation=True), 6, 2)
+    optimizer = build_optimizer(model, OptimConfig(weight_decay=0.3))
+    decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    found = {name.rpartition(".")[2]: decays[id(p)] for name, p in model.named_parameters() if p.ndim >= 2}
+    assert {name: found[name] for name in ("lag_bias", "offset", "threshold")} == dict.fromkeys(
+        ("lag_bias", "offset", "threshold"), 0.0
+    )
+    assert {name: found[name] for name in ("weight", "slope", "read")} == dict.fromkeys(
+        ("weight", "slope", "read"), 0.3
+    )
 
 
 def test_sam_takes_its_step_with_the_gradient_at_the_perturbed_weights() -> None:
