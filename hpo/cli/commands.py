@@ -60,7 +60,11 @@ def resume(options: argparse.Namespace) -> None:
     from hpo.cli import config_loader
     from hpo.cli.face import Terminal
     from hpo.usecases import session
+    from hpo.usecases.campaigns import retry_failed
     from hpo.usecases.checkup import mend
+
+    if options.fork and options.retry_failed:
+        raise UsageError("--fork starts another campaign, in which nothing has failed; leave out --retry-failed.")
 
     with open_app() as app:
         campaign, config, space = _frozen(app, options.overrides, allowed=("trials=", "worker."))
@@ -70,6 +74,8 @@ def resume(options: argparse.Namespace) -> None:
             app.ledger.raise_budget(campaign.id, config.trials)
         if not options.fork:
             mend(app, campaign, Terminal().say)
+            if options.retry_failed:
+                retry_failed(app, campaign, Terminal().say)
         session.run(app, config, space, Terminal(), options.timeout or config.worker.timeout)
 
 

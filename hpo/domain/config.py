@@ -11,6 +11,9 @@ from pydantic import ByteSize, Field, field_validator
 from hpo.domain.campaign import DEFAULT_STUDY
 from trainer.config import Section, TrainerConfig
 
+Limit = Annotated[timedelta, Field(ge=timedelta(seconds=1), le=timedelta(days=3650))]
+"""A time limit."""
+
 
 class SamplerConfig(Section):
     """Which Optuna sampler proposes configurations."""
@@ -46,16 +49,16 @@ class WorkerConfig(Section):
 
     num_workers: Annotated[int, Field(ge=1, le=1024)] = 1
     """Local worker processes."""
-    lease: timedelta = timedelta(seconds=60)
+    lease: Annotated[timedelta, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = timedelta(seconds=60)
     """How long a silent worker keeps its slot."""
-    timeout: timedelta | None = None
+    timeout: Limit | None = None
     """Stop taking new trials after this long; None: never."""
-    trial_timeout: timedelta | None = None
+    trial_timeout: Limit | None = None
     """End a trial (FAILED, reason `timeout`) that trains longer than this in one go; None: never."""
-    trial_memory: ByteSize | None = None
+    trial_memory: Annotated[ByteSize, Field(ge=1 << 20, le=1 << 50)] | None = None
     """Memory a trial on a CPU may take (`4GiB`): one that needs more is not started. None: what is available when its
     worker starts, divided by `num_workers`. On CUDA counts what is free on the device."""
-    keep_checkpoints: Annotated[int, Field(ge=0)] = 10
+    keep_checkpoints: Annotated[int, Field(ge=0, le=1_000_000)] = 10
     """When the campaign is complete, the checkpoints of this many best trials stay, beside those of the champion and
     of the default configuration."""
     max_crashes: Annotated[int, Field(ge=1, le=1000)] = 3

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from hpo.domain.campaign import (
     CheckpointRecord,
     Claim,
     Outcome,
-    Progress,
     WorkerIdentity,
     derive_seed,
     run_name,
@@ -28,16 +26,14 @@ from hpo.domain.config import SearchConfig
 from hpo.domain.errors import EnvironmentFault, LeaseLost, StoreUnavailable
 from hpo.domain.ports import Ledger, TrialEnd, TrialRequest, TrialRunner
 from hpo.engine.binding import bind
+from hpo.engine.conversation import Conversation, sortable, trailing_mean
 from hpo.engine.samplers import tell_unfit
 from hpo.engine.stage import Stage, open_study, settle, stages
 from hpo.engine.study_cache import StudyCache
 from hpo.engine.tiers import NUM_PARAMETERS, VALUES
 from hpo.runs.durable import sha256_of
-from hpo.runs.entries import EpochRecord
 from hpo.runs.folder import Attempt, SlotFolder
 from search_spaces import Space
-from trainer.config import TrainerConfig
-from trainer.reports import EpochReport, Verdict
 
 OUTCOMES = {
     TrialState.COMPLETE: Outcome.COMPLETE,
@@ -83,7 +79,7 @@ class Objective:
 
         Raises:
             LeaseLost: the slot is somebody else's; nothing more was written.
-            EnvironmentFault: the disk is full or not writable; the slot was released.
+            EnvironmentFault: something that trials stand on (disk, data, code) is not usable; the slot was released.
         """
         try:
             self._run(claim, stop, overdue)
@@ -238,7 +234,9 @@ class Objective:
             logger.warning("slot %d: %s", claim.slot, end.message)
             self._ledger.release(claim, crashed=True)
         elif end.kind == "environment":
-            raise EnvironmentFault(f"Trial {claim.slot} {end.message}")
+            if self._has_folder(claim):
+                raise EnvironmentFault(f"Trial {claim.slot} stopped, and is no worse for it: {end.message}")
+            self._begin_anew(claim)
         elif timed_out:
             limit = self._config.worker.trial_timeout
             late = TrialEnd("failed", reason="timeout", message=f"trained longer than {limit}")
@@ -257,6 +255,9 @@ class Objective:
     ) -> None:
         """Run folder first, then Optuna, then the ledger: whoever comes after a crash in between goes on from there."""
         self._ledger.check(claim)
+        if outcome is not Outcome.FAILED and not self._has_folder(claim):
+            self._begin_anew(claim)
+            return
         reason = None if outcome is not Outcome.FAILED else f"{end.reason}: {end.message}"
         attempt = self._own_attempt(claim)
         said: dict[str, Any] = {NUM_PARAMETERS: end.num_parameters, "last_epoch": end.last_epoch, "reason": reason}
@@ -279,6 +280,15 @@ class Objective:
         self._ledger.finish(claim, outcome, score, reason)
         logger.info("slot %d done: %s, score %s", claim.slot, outcome, score)
 
+    def _begin_anew(self, claim: Claim) -> None:
+        """Give back a slot whose run folder somebody deleted amid its training, which is no fault of the trial."""
+        logger.warning("the run folder of slot %d was deleted while it trained; it is trained again", claim.slot)
+        self._ledger.release(claim)
+
+    def _has_folder(self, claim: Claim) -> bool:
+        attempt = self._own_attempt(claim)
+        return attempt is not None and attempt.fence == claim.fence
+
     def _own_attempt(self, claim: Claim) -> Attempt | None:
         """The claim's attempt, or the newest before it where this claim did not train; never a later owner's."""
         attempts = SlotFolder(self._runs, claim.slot).attempts()
@@ -296,60 +306,3 @@ def outcome_of(trial: FrozenTrial) -> Outcome | None:
     its constraint, and FAILED for everybody else: it has no score."""
     unfit = trial.state is TrialState.PRUNED and trial.constraints
     return Outcome.FAILED if unfit else OUTCOMES.get(trial.state)
-
-
-class Conversation:
-    """What the search hears of one run, and answers."""
-
-    def __init__(
-        self, ledger: Ledger, claim: Claim, trial: optuna.Trial, config: TrainerConfig, lease: timedelta
-    ) -> None:
-        self._ledger, self._claim, self._trial, self._lease = ledger, claim, trial, lease
-        self._num_epochs, self._score_epochs = config.train.epochs, config.train.score_epochs
-        self._scores = dict(trial._get_latest_trial().intermediate_values)
-        self.pruned = False
-        self.end = TrialEnd("stopped")
-
-    def on_epoch(self, report: EpochReport) -> Verdict:
-        """Record the epoch if it is new, and ask the pruner about the newest one.
-
-        Epochs that were judged before a resume are passed; the last of them is judged again, because its verdict may
-        have been lost with the process that asked for it.
-        """
-        newest = max(self._scores, default=0)
-        if report.epoch < newest:
-            return Verdict.CONTINUE
-        self._ledger.renew(
-            self._claim,
-            self._lease,
-            Progress(report.epoch, report.score, report.metrics.get("system/samples_per_second")),
-        )
-        if report.epoch > newest:
-            self._trial.report(report.score, report.epoch)
-            self._scores[report.epoch] = report.score
-        if report.epoch < self._num_epochs and self._trial.should_prune():
-            self.pruned = True
-            return Verdict.STOP
-        return Verdict.CONTINUE
-
-    def trailing_score(self) -> float:
-        """Mean of the last `score_epochs` scores: the same measure a finished run is judged by."""
-        return trailing_mean(self._scores, self._score_epochs)
-
-
-def sortable(records: Sequence[EpochRecord], num_epochs: int) -> dict[str, float]:
-    """What trials are sorted by in a dashboard: RankIC per horizon and target, each the mean over the last num_epochs
-    epochs as the score is, and what the training took. {} before the first epoch."""
-    if not records:
-        return {}
-    found = {"num_epochs": len(records), "seconds": round(sum(record.seconds for record in records), 3)}
-    for name in records[-1].metrics:
-        if name.startswith("valid/") and "rank_ic" in name and "loss" not in name:
-            found[name] = trailing_mean({record.epoch: record.metrics[name] for record in records}, num_epochs)
-    return found
-
-
-def trailing_mean(scores: Mapping[int, float], num_epochs: int) -> float:
-    """Mean of the last num_epochs scores, by epoch."""
-    last = [scores[epoch] for epoch in sorted(scores)[-num_epochs:]]
-    return sum(last) / len(last)

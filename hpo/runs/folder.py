@@ -121,6 +121,13 @@ class Attempt:
         """run.json: who this is. Raises FileNotFoundError, EnvironmentFault (damaged)."""
         return read_sealed(self.folder / "run.json")
 
+    def trial_number(self) -> int | None:
+        """The trial whose attempt this is; None where run.json does not tell."""
+        try:
+            return self.run().get("trial_number")
+        except (FileNotFoundError, EnvironmentFault):
+            return None
+
     def config(self) -> dict[str, Any]:
         """config.json: the resolved TrainerConfig as plain JSON. Raises like `run`."""
         return read_json(self.config_file)
@@ -281,7 +288,7 @@ class SlotFolder:
             write_json(new / "config.json", config)
             said = {**run, "fence": fence, "started_at": _now().isoformat()}
             write_sealed(new / "run.json", {**said, CONFIG_SHA256: sha256_of(new / "config.json")})
-            self._copy_checkpoints(fence, new)
+            self._copy_checkpoints(fence, new, run.get("trial_number"))
             try:
                 new.rename(attempt.folder)
             except OSError:
@@ -302,8 +309,11 @@ class SlotFolder:
     def _attempt(self, fence: int) -> Attempt:
         return Attempt(self.folder / f"attempt-{fence}")
 
-    def _copy_checkpoints(self, fence: int, target: Path) -> None:
+    def _copy_checkpoints(self, fence: int, target: Path, trial_number: int | None) -> None:
+        """From the newest attempt that has any; of the same trial, since another may have other parameters."""
         for attempt in reversed(self.attempts()):
+            if attempt.trial_number() != trial_number:
+                continue
             found = [name for name in CHECKPOINTS if (attempt.folder / name).exists()]
             if attempt.fence < fence and found:
                 for name in found:

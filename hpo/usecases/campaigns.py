@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState
+from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, SlotState
 from hpo.domain.config import SearchConfig
 from hpo.domain.errors import UsageError
+from hpo.domain.failures import RETRIABLE, retriable
 from hpo.engine.binding import check_turns
 from hpo.engine.stage import open_study, stages
 from hpo.engine.tiers import plan_tiers
@@ -32,12 +34,7 @@ def open_campaign(app: App, config: SearchConfig, space: Space, prepared: Prepar
     spec = CampaignSpec(
         name=config.study,
         config={"search": config.model_dump(mode="json"), "space": {"name": space.name, "yaml": dump_space(space)}},
-        fingerprints={
-            "config": config_fingerprint(config),
-            "space": space.fingerprint(),
-            "data": prepared.fingerprint,
-            "code": code_fingerprint(),
-        },
+        fingerprints=_fingerprints(config, space, prepared),
         tiers=plan_tiers(config.trials, [tier.name for tier in space.tiers], config.tiers),
         seed=config.seed,
     )
@@ -50,6 +47,44 @@ def open_campaign(app: App, config: SearchConfig, space: Space, prepared: Prepar
             f"{_how_to_go_on(campaign.spec, spec)}, or give this one another name (HPO_STUDY=..., or --fork NAME)."
         )
     return campaign
+
+
+def refuse_changes(campaign: Campaign, config: SearchConfig, space: Space, prepared: Prepared) -> None:
+    """Raise UsageError where settings, space, data or code here are not those that the campaign was started with."""
+    wanted = replace(campaign.spec, fingerprints=_fingerprints(config, space, prepared))
+    changed = differences(campaign.spec, wanted)
+    if changed:
+        raise UsageError(
+            f"This is not what the campaign '{campaign.name}' was started with: {'; '.join(changed)}. "
+            f"{_how_to_go_on(campaign.spec, wanted)}."
+        )
+
+
+def retry_failed(app: App, campaign: Campaign, say: Callable[[str], None]) -> None:
+    """Give back the slots whose trials failed through the code or the machine; each gets another trial.
+
+    Raises:
+        UsageError: somebody works on the campaign.
+    """
+    slots = app.ledger.slots(campaign.id)
+    running = [slot.slot for slot in slots if slot.state is SlotState.RUNNING]
+    if running:
+        raise UsageError(f"Trials {running} of '{campaign.name}' are running; stop its workers, then try again.")
+    chosen = retriable(slots)
+    if not chosen:
+        say(f"No trial of '{campaign.name}' failed through the code or the machine ({', '.join(RETRIABLE)}).")
+        return
+    app.ledger.retry(campaign.id, chosen)
+    say(f"{len(chosen)} failed trials are tried again: {', '.join(map(str, chosen))}.")
+
+
+def _fingerprints(config: SearchConfig, space: Space, prepared: Prepared) -> dict[str, str]:
+    return {
+        "config": config_fingerprint(config),
+        "space": space.fingerprint(),
+        "data": prepared.fingerprint,
+        "code": code_fingerprint(),
+    }
 
 
 def _how_to_go_on(stored: CampaignSpec, wanted: CampaignSpec) -> str:

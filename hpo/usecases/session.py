@@ -16,8 +16,9 @@ from hpo.adapters.processes.clock import SystemClock
 from hpo.domain.campaign import Campaign, CampaignState, SlotState, SlotView
 from hpo.domain.config import SearchConfig, WorkerConfig
 from hpo.domain.errors import Interrupted, UsageError
-from hpo.engine.supervisor import Projector, StopRequest, Supervisor
-from hpo.usecases.campaigns import decide_rest, frozen_config, open_campaign, prepare_data
+from hpo.domain.failures import hopeless
+from hpo.engine.supervisor import Chore, StopRequest, Supervisor
+from hpo.usecases.campaigns import decide_rest, frozen_config, open_campaign, prepare_data, refuse_changes
 from hpo.usecases.champion import choose
 from hpo.usecases.conclusion import conclude, is_concluded, project
 from hpo.usecases.fingerprints import code_fingerprint
@@ -26,6 +27,7 @@ from search_spaces import Space
 from trainer.data import Prepared
 
 SYNC_EVERY = timedelta(seconds=2)
+REVIVE_EVERY = timedelta(seconds=1)
 
 
 class Face(Protocol):
@@ -57,15 +59,17 @@ def run(app: App, config: SearchConfig, space: Space, face: Face, timeout: timed
         face.say(f"Warning: {warning}")
     campaign = open_campaign(app, config, space, prepared)
     if campaign.state is CampaignState.COMPLETE:
+        _refuse_hopeless(app, campaign)
         face.say(_already_complete(campaign))
         if app.runs(campaign.name).exists() and not is_concluded(app, campaign):
             face.say("Its conclusion was interrupted and is made now.")
             conclude(app, campaign, config, prepared, face.say)
         return
-    with Projector(lambda: project(app, campaign.name), SYNC_EVERY) as projector:
+    with Chore("server", app.database.revive, REVIVE_EVERY), tracking(app, campaign) as projector:
         _supervise(app, campaign, config, face, timeout)
         _finish(app, campaign, config, space, prepared, face)
     _last_sync(projector, campaign, face)
+    _refuse_hopeless(app, campaign)
 
 
 def work(app: App, campaign: Campaign, settings: WorkerConfig, supervised: bool) -> None:
@@ -79,6 +83,7 @@ def work(app: App, campaign: Campaign, settings: WorkerConfig, supervised: bool)
             f"The data at {config.trainer.data.source} is not what the campaign '{campaign.name}' was started on; "
             "give this machine the same file."
         )
+    refuse_changes(campaign, config, space, prepared)
     drain = threading.Event()
     if supervised:
         threading.Thread(target=_drain_at_end_of_input, args=(drain,), name="supervisor", daemon=True).start()
@@ -88,10 +93,23 @@ def work(app: App, campaign: Campaign, settings: WorkerConfig, supervised: bool)
         if supervised:
             worker.run()
             return
-        with Projector(lambda: project(app, campaign.name), SYNC_EVERY):
+        with Chore("server", app.database.revive, REVIVE_EVERY), tracking(app, campaign):
             worker.run()
     if drain.is_set():
         raise Interrupted(f"Stopped. Whatever was running is saved; go on with `hpo worker study={campaign.name}`.")
+    _refuse_hopeless(app, campaign)
+
+
+def _refuse_hopeless(app: App, campaign: Campaign) -> None:
+    """Raise, with the commonest reason, where all trials failed."""
+    reason = hopeless(campaign.name, app.ledger.slots(campaign.id))
+    if reason is not None:
+        raise reason
+
+
+def tracking(app: App, campaign: Campaign) -> Chore:
+    """Keeps MLflow up to date in the background."""
+    return Chore("projector", lambda: project(app, campaign.name), SYNC_EVERY)
 
 
 @contextmanager
@@ -138,7 +156,7 @@ def _finish(app: App, campaign: Campaign, config: SearchConfig, space: Space, pr
     conclude(app, current, config, prepared, face.say)
 
 
-def _last_sync(projector: Projector, campaign: Campaign, face: Face) -> None:
+def _last_sync(projector: Chore, campaign: Campaign, face: Face) -> None:
     if not projector.once():
         face.say(
             f"MLflow could not be brought up to date ({projector.problem}); nothing is lost: "

@@ -9,17 +9,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from hpo.adapters.processes.ends import failure
 from hpo.adapters.processes.runners import InProcessRunner, ProcessRunner
 from hpo.domain.ports import TrialEnd, TrialRequest, TrialRunner
 from hpo.runs.folder import Attempt, SlotFolder
 from trainer.config import TrainerConfig
 from trainer.data import prepare
+from trainer.errors import CacheFault
 from trainer.reports import EpochReport, Verdict
 from trainer.training.checkpoint import load
 
@@ -156,9 +159,42 @@ def test_a_failing_training_is_a_typed_failure(runner: TrialRunner, data: Path, 
 
 
 def test_an_unexpected_error_is_the_trials_alone(runner: TrialRunner, tmp_path: Path) -> None:
-    end = runner.run(request(tmp_path / "gone", attempt(tmp_path).folder), Search().on_epoch, never)
+    end = runner.run(TrialRequest({"nonsense": 1}, tmp_path, attempt(tmp_path).folder), Search().on_epoch, never)
     assert (end.kind, end.reason) == ("failed", "error")
-    assert "FileNotFoundError" in str(end.message)
+    assert "ValidationError" in str(end.message)
+
+
+def test_data_that_are_gone_are_no_failure_of_the_trial(runner: TrialRunner, tmp_path: Path) -> None:
+    end = runner.run(request(tmp_path / "gone", attempt(tmp_path).folder), Search().on_epoch, never)
+    assert (end.kind, end.reason) == ("environment", None)
+    assert str(tmp_path / "gone") in str(end.message)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (OSError(5, "Input/output error", "/data/x.npy"), "environment"),
+        (ModuleNotFoundError("No module named 'trainer.models.gru'"), "environment"),
+        (CacheFault("/cache/x.npy is damaged."), "environment"),
+        (ZeroDivisionError("division by zero"), "failed"),
+        (MemoryError(), "failed"),
+    ],
+)
+def test_faults_of_the_environment_are_told_from_failures(error: Exception, kind: str, tmp_path: Path) -> None:
+    assert failure(error, tmp_path).kind == kind
+
+
+def test_a_folder_that_is_named_as_our_package_is_not_imported(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("hpo", "trainer"):
+        (tmp_path / "here" / name).mkdir(parents=True)
+        (tmp_path / "here" / name / "__init__.py").write_text("raise RuntimeError('not ours')")
+    monkeypatch.chdir(tmp_path / "here")
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]  # one that is up already looked elsewhere
+    end = ProcessRunner().run(request(data, attempt(tmp_path).folder), Search().on_epoch, never)
+    assert end.kind == "finished", end
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 def test_a_killed_process_has_died(data: Path, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import optuna
 
 from hpo.adapters.processes.clock import SystemClock
-from hpo.adapters.processes.runners import DirectReporter, end_of
+from hpo.adapters.processes.ends import end_of
+from hpo.adapters.processes.runners import DirectReporter
 from hpo.domain.campaign import Campaign, CampaignSpec, WorkerIdentity
 from hpo.domain.config import SearchConfig
 from hpo.domain.ports import Ledger, TrialEnd, TrialRequest

@@ -28,7 +28,8 @@ RUNNING, KILLED, FINISHED = "RUNNING", "KILLED", "FINISHED"
 class TrialBook:
     """What a slot's run is known to hold. Losing it costs work, never truth: the run is found again by its tag.
 
-    experiment: `Experiment.key`. result: `finished_at` of the result that was written.
+    experiment: `Experiment.key`. result: `finished_at` of the result that was written. trial: the slot's Optuna trial:
+    a slot that was given another after a failure has another run.
     """
 
     experiment: str
@@ -36,6 +37,7 @@ class TrialBook:
     num_epochs: int = 0
     status: str = RUNNING
     result: str | None = None
+    trial: int | None = None
 
 
 @dataclass(frozen=True)
@@ -130,10 +132,11 @@ class Projection:
         book = self._book(slot)
         if result is not None and book is not None and book.result == result.finished_at.isoformat():
             return 0
+        trial = attempt.run().get("trial_number")
         num_written = 0
-        if book is None or not self._store.is_there(book.run_id):
+        if book is None or book.trial != trial or not self._store.is_there(book.run_id):
             run_id = self._open_trial(slot, attempt, parents.runs[_tier_of(attempt)])
-            book = self._note(slot, TrialBook(self._experiment.key, run_id))
+            book = self._note(slot, TrialBook(self._experiment.key, run_id, trial=trial))
             num_written += 1
         new = attempt.epochs()[book.num_epochs :]
         if new:
@@ -163,7 +166,7 @@ class Projection:
         start = datetime.fromisoformat(slot.attempts()[0].run()["started_at"])
         run_id = self._store.find_or_create(
             self._experiment,
-            {"tiertune.slot": tags["tiertune.slot"]},
+            {name: tags[name] for name in ("tiertune.slot", "tiertune.trial_number") if name in tags},
             run_name(slot.slot, run["tier_name"]),
             tags,
             records.milliseconds(start),

@@ -63,6 +63,11 @@ class Database:
         if self._embedded is not None:
             self._embedded.keep()
 
+    def revive(self) -> None:
+        """Start the embedded server again if it was killed; nothing for a server of the user's own."""
+        if self._embedded is not None:
+            self._embedded.revive()
+
     def close(self) -> None:
         """Stop using the database."""
         if self._embedded is not None:

@@ -124,6 +124,18 @@ class EmbeddedPostgres:
             finally:
                 self._leave()
 
+    def revive(self) -> bool:
+        """Start the server again if it was killed, which its notes tell. One that was stopped in order stays down."""
+        with self._transition():
+            places, server = self._places(), self._lock_server()
+            if server is None:
+                return False
+            os.close(server)
+            if not _postmaster_lines(places.data):
+                return False
+            self._start(places)
+            return True
+
     def is_running(self) -> bool:
         """Whether the server is up; never starts or creates anything."""
         if not self._folder.exists():

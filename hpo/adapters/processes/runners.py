@@ -6,7 +6,6 @@ over one pipe, and ends itself when the other end closes, so that no worker's de
 
 from __future__ import annotations
 
-import errno
 import faulthandler
 import multiprocessing
 import os
@@ -15,7 +14,6 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import forkserver
@@ -23,10 +21,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo.domain.errors import EnvironmentFault
+from hpo.adapters.processes.ends import death, end_of, failure
 from hpo.domain.ports import TrialEnd, TrialRequest
 from hpo.runs.folder import Attempt
-from trainer.reports import Ending, EpochReport, FitResult, Verdict
+from trainer.reports import EpochReport, Verdict
 
 if TYPE_CHECKING:
     from trainer.config import TrainerConfig
@@ -35,8 +33,6 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.1
 STOP_GRACE_SECONDS = 20.0
 """How long a trial may take to notice STOP before it is killed; its last epoch is on disk either way."""
-DEATH_SECONDS = 1.0
-"""How long a worker outlives its trial before it says that the trial died by itself."""
 FIRST_VICTIM = 500
 """What a trial adds to its score for when the system is out of memory (proc(5), oom_score_adj): so that it is ended
 then, and not the worker, the supervisor or the database."""
@@ -51,7 +47,7 @@ PRELOAD = [
 """What the warm parent imports. Every torch optimizer imports torch._dynamo, which takes a second."""
 WORKER_NUMBER = "HPO_WORKER_NUMBER"
 """Environment variable in which a supervisor tells its workers apart, counted from 1."""
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+SAFE_PATH = "PYTHONSAFEPATH"
 SECRETS = ("HPO_DATABASE_URL", "MLFLOW_TRACKING_", "PG", "AWS_", "AZURE_")
 """Beginnings of environment variables that name a store or open it. A trial needs none."""
 _ORPHANED = 70
@@ -122,7 +118,9 @@ class ProcessRunner:
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOAD)
-        with _without(SECRETS):
+        # Safe path: without it the fork server, which is `python -c`, would look for modules in the working directory
+        # first, and a folder there that is named as a package of ours would be taken for it.
+        with _without(SECRETS), _safe_path():
             forkserver.ensure_running()
 
     def run(
@@ -133,7 +131,7 @@ class ProcessRunner:
         process.start()
         theirs.close()
         try:
-            return self._converse(ours, on_epoch, stop) or _death(process, stop)
+            return self._converse(ours, on_epoch, stop) or death(process, request, stop)
         finally:
             ours.close()
             process.join(timeout=1.0)
@@ -209,28 +207,24 @@ def _without(beginnings: tuple[str, ...]) -> Iterator[None]:
         os.environ.update(hidden)
 
 
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Python that is started while the block runs does not look for modules in the working directory."""
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[SAFE_PATH]
+        if before is not None:
+            os.environ[SAFE_PATH] = before
+
+
 def _answer(pipe: Connection, verdict: Verdict) -> None:
     try:
         pipe.send(verdict)
     except ConnectionError:
         return  # the trial died; the next poll finds out how
-
-
-def _death(process: Any, stop: Callable[[], bool]) -> TrialEnd:
-    """How a trial ended that said nothing. Whoever killed it may be about to kill this process too, or to ask it to
-    stop: only a worker that lives on for a moment, and has work, holds the death against the trial."""
-    process.join(timeout=10.0)
-    deadline = time.monotonic() + DEATH_SECONDS
-    while time.monotonic() < deadline:
-        if stop():
-            return TrialEnd("stopped")
-        time.sleep(POLL_SECONDS)
-    code = process.exitcode
-    if code is not None and code < 0:
-        name = signal.Signals(-code).name
-        hint = " (often the system's out-of-memory killer)" if name == "SIGKILL" else ""
-        return TrialEnd("died", reason="killed", message=f"the trial's process was ended by {name}{hint}")
-    return TrialEnd("died", reason="died", message=f"the trial's process ended with exit code {code} without a result")
 
 
 def _train(request: TrialRequest, connection: Connection) -> None:
@@ -273,30 +267,20 @@ def _send_output_to(log: Path) -> None:
 
 
 def _fit(request: TrialRequest, reporter: Any) -> TrialEnd:
+    try:
+        return _trained(request, reporter)
+    except Exception as error:  # the boundary of the trial: nothing that it raises reaches the worker
+        return failure(error, request.folder)
+
+
+def _trained(request: TrialRequest, reporter: Any) -> TrialEnd:
     from trainer.config import TrainerConfig
     from trainer.data import open_training
-    from trainer.errors import CacheFault, DoesNotFitError, TrainingFailure
     from trainer.training.loop import fit
 
-    try:
-        config, data = TrainerConfig.model_validate(request.config), open_training(request.data)
-        _refuse_what_does_not_fit(request, config, data)
-        result = fit(config, data, reporter, request.folder)
-    except DoesNotFitError as error:
-        return TrialEnd("failed", reason=error.reason, message=str(error), excess=error.excess)
-    except TrainingFailure as failure:
-        return TrialEnd("failed", reason=failure.reason, message=str(failure))
-    except (EnvironmentFault, CacheFault) as fault:
-        return TrialEnd("environment", message=str(fault))
-    except MemoryError:
-        return TrialEnd("failed", reason="out_of_memory", message="the host ran out of memory")
-    except Exception as error:  # the boundary of the trial: whatever it is, it is this trial's failure alone
-        if isinstance(error, OSError) and error.errno in NO_SPACE:
-            said = f"cannot write to {request.folder}: {error.strerror}; free some space"
-            return TrialEnd("environment", message=said)
-        traceback.print_exc()
-        return TrialEnd("failed", reason="error", message=f"{type(error).__name__}: {error}")
-    return end_of(result)
+    config, data = TrainerConfig.model_validate(request.config), open_training(request.data)
+    _refuse_what_does_not_fit(request, config, data)
+    return end_of(fit(config, data, reporter, request.folder))
 
 
 def _refuse_what_does_not_fit(request: TrialRequest, config: TrainerConfig, data: TrainingData) -> None:
@@ -308,13 +292,3 @@ def _refuse_what_does_not_fit(request: TrialRequest, config: TrainerConfig, data
 
     if request.memory is not None and not (request.folder / LAST).exists():
         check_fits(config, data.panel.features.shape, room(choose_device(config.train.device), request.memory))
-
-
-def end_of(result: FitResult) -> TrialEnd:
-    """A run that came to its end, or was stopped, as its runner tells it."""
-    return TrialEnd(
-        "stopped" if result.ending is Ending.STOPPED else "finished",
-        score=result.score,
-        last_epoch=result.last_epoch,
-        num_parameters=result.num_parameters,
-    )

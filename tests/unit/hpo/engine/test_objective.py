@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from hpo.engine.objective import sortable
+from hpo.engine.conversation import sortable
 from hpo.runs.entries import EpochRecord
 
 

@@ -18,7 +18,7 @@ from hpo.adapters.processes.clock import FakeClock
 from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, SlotView, TierPlan, WorkerIdentity
 from hpo.domain.config import SearchConfig
 from hpo.domain.errors import Interrupted, StoreUnavailable, UsageError
-from hpo.engine.supervisor import Projector, StopRequest
+from hpo.engine.supervisor import StopRequest
 from hpo.runs.folder import campaign_folder
 from hpo.testing.memory_ledger import MemoryLedger
 from hpo.usecases import session
@@ -58,7 +58,11 @@ class AwayTracker(NullTracker):
 def app(tmp_path: Path) -> Any:
     ledger = MemoryLedger(FakeClock())
     return SimpleNamespace(
-        home=tmp_path, ledger=ledger, tracker=NullTracker(), runs=lambda name: campaign_folder(tmp_path, name)
+        database=SimpleNamespace(revive=lambda: None),
+        home=tmp_path,
+        ledger=ledger,
+        tracker=NullTracker(),
+        runs=lambda name: campaign_folder(tmp_path, name),
     )
 
 
@@ -133,7 +137,7 @@ def test_a_campaign_is_found_by_name_or_the_names_are_shown(app: Any) -> None:
 def test_a_store_that_is_away_is_said_at_the_end(app: Any, campaign: Campaign) -> None:
     face = Listener()
     app.tracker = AwayTracker()
-    with Projector(lambda: session.project(app, "night"), session.SYNC_EVERY) as projector:
+    with session.tracking(app, session.find_campaign(app, "night")) as projector:
         session._last_sync(projector, campaign, face)
     assert "(MLflow is away); nothing is lost" in face.said[-1]
 
