@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from hpo.domain.champion import Champion
 from hpo.report.evidence import DailySeries, HoldoutEvidence, PanelScores, with_means
 from hpo.runs.archive import Archive
 
@@ -16,13 +17,18 @@ if TYPE_CHECKING:
     from trainer.data import HoldoutData
 
 
-def measure(archive: Archive, slots: Iterable[int], champion_slot: int | None, holdout: Path) -> HoldoutEvidence:
-    """The daily series of each slot's model on the holdout, and the champion's scores stock by stock.
+def measure(
+    archive: Archive, slots: Iterable[int], champion: Champion | None, deployed: Path | None, holdout: Path
+) -> HoldoutEvidence:
+    """The daily series of each slot's model on the holdout, and what is deployed stock by stock.
+
+    deployed: the file that scores for the champion; None: the slots alone.
 
     Slots without a checkpoint here (not kept, or trained on another machine) are left out. Opening the holdout is the
     caller's to count. Raises EnvironmentFault for a file that is not the recorded one.
     """
     from trainer.data import open_holdout
+    from trainer.scoring.committee import open_scorer
     from trainer.scoring.scorer import load_scorer
 
     data = open_holdout(holdout)
@@ -31,16 +37,19 @@ def measure(archive: Archive, slots: Iterable[int], champion_slot: int | None, h
     for slot in slots:
         if not archive.is_kept(slot):
             continue
-        scores = load_scorer(archive.model(slot)).score(data.panel, data.days)
-        daily[slot] = _series(scores, data)
-        if slot == champion_slot:
-            champion_scores = _panel_scores(scores, data)
+        daily[slot] = _series(load_scorer(archive.model(slot)).score(data.panel, data.days), data)
+    committee = None
+    if champion is not None and deployed is not None:
+        scores = open_scorer(deployed).score(data.panel, data.days)
+        champion_scores = _panel_scores(scores, data)
+        committee = _series(scores, data) if champion.is_committee else None
     rows = slice(data.days.start, data.days.stop)
     oracle = data.panel.oracle
     return HoldoutEvidence(
         dates=np.array(data.panel.dates[rows]),
         daily=daily,
         champion_scores=champion_scores,
+        committee=committee,
         ceiling=None if oracle is None else _series(np.array(oracle[rows], dtype=np.float32), data),
         source="model.pt of each run on the prepared holdout",
     )

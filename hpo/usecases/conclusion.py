@@ -16,6 +16,7 @@ from hpo.report.summary import summary_lines
 from hpo.runs.durable import read_sealed, sha256_of, write_sealed
 from hpo.runs.folder import drop_checkpoints
 from hpo.usecases.compare import NUM_LEADERS
+from hpo.usecases.deployed import deployed_file
 from hpo.wiring import App, archive_of, find_campaign
 from trainer.data import Prepared
 
@@ -34,7 +35,8 @@ def conclude(app: App, campaign: Campaign, config: SearchConfig, prepared: Prepa
         publish(app, find_campaign(app, campaign.name), say)
     except EnvironmentFault as error:
         say(f"The champion is not registered in MLflow yet ({error}); `hpo sync study={campaign.name}` does it.")
-    _retain(app, campaign, set(candidates(campaign, app.ledger.slots(campaign.id), config.worker.keep_checkpoints)))
+    kept = candidates(campaign, app.ledger.slots(campaign.id), config.worker.keep_checkpoints)
+    _retain(app, campaign, {*kept, *(campaign.crowned.slots if campaign.crowned else ())})
     write_sealed(app.runs(campaign.name) / CONCLUDED, {"budget": campaign.spec.budget})
     say(f"Report: {written.html}")
 
@@ -60,12 +62,12 @@ def report(app: App, campaign: Campaign, prepared: Prepared, say: Say, output: P
     if missing and not any(archive.attempt(slot) for slot in done):
         raise EnvironmentFault(f"There is nothing to report here. {' '.join(missing)}")
     holdout = None
-    if campaign.champion is not None and campaign.champion["slot"] is not None:
-        archive.model(campaign.champion["slot"])
+    champion = campaign.crowned
+    if champion is not None:
+        deployed = deployed_file(app, campaign, champion)
         app.ledger.count_holdout_opening(campaign.id)
-        holdout = measure(
-            archive, candidates(campaign, slots, NUM_LEADERS), campaign.champion["slot"], prepared.holdout
-        )
+        chosen = candidates(campaign, slots, NUM_LEADERS)
+        holdout = measure(archive, chosen, champion, deployed, prepared.holdout)
         campaign = find_campaign(app, campaign.name)
     evidence = collect(campaign, slots, archive, holdout, data_summary=prepared.summary)
     findings = analyse(evidence)
@@ -108,16 +110,16 @@ def sync(app: App, campaign: Campaign, say: Say) -> int:
 def publish(app: App, campaign: Campaign, say: Say) -> None:
     """Give MLflow the report and the champion, if there is one. Raises EnvironmentFault where MLflow is away, or the
     champion's recorded checkpoint is not here."""
-    champion = campaign.champion
-    if champion is None or champion["slot"] is None:
+    champion = campaign.crowned
+    if champion is None:
         return
-    model, folder = archive_of(app, campaign).model(champion["slot"]), report_folder(app, campaign)
+    model, folder = deployed_file(app, campaign, champion), report_folder(app, campaign)
     broken = _report_faults(folder) if folder.exists() else []
     if broken:
         raise EnvironmentFault(f"{broken[0]}; write the report again with `hpo report study={campaign.name}`.")
     project(app, campaign.name)
     app.tracker.attach_report(campaign, app.runs(campaign.name), sorted(folder.glob("report.*")))
-    uri = app.tracker.register_champion(campaign, model.parent, model)
+    uri = app.tracker.register_champion(campaign, app.home / str(champion.run_folder), model)
     if uri:
         say(f"  registered in MLflow as {uri}")
 
@@ -126,8 +128,8 @@ def faults(app: App, campaign: Campaign) -> list[str]:
     """A sentence for whatever the conclusion made here and is not whole. All of it can be made again."""
     folder, is_complete = report_folder(app, campaign), campaign.state is CampaignState.COMPLETE
     found = []
-    slot = (campaign.champion or {}).get("slot")
-    is_ours = app.runs(campaign.name).exists() and (slot is None or archive_of(app, campaign).is_kept(slot))
+    slots = campaign.crowned.slots if campaign.crowned else ()
+    is_ours = app.runs(campaign.name).exists() and all(map(archive_of(app, campaign).is_kept, slots))
     if is_complete and is_ours and not is_concluded(app, campaign):
         found.append(f"{app.runs(campaign.name) / CONCLUDED} is missing or damaged: the conclusion counts as not made")
     if folder.exists() or (is_complete and is_ours):

@@ -50,7 +50,7 @@ class Homes:
             home=home, ledger=self.ledger, tracker=NullTracker(), runs=lambda name: campaign_folder(home, name)
         )
 
-    def choose(self, home: Path) -> dict[str, Any]:
+    def choose(self, home: Path) -> Champion:
         return choose(self.campaign, archive_of(self.app(home), self.campaign))
 
 
@@ -85,7 +85,7 @@ def test_the_unfinished_file_is_there_and_is_not_crowned(homes: Homes) -> None:
     assert "copy the folder attempt-2 here" in str(refused.value)
 
     chosen = homes.choose(homes.b)
-    assert chosen["run_folder"] == f"runs/{NAME}/slot-0001/attempt-2"
+    assert chosen.run_folder == f"runs/{NAME}/slot-0001/attempt-2"
     record = archive_of(homes.app(homes.b), homes.campaign).record(1, "model")
     assert record is not None
     assert chosen["sha256"] == record.sha256

@@ -10,8 +10,8 @@ import mlflow
 import pandas as pd
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
+from trainer.scoring.committee import open_scorer
 from trainer.scoring.prediction import predict
-from trainer.scoring.scorer import load_scorer
 
 
 class Ranker(PythonModel):
@@ -23,8 +23,8 @@ class Ranker(PythonModel):
     """
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the checkpoint; nothing in it is executed."""
-        self._scorer = load_scorer(Path(context.artifacts["checkpoint"]))
+        """Read the checkpoint, or every member's; nothing in them is executed."""
+        self._scorer = open_scorer(Path(context.artifacts["checkpoint"]))
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None

@@ -29,7 +29,8 @@ def model_name(campaign: str) -> str:
 
 
 def register(store: Store, campaign: Campaign, run_id: str, checkpoint: Path) -> str:
-    """Register the checkpoint as a version of the campaign's model, once, and let the alias point to the newest.
+    """Register the checkpoint, or the committee of a manifest, as a version of the campaign's model, once, and let the
+    alias point to the newest.
 
     A version belongs to the budget it was crowned with; the alias never goes to a version of a smaller budget, nor
     back to an older version, so that a replay changes nothing.
@@ -66,9 +67,9 @@ def _create_version(store: Store, campaign: Campaign, run_id: str, checkpoint: P
         save_model(checkpoint, Path(folder) / "model")
         store.client.log_artifacts(run_id, folder)
     tags = {_SHA256: sha256, _BUDGET: str(campaign.spec.budget)}
-    champion = campaign.champion or {}
-    if champion.get("slot") is not None:
-        tags["tiertune.slot"] = trial_key(campaign.name, champion["slot"])
+    if campaign.crowned is not None and campaign.crowned.slot is not None:
+        tags["tiertune.slot"] = trial_key(campaign.name, campaign.crowned.slot)
+        tags["tiertune.members"] = ", ".join(campaign.crowned.members)
     source = f"{store.client.get_run(run_id).info.artifact_uri}/model"
     return store.client.create_model_version(model_name(campaign.name), source, run_id, tags)
 
@@ -87,17 +88,23 @@ def _rank(version: ModelVersion) -> tuple[int, int]:
 
 
 def save_model(checkpoint: Path, target: Path) -> None:
-    """Write the checkpoint as an MLflow model made from code: nothing in it is pickled."""
-    from trainer.scoring.scorer import load_scorer  # imports torch, which a sync does not need
+    """Write the checkpoint, or the committee of a manifest with all its members, as an MLflow model made from code:
+    nothing in it is pickled."""
+    from trainer.scoring.committee import copy_committee, open_scorer  # import torch, which a sync does not need
 
-    scorer = load_scorer(checkpoint, device="cpu")
+    scorer = open_scorer(checkpoint, device="cpu")
     columns = input_columns(scorer.feature_names)
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")  # advice about type hints and the like
+        artifact = checkpoint.resolve()
+        if checkpoint.suffix == ".json":
+            artifact = Path(folder) / "committee"
+            artifact.mkdir()
+            copy_committee(checkpoint, artifact)
         mlflow.pyfunc.save_model(
             target,
             python_model=str(_CODE),
-            artifacts={"checkpoint": str(checkpoint.resolve())},
+            artifacts={"checkpoint": str(artifact)},
             signature=_signature(columns, scorer.horizons),
             input_example=_example(columns),
             pip_requirements=_requirements(Path(folder)),

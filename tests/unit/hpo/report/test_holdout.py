@@ -64,7 +64,7 @@ def archive(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 def test_runs_are_scored_on_the_holdout(prepared: Prepared, archive: Archive) -> None:
-    found = measure(archive, [1, 2, 3], 1, prepared.holdout)
+    found = measure(archive, [1, 2, 3], CHAMPION, archive.model(1), prepared.holdout)
     data = open_holdout(prepared.holdout)
     assert list(found.daily) == [1]
     assert len(found.dates) == len(data.days)
@@ -75,7 +75,7 @@ def test_runs_are_scored_on_the_holdout(prepared: Prepared, archive: Archive) ->
 
 
 def test_the_ceiling_is_the_markets_own_and_above_the_champion(prepared: Prepared, archive: Archive) -> None:
-    found = measure(archive, [1], 1, prepared.holdout)
+    found = measure(archive, [1], CHAMPION, archive.model(1), prepared.holdout)
     data = open_holdout(prepared.holdout)
     best = ceiling(data.panel, data.days)
     assert found.ceiling is not None
@@ -86,7 +86,7 @@ def test_the_ceiling_is_the_markets_own_and_above_the_champion(prepared: Prepare
 
 
 def test_the_champions_scores_can_be_traded(prepared: Prepared, archive: Archive) -> None:
-    scored = measure(archive, [1], 1, prepared.holdout).champion_scores
+    scored = measure(archive, [1], CHAMPION, archive.model(1), prepared.holdout).champion_scores
     assert scored is not None
     num_days = len(scored.dates)
     assert scored.scores.shape == (num_days, 40, 2)
@@ -101,10 +101,10 @@ def test_the_champions_scores_can_be_traded(prepared: Prepared, archive: Archive
 def test_a_lost_checkpoint_is_refused_by_name(prepared: Prepared, archive: Archive) -> None:
     lost = replace(archive.records[0], path="runs/campaign/slot-0001/attempt-1/gone.pt")
     with pytest.raises(EnvironmentFault, match=r"The checkpoint of trial 1 is not at .*gone\.pt"):
-        measure(replace(archive, records=[lost]), [1], 1, prepared.holdout)
+        measure(replace(archive, records=[lost]), [1], None, None, prepared.holdout)
 
 
 def test_a_swapped_checkpoint_is_refused_by_name(prepared: Prepared, archive: Archive) -> None:
     other = replace(archive.records[0], sha256="0" * 64)
     with pytest.raises(EnvironmentFault, match=r"slot-0001/attempt-1/model\.pt is not the checkpoint of trial 1"):
-        measure(replace(archive, records=[other]), [1], 1, prepared.holdout)
+        measure(replace(archive, records=[other]), [1], None, None, prepared.holdout)
