@@ -59,9 +59,9 @@ def _exit_code(error: Exception) -> int | None:
 
 
 def _say_why(error: Exception) -> None:
-    from hpo.adapters.postgres.urls import redact_text
+    from hpo.adapters.redaction import redact_error
     from hpo.domain.errors import Interrupted
 
     said = f"{error.strerror or error}: {error.filename or 'the system'}." if isinstance(error, OSError) else str(error)
     lead = "\n" if isinstance(error, Interrupted) else "hpo: "
-    print(lead + redact_text(said), file=sys.stderr)
+    print(lead + redact_error(said), file=sys.stderr)

@@ -16,8 +16,9 @@ from requests import RequestException
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from hpo.adapters.mlflow.address import secrets_in, shown
 from hpo.adapters.mlflow.quiet import Metric, MlflowClient, MlflowException, Param, Run, RunTag
-from hpo.adapters.postgres.urls import redact_text
+from hpo.adapters.redaction import redact_text
 from hpo.domain.campaign import experiment_name
 from hpo.domain.errors import StoreUnavailable
 from hpo.runs.durable import writing
@@ -73,11 +74,11 @@ class Store:
         try:
             yield
         except (MlflowException, SQLAlchemyError, RequestException, OSError) as error:
-            said = (str(error).strip() or type(error).__name__).splitlines()[0]
+            said = redact_text((str(error).strip() or type(error).__name__).splitlines()[0], *secrets_in(self.uri))
             raise StoreUnavailable(
-                f"MLflow at {redact_text(self.uri)} does not take the records: {redact_text(said).rstrip('.')}. "
+                f"MLflow at {shown(self.uri)} does not take the records: {said.rstrip('.')}. "
                 "The run folders hold them; `hpo sync` brings MLflow up to date later."
-            ) from error
+            ) from None  # its own words may hold the password
 
     @property
     def client(self) -> MlflowClient:
