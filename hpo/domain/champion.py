@@ -51,8 +51,9 @@ class Champion:
 
     @property
     def slots(self) -> tuple[int, ...]:
-        """The members' slots, in order."""
-        return tuple(sorted(member.slot for member in self.members.values()))
+        """Of the single champion and the members, in order."""
+        single = () if self.slot is None else (self.slot,)
+        return tuple(sorted({*single, *(member.slot for member in self.members.values())}))
 
     @property
     def weights(self) -> dict[str, float]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from hpo.report import words
-from hpo.report.document import Block, Column, Fact, Section, Table
+from hpo.report.document import Block, Column, Section, Table
 from hpo.report.evidence import CampaignEvidence
 from hpo.report.findings import Findings
 
 
 def build(evidence: CampaignEvidence, findings: Findings) -> Section:
     """The section."""
-    blocks: list[Block] = [*_advice(findings), *_members(evidence, findings), *_rivals(evidence, findings)]
+    blocks: list[Block] = [*_members(evidence, findings), *_rivals(evidence, findings)]
     return Section("deployed", "What to deploy", _lead(evidence, findings), blocks)
 
 
@@ -21,14 +21,6 @@ def _lead(evidence: CampaignEvidence, findings: Findings) -> str:
         f"What is deployed is {findings.deployed}: the weighted mean of their daily ranks, horizon by horizon. "
         "Members were chosen by validation days alone."
     )
-
-
-def _advice(findings: Findings) -> list[Fact]:
-    advice = findings.verdict.advice
-    if not advice:
-        return []
-    source = f"the verdict's rules on {findings.verdict.basis} days"
-    return [Fact("advice", "recommendation", advice, advice, source)]
 
 
 def _members(evidence: CampaignEvidence, findings: Findings) -> list[Table]:

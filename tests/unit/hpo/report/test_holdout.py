@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from hpo.domain.campaign import CheckpointRecord, Outcome
+from hpo.domain.champion import Champion, Member
 from hpo.domain.errors import EnvironmentFault
 from hpo.report.holdout import measure
 from hpo.report.portfolio import long_short
@@ -19,6 +20,8 @@ from hpo.runs.folder import Attempt, SlotFolder
 from trainer.config import DataConfig, ModelConfig, TrainConfig, TrainerConfig
 from trainer.data import Prepared, ceiling, open_holdout, open_training, prepare
 from trainer.reports import EpochReport, Verdict
+from trainer.scoring.committee import load_committee, write_manifest
+from trainer.training.evaluate import daily_metrics
 from trainer.training.loop import fit
 
 CONFIG = TrainerConfig(
@@ -26,6 +29,9 @@ CONFIG = TrainerConfig(
     model=ModelConfig(kind="linear", window=5),
     train=TrainConfig(epochs=2, precision="fp32", device="cpu", threads=1, score_epochs=1),
 )
+
+
+CHAMPION = Champion(1)
 
 
 class Recorder:
@@ -96,6 +102,27 @@ def test_the_champions_scores_can_be_traded(prepared: Prepared, archive: Archive
     label, ahead = scored.targets["raw"][3, :, 0], scored.returns[4]
     both = np.isfinite(label) & np.isfinite(ahead)
     np.testing.assert_allclose(label[both], ahead[both], rtol=1e-4, atol=1e-6)
+
+
+def test_what_is_deployed_is_measured_as_one(
+    prepared: Prepared, archive: Archive, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Its scores are the members' mean ranks, and it is these that are traded."""
+    members = {f"night#{slot}": Member(slot, 0.5, 1, "0" * 64) for slot in (1, 2)}
+    manifest = archive.runs / "committee.json"
+    models = {name: archive.runs / f"slot-{member.slot:04d}/attempt-1/model.pt" for name, member in members.items()}
+    write_manifest(manifest, models, dict.fromkeys(members, 0.5))
+
+    found = measure(archive, [1], Champion(1, members=members), manifest, prepared.holdout)
+
+    data = open_holdout(prepared.holdout)
+    scores = load_committee(manifest).score(data.panel, data.days)
+    assert found.committee is not None
+    assert found.champion_scores is not None
+    np.testing.assert_array_equal(found.champion_scores.scores, scores)
+    expected = daily_metrics(scores, data.panel, data.days)["rank_ic_5d"]
+    np.testing.assert_array_equal(found.committee["rank_ic_5d"], expected)
+    assert measure(archive, [1], CHAMPION, archive.model(1), prepared.holdout).committee is None
 
 
 def test_a_lost_checkpoint_is_refused_by_name(prepared: Prepared, archive: Archive) -> None:
