@@ -179,23 +179,23 @@ def build_worker(
     from hpo.adapters.processes.runners import ProcessRunner
     from hpo.engine.objective import Objective
     from hpo.engine.worker import Worker
+    from hpo.trainable.loading import load_trainable
 
-    train = config.trainer.train
-    if not train.threads:
-        train = train.model_copy(update={"threads": processes.num_threads()})
-    trainer = config.trainer.model_copy(update={"train": train})
+    trainable = load_trainable(config.trainable)
+    settings = trainable.plain(trainable.on_machine(trainable.parse(config.trainer), processes.num_threads()))
     worker = config.worker
     if worker.trial_memory is None:
         worker = worker.model_copy(update={"trial_memory": processes.available_memory() // worker.num_workers})
-    config = config.model_copy(update={"trainer": trainer, "worker": worker})
+    config = config.model_copy(update={"trainer": settings, "worker": worker})
     identity = processes.this_process()
     objective = Objective(
         campaign,
         config,
         space,
+        trainable,
         app.ledger,
         app.storage,
-        ProcessRunner(),
+        ProcessRunner(trainable.preload),
         data,
         app.runs(campaign.name),
         identity,

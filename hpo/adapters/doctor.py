@@ -23,6 +23,7 @@ from hpo.engine.tiers import COPIED_FROM, DUPLICATE_OF, SLOT, VALUES
 from hpo.runs.archive import Archive
 from hpo.runs.durable import read_sealed
 from hpo.runs.folder import Attempt, SlotFolder
+from hpo.trainable.loading import load_trainable
 
 BOOK = "tracked.json"
 FILES = "run folders are whole: every file is as it was written"
@@ -157,7 +158,8 @@ class Doctor:
         own = {slot: found for tier in trials.values() for slot, found in own_trials(tier).items()}
         slots = self._ledger.slots(campaign.id)
         archive = Archive(self._runs, self._ledger.checkpoints(campaign.id))
-        faults = {slot.slot: slot_faults(archive, slot) for slot in slots}
+        trainable = load_trainable(campaign.spec.trainable)
+        faults = {slot.slot: slot_faults(trainable, archive, slot) for slot in slots}
         return Seen(campaign, slots, studies, trials, own, archive, faults)
 
     def _lease(self, slot: SlotView) -> str | None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from pydantic import ValidationError
 
 from hpo.domain.campaign import Campaign, Outcome, SlotState, SlotView
 from hpo.domain.errors import EnvironmentFault
+from hpo.domain.trainable import Trainable
 from hpo.runs.archive import Archive
 from hpo.runs.durable import sha256_of
 from hpo.runs.folder import CHECKPOINTS, CONFIG_SHA256, Attempt
-from trainer.config import TrainerConfig
 
 
-def slot_faults(archive: Archive, slot: SlotView) -> list[str]:
+def slot_faults(trainable: Trainable[Any], archive: Archive, slot: SlotView) -> list[str]:
     """A sentence for every file of the slot that is missing or not as it was written.
 
     A finished trial's files are compared with the digests that were recorded. Those of an unfinished one, which nobody
@@ -26,7 +27,7 @@ def slot_faults(archive: Archive, slot: SlotView) -> list[str]:
     if slot.state is SlotState.DONE and slot.outcome is not Outcome.FAILED:
         return [f"The ledger has no record of the files of trial {slot.slot}, which is {slot.outcome}."]
     if attempt is not None and slot.state is not SlotState.RUNNING:
-        return list(_unreadable(attempt))
+        return list(_unreadable(trainable, attempt))
     if slot.state is SlotState.OPEN and slot.epoch is not None:
         return [f"{archive.whereabouts(slot.slot)} It would be trained again from its first epoch."]
     return []
@@ -84,12 +85,12 @@ def _code(attempt: Attempt) -> str | None:
         return None
 
 
-def _unreadable(attempt: Attempt) -> Iterator[str]:
+def _unreadable(trainable: Trainable[Any], attempt: Attempt) -> Iterator[str]:
     try:
         run = attempt.run()
         if sha256_of(attempt.config_file) != run[CONFIG_SHA256]:
             yield f"{attempt.config_file} is damaged: its SHA-256 is not the recorded one."
-        TrainerConfig.model_validate(attempt.config())
+        trainable.parse(attempt.config())
         num_lines = len(attempt.metrics_file.read_bytes().splitlines()) if attempt.metrics_file.exists() else 0
         records = attempt.epochs()
         if num_lines > len(records):
@@ -103,13 +104,11 @@ def _unreadable(attempt: Attempt) -> Iterator[str]:
     except EnvironmentFault as error:
         yield str(error)
     except ValidationError:
-        yield f"{attempt.config_file} is damaged: it is not a configuration of the trainer."
-    yield from _broken_checkpoints(attempt)
+        yield f"{attempt.config_file} is damaged: it does not hold settings of what is trained."
+    yield from _broken_checkpoints(trainable, attempt)
 
 
-def _broken_checkpoints(attempt: Attempt) -> Iterator[str]:
-    from trainer.training.checkpoint import is_whole
-
+def _broken_checkpoints(trainable: Trainable[Any], attempt: Attempt) -> Iterator[str]:
     for path in (attempt.folder / name for name in CHECKPOINTS):
-        if path.exists() and not is_whole(path):
+        if path.exists() and not trainable.is_whole(path):
             yield f"{path} is damaged: its checksum does not match its content."

@@ -17,6 +17,9 @@ REFINEMENT = "refinement"
 DEFAULT_STUDY = "default"
 """Name of the campaign where none is given."""
 
+DEFAULT_TRAINABLE = "ranker"
+"""What a campaign trains where nothing else is named."""
+
 
 class SlotState(StrEnum):
     """OPEN can be claimed; RUNNING is leased to a worker; DONE has its outcome for ever."""
@@ -60,7 +63,7 @@ class TierPlan:
 class CampaignSpec:
     """What a campaign is, frozen at its creation.
 
-    config: the resolved `SearchConfig` as plain JSON.
+    config: `search`, the resolved `SearchConfig` as plain JSON; `space`, its name and text; `num_epochs` of a training.
     fingerprints: `config`, `space`, `data`, `code` -> hex digest; a resume with another one is refused.
     tiers: in order, numbered 1..n; the budget is the sum of their slots.
     """
@@ -70,6 +73,11 @@ class CampaignSpec:
     fingerprints: Mapping[str, str]
     tiers: tuple[TierPlan, ...]
     seed: int
+
+    @property
+    def trainable(self) -> str:
+        """Name of what the campaign trains."""
+        return str(self.config.get("search", {}).get("trainable", DEFAULT_TRAINABLE))
 
     @property
     def budget(self) -> int:

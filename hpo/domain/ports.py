@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hpo.domain.campaign import (
+    DEFAULT_TRAINABLE,
     Campaign,
     CampaignSpec,
     CheckpointRecord,
@@ -21,7 +22,7 @@ from hpo.domain.campaign import (
 )
 
 if TYPE_CHECKING:
-    from trainer.reports import EpochReport, Verdict
+    from hpo.domain.training import Decision, EpochReport
 
 
 class Clock(Protocol):
@@ -153,22 +154,26 @@ class Ledger(Protocol):
 class TrialRequest:
     """Everything a trial process is given. It gets no database, no holdout, no search.
 
-    config: resolved TrainerConfig as plain JSON; data: the cache folder of train and validation alone;
-    folder: where its files go (and where an earlier attempt's checkpoint may lie). memory: bytes of this machine's
-    memory that it may take (on CUDA counts what is free on the device); None: any.
+    config: resolved settings as plain JSON; data: the search part alone; folder: where its files go (and where an
+    earlier attempt's checkpoint may lie). memory: bytes of this machine's memory that it may take (on CUDA counts what
+    is free on the device); None: any. trainable: what trains. objective: the metric it is judged by. seed: of this
+    training.
     """
 
     config: Mapping[str, Any]
     data: Path
     folder: Path
     memory: int | None = None
+    trainable: str = DEFAULT_TRAINABLE
+    objective: str = ""
+    seed: int = 0
 
 
 @dataclass(frozen=True)
 class TrialEnd:
     """How a training run ended, as told by its runner.
 
-    kind: `finished` (fit returned), `stopped` (a STOP verdict or an interruption), `failed` (a typed failure or a
+    kind: `finished` (fit returned), `stopped` (a STOP decision or an interruption), `failed` (a typed failure or a
     Python error), `died` (the process ended without a word: killed, crashed), `environment` (the disk is full or not
     writable: no fault of the trial). reason: for `failed` and `died`, a stable word. excess: where the configuration
     was refused because it does not fit, by which share of the memory there is.
@@ -187,10 +192,10 @@ class TrialRunner(Protocol):
     """Runs one training in its place (own process, or this one)."""
 
     def run(
-        self, request: TrialRequest, on_epoch: Callable[[EpochReport], Verdict], stop: Callable[[], bool]
+        self, request: TrialRequest, on_epoch: Callable[[EpochReport], Decision], stop: Callable[[], bool]
     ) -> TrialEnd:
         """Train to the end. on_epoch is called in this process, once per epoch and again for those before a resume;
-        its verdict may reach the trainer while the next epoch is already running. stop is polled several times a
+        its decision may reach the trainer while the next epoch is already running. stop is polled several times a
         second; once true, the training ends at the next step and the result is `stopped`."""
         ...
 

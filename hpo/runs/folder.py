@@ -2,7 +2,7 @@
 
 runs/<campaign>/slot-0007/
     attempt-<fence>/        one per claim; the highest fence is the current one
-        config.json         resolved trainer configuration
+        config.json         resolved settings of the trainable
         run.json            campaign, tier, slot, trial, parameters, seed, code, started_at; sealed
         metrics.jsonl       one line an epoch
         daily/epoch-0003.npz
@@ -42,7 +42,7 @@ from hpo.runs.durable import (
 from hpo.runs.entries import EpochRecord, Result
 
 if TYPE_CHECKING:
-    from trainer.reports import EpochReport
+    from hpo.domain.training import EpochReport
 
 # In this order: should their writer still live, `previous.pt` is then never newer than the `last.pt` copied before it,
 # and one of the two is always whole.
@@ -129,7 +129,7 @@ class Attempt:
             return None
 
     def config(self) -> dict[str, Any]:
-        """config.json: the resolved TrainerConfig as plain JSON. Raises like `run`."""
+        """config.json: the resolved settings as plain JSON. Raises like `run`."""
         return read_json(self.config_file)
 
     def append_epoch(self, report: EpochReport) -> None:

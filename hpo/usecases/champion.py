@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from hpo.domain.campaign import Campaign
 from hpo.domain.champion import Champion, Member, member_name
 from hpo.domain.config import CommitteeConfig
+from hpo.domain.trainable import Trainable
 from hpo.report.collect import mean_daily
 from hpo.runs.archive import Archive
+from hpo.trainable.loading import load_trainable
 from hpo.usecases.committee import Candidate, select
 
 
@@ -45,18 +46,23 @@ def choose(campaign: Campaign, archive: Archive) -> Champion:
 
 
 def _members(campaign: Campaign, archive: Archive, single: int, settings: CommitteeConfig) -> dict[str, Member]:
-    """The committee by name, every member with the same weight."""
-    found = _candidates(campaign.spec.config["search"], archive)
+    """The committee by name, every member with the same weight; the single champion alone where ranks say nothing."""
+    trainable, search = load_trainable(campaign.spec.trainable), campaign.spec.config["search"]
     slots: tuple[int, ...] = (single,)
-    if single in {candidate.slot for candidate in found}:
-        slots = select(
-            found,
-            single,
-            rule=settings.rule,
-            size=settings.size,
-            horizon=_overlap(campaign.spec.config["search"]),
-            num_epochs=campaign.spec.config["search"]["trainer"]["train"]["epochs"],
-        )
+    if trainable.averages and settings.rule != "single":
+        own = trainable.parse(search["trainer"])
+        length, objective = trainable.length(own), search["objective"]
+        found = _candidates(archive, trainable, length.score_epochs, objective)
+        if single in {candidate.slot for candidate in found}:
+            overlap = next(metric.overlap for metric in trainable.metrics(own) if metric.name == objective)
+            slots = select(
+                found,
+                single,
+                rule=settings.rule,
+                size=settings.size,
+                horizon=overlap,
+                num_epochs=length.num_epochs,
+            )
     records = {slot: archive.record(slot, "model") for slot in slots}
     return {
         member_name(campaign.name, slot): Member(slot, 1 / len(slots), record.epoch, record.sha256)
@@ -65,7 +71,7 @@ def _members(campaign: Campaign, archive: Archive, single: int, settings: Commit
     }
 
 
-def _candidates(search: Mapping[str, Any], archive: Archive) -> list[Candidate]:
+def _candidates(archive: Archive, trainable: Trainable[Any], score_epochs: int, objective: str) -> list[Candidate]:
     """The finished trials whose recorded checkpoint and validation series are here."""
     found = []
     for slot in sorted({record.slot for record in archive.records if record.kind == "model"}):
@@ -74,14 +80,7 @@ def _candidates(search: Mapping[str, Any], archive: Archive) -> list[Candidate]:
         if attempt is None or result is None or result.score is None or not archive.is_kept(slot):
             continue
         epochs = [record.epoch for record in attempt.epochs()]
-        daily = mean_daily(attempt, epochs[-search["trainer"]["train"]["score_epochs"] :])
-        if search["objective"] in daily:
-            found.append(Candidate(slot, result.outcome, result.score, len(epochs), daily[search["objective"]]))
+        daily = mean_daily(attempt, epochs[-score_epochs:], trainable)
+        if objective in daily:
+            found.append(Candidate(slot, result.outcome, result.score, len(epochs), daily[objective]))
     return found
-
-
-def _overlap(search: Mapping[str, Any]) -> int:
-    """Days over which the labels of the objective overlap."""
-    last = search["objective"].rpartition("_")[2]
-    is_one_horizon = last.endswith("d") and last[:-1].isdigit()
-    return int(last[:-1]) if is_one_horizon else max(search["trainer"]["data"]["horizons"])

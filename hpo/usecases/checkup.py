@@ -6,14 +6,12 @@ from collections.abc import Callable, Sequence
 
 from hpo.adapters.doctor import Check, Doctor, Mendable
 from hpo.domain.campaign import Campaign, CampaignState
-from hpo.domain.errors import EnvironmentFault, InvariantBroken
+from hpo.domain.errors import EnvironmentFault, InvariantBroken, UsageError
 from hpo.domain.failures import suspects, suspicion
+from hpo.trainable.loading import load_trainable
 from hpo.usecases import conclusion
 from hpo.usecases.campaigns import frozen_config, prepare_data
 from hpo.wiring import App
-from trainer.data import verify
-from trainer.data.prepare import panel_folder
-from trainer.errors import TrainerError
 
 
 def check_up(app: App, campaign: Campaign, say: Callable[[str], None], *, repair: bool) -> None:
@@ -62,8 +60,8 @@ def _derived(app: App, campaign: Campaign) -> list[Check]:
 
 def _panel_faults(app: App, campaign: Campaign) -> list[str]:
     """Of the campaign's panel in the cache, if it has been prepared here."""
-    folder = panel_folder(app.home / "cache", campaign.spec.fingerprints["data"])
-    return verify(folder) if folder.exists() else []
+    trainable = load_trainable(campaign.spec.trainable)
+    return list(trainable.data_faults(app.home / "cache", campaign.spec.fingerprints["data"]))
 
 
 def _make_again(app: App, campaign: Campaign, say: Callable[[str], None]) -> list[str]:
@@ -82,7 +80,7 @@ def _make_again(app: App, campaign: Campaign, say: Callable[[str], None]) -> lis
             conclusion.report(app, campaign, prepared, say)
         if is_end_damaged:
             done.append("the report was written again, and the campaign concluded as far as it goes")
-    except (EnvironmentFault, TrainerError) as error:
+    except (EnvironmentFault, UsageError) as error:
         say(f"Warning: not everything could be mended ({str(error).rstrip('.')}).")
     return done
 

@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hpo.domain.campaign import Campaign
 from hpo.domain.champion import Champion
 from hpo.domain.errors import EnvironmentFault, UsageError
+from hpo.domain.trainable import Trainable
 from hpo.report.collect import candidates, mean_daily
 from hpo.report.comparison import Contender, Measured
+from hpo.report.evidence import DailySeries
 from hpo.report.holdout import measure
-from hpo.usecases.campaigns import frozen_config, prepare_data
+from hpo.usecases.campaigns import frozen_config, prepare_data, trainable_of
 from hpo.usecases.deployed import deployed_file
 from hpo.usecases.results import best_slot
 from hpo.wiring import App, archive_of
@@ -40,6 +43,7 @@ def contender(app: App, campaign: Campaign, slot: int | None, *, with_holdout: b
     if chosen not in views:
         raise UsageError(f"The campaign '{campaign.name}' has trials 1 to {len(views)}, and no {chosen}.")
     config, _ = frozen_config(campaign)
+    trainable, settings = trainable_of(config)
     prepared = prepare_data(app, config)
     archive = archive_of(app, campaign)
     attempt = archive.intact(chosen)
@@ -50,17 +54,17 @@ def contender(app: App, campaign: Campaign, slot: int | None, *, with_holdout: b
         raise UsageError(
             f"Trial {chosen} of '{campaign.name}' has finished no epoch here; there is nothing to compare."
         )
-    daily = mean_daily(attempt, epochs[-config.trainer.train.score_epochs :])
+    daily = mean_daily(attempt, epochs[-trainable.length(settings).score_epochs :], trainable)
     holdout = None
-    if with_holdout:
+    if with_holdout and prepared.holdout is not None:
         archive.model(chosen)
         app.ledger.count_holdout_opening(campaign.id)
-        measured = measure(archive, [chosen], None, None, prepared.holdout)
-        holdout = Measured(measured.dates, measured.daily[chosen])
+        measured = measure(trainable, archive, [chosen], prepared.holdout)
+        holdout = Measured(measured.dates, measured.daily[chosen]) if measured else None
     return Contender(
         f"{campaign.name}#{chosen}, {views[chosen].outcome or views[chosen].state}, epoch {epochs[-1]}",
-        tuple(config.trainer.data.horizons),
-        Measured(_validation_days(prepared.search), daily),
+        tuple(trainable.plain(settings)["data"]["horizons"]),
+        Measured(_units(trainable, prepared.search, daily), daily),
         holdout,
     )
 
@@ -68,15 +72,15 @@ def contender(app: App, campaign: Campaign, slot: int | None, *, with_holdout: b
 def _committee(app: App, campaign: Campaign, champion: Champion, *, with_holdout: bool) -> Contender:
     """Members were chosen on the validation days, and are not measured there."""
     config, _ = frozen_config(campaign)
-    holdout = None
-    if with_holdout:
-        deployed, prepared = deployed_file(app, campaign, champion), prepare_data(app, config)
+    trainable, settings = trainable_of(config)
+    prepared, holdout = prepare_data(app, config), None
+    if with_holdout and prepared.holdout is not None:
+        deployed = deployed_file(app, campaign, champion)
         app.ledger.count_holdout_opening(campaign.id)
-        measured = measure(archive_of(app, campaign), [], champion, deployed, prepared.holdout)
-        assert measured.committee is not None, "it was just measured"
-        holdout = Measured(measured.dates, measured.committee)
+        scored = trainable.score(deployed, prepared.holdout)
+        holdout = Measured(scored.units, scored.series) if scored else None
     name = f"{campaign.name}, the committee of {len(champion.members)} trials"
-    return Contender(name, tuple(config.trainer.data.horizons), None, holdout)
+    return Contender(name, tuple(trainable.plain(settings)["data"]["horizons"]), None, holdout)
 
 
 def has_holdout(app: App, campaign: Campaign, slot: int | None) -> bool:
@@ -91,8 +95,7 @@ def has_holdout(app: App, campaign: Campaign, slot: int | None) -> bool:
     return is_measured and archive_of(app, campaign).is_kept(chosen)
 
 
-def _validation_days(search: Path) -> np.ndarray[Any, np.dtype[np.datetime64]]:
-    from trainer.data import open_training
-
-    data = open_training(search)
-    return np.concatenate([data.panel.dates[fold.valid.start : fold.valid.stop] for fold in data.folds])
+def _units(trainable: Trainable[Any], search: Path, daily: DailySeries) -> NDArray[Any]:
+    """The units of the validation series; counted where they have no names."""
+    named = trainable.validation_units(search)
+    return np.arange(max(map(len, daily.values()), default=0)) if named is None else named

@@ -8,6 +8,7 @@ from pathlib import Path
 from hpo.domain.campaign import Campaign, CampaignState, SlotState
 from hpo.domain.config import SearchConfig
 from hpo.domain.errors import EnvironmentFault
+from hpo.domain.trainable import Prepared
 from hpo.report.collect import candidates, collect
 from hpo.report.findings import analyse
 from hpo.report.holdout import measure
@@ -15,10 +16,10 @@ from hpo.report.page import Written, write_report
 from hpo.report.summary import summary_lines
 from hpo.runs.durable import read_sealed, sha256_of, write_sealed
 from hpo.runs.folder import drop_checkpoints
+from hpo.trainable.loading import load_trainable
 from hpo.usecases.compare import NUM_LEADERS
 from hpo.usecases.deployed import deployed_file
 from hpo.wiring import App, archive_of, find_campaign
-from trainer.data import Prepared
 
 CONCLUDED = "concluded.json"
 """Beside a campaign's slots: the budget whose report, registration and retention were done here."""
@@ -61,15 +62,16 @@ def report(app: App, campaign: Campaign, prepared: Prepared, say: Say, output: P
     missing = archive.missing(slots)
     if missing and not any(archive.attempt(slot) for slot in done):
         raise EnvironmentFault(f"There is nothing to report here. {' '.join(missing)}")
-    holdout = None
+    trainable, holdout = load_trainable(campaign.spec.trainable), None
     champion = campaign.crowned
     if champion is not None:
         deployed = deployed_file(app, campaign, champion)
-        app.ledger.count_holdout_opening(campaign.id)
-        chosen = candidates(campaign, slots, NUM_LEADERS)
-        holdout = measure(archive, chosen, champion, deployed, prepared.holdout)
+        if prepared.holdout is not None:
+            app.ledger.count_holdout_opening(campaign.id)
+            chosen = candidates(campaign, slots, NUM_LEADERS)
+            holdout = measure(trainable, archive, chosen, prepared.holdout, champion, deployed)
         campaign = find_campaign(app, campaign.name)
-    evidence = collect(campaign, slots, archive, holdout, data_summary=prepared.summary)
+    evidence = collect(campaign, slots, archive, trainable, holdout, data_summary=prepared.summary)
     findings = analyse(evidence)
     folder = output or report_folder(app, campaign)
     written = write_report(evidence, folder, findings)

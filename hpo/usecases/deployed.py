@@ -9,27 +9,29 @@ from hpo.domain.champion import Champion, Member
 from hpo.domain.errors import EnvironmentFault
 from hpo.runs.archive import Archive
 from hpo.runs.durable import writing
+from hpo.trainable.loading import load_trainable
 from hpo.wiring import App, archive_of
+
+JOINED = "committee.json"
+"""Beside a campaign's slots."""
 
 
 def deployed_file(app: App, campaign: Campaign, champion: Champion) -> Path:
-    """What `open_scorer` reads, every member's bytes compared with what was crowned. A committee's manifest lies beside
-    the campaign's slots; it is made from the ledger's record whenever it is asked for.
+    """What the trainable scores with, every member's bytes compared with what was crowned. A committee's file is made
+    from the ledger's record whenever it is asked for.
 
     Raises:
         EnvironmentFault: naming the first member whose checkpoint is not here, or is another file.
     """
-    from trainer.scoring.committee import MANIFEST, write_manifest
-
     archive = archive_of(app, campaign)
     if not champion.is_committee:
         assert champion.slot is not None, "a champion with a member has a slot"
         return archive.model(champion.slot)
     files = {name: _file(archive, name, member) for name, member in champion.members.items()}
-    manifest = app.runs(campaign.name) / MANIFEST
-    with writing(manifest):
-        write_manifest(manifest, files, champion.weights)
-    return manifest
+    joined = app.runs(campaign.name) / JOINED
+    with writing(joined):
+        load_trainable(campaign.spec.trainable).join(files, champion.weights, joined)
+    return joined
 
 
 def _file(archive: Archive, name: str, member: Member) -> Path:

@@ -16,7 +16,7 @@ from hpo.wiring import App, archive_of
 if TYPE_CHECKING:
     import pandas as pd
 
-    from trainer.scoring.prediction import Prediction
+    from hpo.domain.trainable import Predicted
 
 FORMATS = (".parquet", ".csv")
 
@@ -32,7 +32,7 @@ def best_slot(app: App, campaign: Campaign) -> int:
 
 
 def best_settings(app: App, campaign: Campaign) -> Mapping[str, Any]:
-    """The resolved trainer configuration of the single champion, or of the best trial so far."""
+    """The resolved settings of the single champion, or of the best trial so far."""
     return run_of(app, campaign, best_slot(app, campaign)).config()
 
 
@@ -59,27 +59,26 @@ def standing(app: App, campaign: Campaign) -> list[str]:
 
 def predict(
     app: App, campaign: Campaign, source: Path, output: Path, *, everything: bool, trial: int | None = None
-) -> Prediction:
-    """Score new data with the champion, or the best trial so far, and write the table to output.
+) -> Predicted:
+    """Score new data with what the campaign deploys, or the best trial so far, and write the table to output.
 
     trial: one trial alone instead.
 
-    source: Parquet or CSV (file or folder) in the columns of the training data. output: `.parquet` or `.csv`.
+    source: a file or folder in the columns of the training data. output: `.parquet` or `.csv`.
     everything: score also the days up to the last one the search was given.
 
     Raises:
-        UsageError: output is no such file, or the source itself. InputError: the data do not fit the model, or hold
-            no later day. EnvironmentFault: the recorded checkpoint is not here, or
-            another file is in its place; output cannot be written.
+        UsageError: output is no such file, or the source itself; the data do not fit the model, or hold no later
+            day; the trainable cannot predict. EnvironmentFault: the recorded checkpoint is not here, or another file is
+            in its place; output cannot be written.
     """
-    from trainer.scoring.committee import open_scorer
-    from trainer.scoring.prediction import predict as score
+    from hpo.trainable.loading import load_trainable
 
     if not source.exists():
         raise UsageError(f"--data {source}: there is no such file or folder.")
     _check_output(output, source)
-    scorer = open_scorer(_scoring_file(app, campaign, trial))
-    made = score(str(source), scorer, after=None if everything else scorer.last_day)
+    trainable = load_trainable(campaign.spec.trainable)
+    made = trainable.predict(_scoring_file(app, campaign, trial), source, everything=everything)
     _write(made.table, output)
     return made
 

@@ -17,14 +17,15 @@ from hpo.domain.campaign import Campaign, CampaignState, SlotState, SlotView
 from hpo.domain.config import SearchConfig, WorkerConfig
 from hpo.domain.errors import Interrupted, UsageError
 from hpo.domain.failures import hopeless
+from hpo.domain.trainable import Prepared
 from hpo.engine.supervisor import Chore, StopRequest, Supervisor
-from hpo.usecases.campaigns import decide_rest, frozen_config, open_campaign, prepare_data, refuse_changes
+from hpo.trainable.loading import load_trainable
+from hpo.usecases.campaigns import decide_rest, frozen_config, length_of, open_campaign, prepare_data, refuse_changes
 from hpo.usecases.champion import choose
 from hpo.usecases.conclusion import conclude, is_concluded, project
 from hpo.usecases.fingerprints import code_fingerprint
 from hpo.wiring import App, archive_of, build_worker, find_campaign, start_worker
 from search_spaces import Space
-from trainer.data import Prepared
 
 SYNC_EVERY = timedelta(seconds=2)
 REVIVE_EVERY = timedelta(seconds=1)
@@ -80,8 +81,8 @@ def work(app: App, campaign: Campaign, settings: WorkerConfig, supervised: bool)
     prepared = prepare_data(app, config)
     if prepared.fingerprint != campaign.spec.fingerprints["data"]:
         raise UsageError(
-            f"The data at {config.trainer.data.source} is not what the campaign '{campaign.name}' was started on; "
-            "give this machine the same file."
+            f"The data here are not what the campaign '{campaign.name}' was started on; give this machine the same "
+            "file."
         )
     refuse_changes(campaign, config, space, prepared)
     drain = threading.Event()
@@ -89,7 +90,8 @@ def work(app: App, campaign: Campaign, settings: WorkerConfig, supervised: bool)
         threading.Thread(target=_drain_at_end_of_input, args=(drain,), name="supervisor", daemon=True).start()
     stop = StopRequest(on_first=drain.set)
     with handling_signals(stop):
-        worker = build_worker(app, campaign, config, space, prepared.search, code_fingerprint(), drain)
+        code = code_fingerprint(load_trainable(config.trainable))
+        worker = build_worker(app, campaign, config, space, prepared.search, code, drain)
         if supervised:
             worker.run()
             return
@@ -129,7 +131,7 @@ def handling_signals(stop: StopRequest) -> Iterator[None]:
 
 def _supervise(app: App, campaign: Campaign, config: SearchConfig, face: Face, timeout: timedelta | None) -> None:
     stop = StopRequest()
-    with handling_signals(stop), face.watching(campaign, config.trainer.train.epochs) as on_progress:
+    with handling_signals(stop), face.watching(campaign, length_of(config).num_epochs) as on_progress:
         supervisor = Supervisor(
             app.ledger,
             campaign,

@@ -125,11 +125,16 @@ def load_committee(manifest: Path, device: str = "auto") -> Committee:
     return Committee(members, weights)
 
 
+def is_manifest(path: Path) -> bool:
+    """Whether the file is a committee's manifest, by its name."""
+    return path.suffix == ".json"
+
+
 def open_scorer(path: Path, device: str = "auto") -> Scorer | Committee:
     """The scorer of a checkpoint, or of a committee: its manifest, or the folder that holds it. Raises as `load_scorer`
     and `load_committee`."""
     manifest = path / MANIFEST if path.is_dir() else path
-    return load_committee(manifest, device) if manifest.suffix == ".json" else load_scorer(path, device)
+    return load_committee(manifest, device) if is_manifest(manifest) else load_scorer(path, device)
 
 
 def _listed(manifest: Path) -> Mapping[str, Mapping[str, str]]:

@@ -12,17 +12,17 @@ import torch
 from hpo.domain.campaign import CheckpointRecord, Outcome
 from hpo.domain.champion import Champion, Member
 from hpo.domain.errors import EnvironmentFault
+from hpo.domain.training import Decision, EpochReport
+from hpo.ranking.ranker import Ranker
 from hpo.report.holdout import measure
 from hpo.report.portfolio import long_short
 from hpo.runs.archive import Archive
 from hpo.runs.durable import sha256_of
 from hpo.runs.folder import Attempt, SlotFolder
 from trainer.config import DataConfig, ModelConfig, TrainConfig, TrainerConfig
-from trainer.data import Prepared, ceiling, open_holdout, open_training, prepare
-from trainer.reports import EpochReport, Verdict
-from trainer.scoring.committee import load_committee, write_manifest
+from trainer.data import Prepared, ceiling, open_holdout, prepare
+from trainer.scoring.committee import load_committee
 from trainer.training.evaluate import daily_metrics
-from trainer.training.loop import fit
 
 CONFIG = TrainerConfig(
     data=DataConfig(source="planted:clean?stocks=40&days=420", horizons=(1, 5)),
@@ -40,12 +40,15 @@ class Recorder:
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
 
-    def report(self, report: EpochReport) -> Verdict:
+    def report(self, report: EpochReport) -> Decision:
         self._attempt.append_epoch(report)
-        return Verdict.CONTINUE
+        return Decision.CONTINUE
 
-    def poll(self) -> Verdict:
-        return Verdict.CONTINUE
+    def poll(self) -> Decision:
+        return Decision.CONTINUE
+
+    def decide(self) -> Decision:
+        return Decision.CONTINUE
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +64,7 @@ def archive(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Ite
     threads = torch.get_num_threads()
     for slot in (1, 2):
         attempt = SlotFolder(folder, slot).open_attempt(1, run={}, config={})
-        result = fit(CONFIG, open_training(prepared.search), Recorder(attempt), attempt.folder)
+        result = Ranker().fit(CONFIG, prepared.search, Recorder(attempt), attempt.folder)
         attempt.finish(Outcome.COMPLETE, result.score, result.last_epoch, result.num_parameters)
         path = str(attempt.model.relative_to(home))
         records.append(CheckpointRecord(slot, "model", 1, path, "host", str(home), sha256_of(attempt.model)))
@@ -70,7 +73,8 @@ def archive(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 def test_runs_are_scored_on_the_holdout(prepared: Prepared, archive: Archive) -> None:
-    found = measure(archive, [1, 2, 3], CHAMPION, archive.model(1), prepared.holdout)
+    found = measure(Ranker(), archive, [1, 2, 3], prepared.holdout, CHAMPION, archive.model(1))
+    assert found is not None
     data = open_holdout(prepared.holdout)
     assert list(found.daily) == [1]
     assert len(found.dates) == len(data.days)
@@ -81,7 +85,8 @@ def test_runs_are_scored_on_the_holdout(prepared: Prepared, archive: Archive) ->
 
 
 def test_the_ceiling_is_the_markets_own_and_above_the_champion(prepared: Prepared, archive: Archive) -> None:
-    found = measure(archive, [1], CHAMPION, archive.model(1), prepared.holdout)
+    found = measure(Ranker(), archive, [1], prepared.holdout, CHAMPION, archive.model(1))
+    assert found is not None
     data = open_holdout(prepared.holdout)
     best = ceiling(data.panel, data.days)
     assert found.ceiling is not None
@@ -92,7 +97,9 @@ def test_the_ceiling_is_the_markets_own_and_above_the_champion(prepared: Prepare
 
 
 def test_the_champions_scores_can_be_traded(prepared: Prepared, archive: Archive) -> None:
-    scored = measure(archive, [1], CHAMPION, archive.model(1), prepared.holdout).champion_scores
+    found = measure(Ranker(), archive, [1], prepared.holdout, CHAMPION, archive.model(1))
+    assert found is not None
+    scored = found.champion_scores
     assert scored is not None
     num_days = len(scored.dates)
     assert scored.scores.shape == (num_days, 40, 2)
@@ -104,34 +111,35 @@ def test_the_champions_scores_can_be_traded(prepared: Prepared, archive: Archive
     np.testing.assert_allclose(label[both], ahead[both], rtol=1e-4, atol=1e-6)
 
 
-def test_what_is_deployed_is_measured_as_one(
-    prepared: Prepared, archive: Archive, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_what_is_deployed_is_measured_as_one(prepared: Prepared, archive: Archive) -> None:
     """Its scores are the members' mean ranks, and it is these that are traded."""
     members = {f"night#{slot}": Member(slot, 0.5, 1, "0" * 64) for slot in (1, 2)}
     manifest = archive.runs / "committee.json"
     models = {name: archive.runs / f"slot-{member.slot:04d}/attempt-1/model.pt" for name, member in members.items()}
-    write_manifest(manifest, models, dict.fromkeys(members, 0.5))
+    Ranker().join(models, dict.fromkeys(members, 0.5), manifest)
 
-    found = measure(archive, [1], Champion(1, members=members), manifest, prepared.holdout)
+    found = measure(Ranker(), archive, [1], prepared.holdout, Champion(1, members=members), manifest)
 
     data = open_holdout(prepared.holdout)
     scores = load_committee(manifest).score(data.panel, data.days)
+    assert found is not None
     assert found.committee is not None
     assert found.champion_scores is not None
     np.testing.assert_array_equal(found.champion_scores.scores, scores)
     expected = daily_metrics(scores, data.panel, data.days)["rank_ic_5d"]
     np.testing.assert_array_equal(found.committee["rank_ic_5d"], expected)
-    assert measure(archive, [1], CHAMPION, archive.model(1), prepared.holdout).committee is None
+    alone = measure(Ranker(), archive, [1], prepared.holdout, CHAMPION, archive.model(1))
+    assert alone is not None
+    assert alone.committee is None
 
 
 def test_a_lost_checkpoint_is_refused_by_name(prepared: Prepared, archive: Archive) -> None:
     lost = replace(archive.records[0], path="runs/campaign/slot-0001/attempt-1/gone.pt")
     with pytest.raises(EnvironmentFault, match=r"The checkpoint of trial 1 is not at .*gone\.pt"):
-        measure(replace(archive, records=[lost]), [1], None, None, prepared.holdout)
+        measure(replace(archive, records=[lost]), [1], prepared.holdout)
 
 
 def test_a_swapped_checkpoint_is_refused_by_name(prepared: Prepared, archive: Archive) -> None:
     other = replace(archive.records[0], sha256="0" * 64)
     with pytest.raises(EnvironmentFault, match=r"slot-0001/attempt-1/model\.pt is not the checkpoint of trial 1"):
-        measure(replace(archive, records=[other]), [1], None, None, prepared.holdout)
+        measure(replace(archive, records=[other]), [1], prepared.holdout)

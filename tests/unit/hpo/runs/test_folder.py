@@ -12,8 +12,8 @@ import pytest
 
 from hpo.domain.campaign import Outcome
 from hpo.domain.errors import EnvironmentFault, UsageError
+from hpo.domain.training import EpochReport
 from hpo.runs.folder import Attempt, SlotFolder, campaign_folder, drop_checkpoints, runs
-from trainer.reports import EpochReport
 
 RUN = {"campaign": "night", "tier": 1}
 CONFIG = {"train": {"epochs": 3}}

@@ -18,12 +18,12 @@ from hpo.adapters.processes.clock import FakeClock
 from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, SlotView, TierPlan, WorkerIdentity
 from hpo.domain.config import SearchConfig
 from hpo.domain.errors import Interrupted, StoreUnavailable, UsageError
+from hpo.domain.trainable import Prepared
 from hpo.engine.supervisor import StopRequest
 from hpo.runs.folder import campaign_folder
 from hpo.testing.memory_ledger import MemoryLedger
 from hpo.usecases import session
 from search_spaces import dump_space, load_space
-from trainer.data import Prepared
 
 SPACE = load_space("quickstart")
 CONFIG = SearchConfig(study="night", trials=4)
@@ -121,7 +121,7 @@ def test_an_interruption_says_what_is_saved_and_how_to_go_on(
 
 def test_a_worker_with_other_data_is_refused(app: Any, campaign: Campaign, prepared: Prepared) -> None:
     other = replace(campaign, spec=replace(campaign.spec, fingerprints={"data": "another"}))
-    with pytest.raises(UsageError, match="is not what the campaign 'night' was started on"):
+    with pytest.raises(UsageError, match="are not what the campaign 'night' was started on"):
         session.work(app, other, CONFIG.worker, supervised=False)
 
 
