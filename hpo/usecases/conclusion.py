@@ -36,8 +36,7 @@ def conclude(app: App, campaign: Campaign, config: SearchConfig, prepared: Prepa
         publish(app, find_campaign(app, campaign.name), say)
     except EnvironmentFault as error:
         say(f"The champion is not registered in MLflow yet ({error}); `hpo sync study={campaign.name}` does it.")
-    kept = candidates(campaign, app.ledger.slots(campaign.id), config.worker.keep_checkpoints)
-    _retain(app, campaign, {*kept, *(campaign.crowned.slots if campaign.crowned else ())})
+    retain(app, campaign, config.worker.keep_checkpoints)
     write_sealed(app.runs(campaign.name) / CONCLUDED, {"budget": campaign.spec.budget})
     say(f"Report: {written.html}")
 
@@ -121,7 +120,7 @@ def publish(app: App, campaign: Campaign, say: Say) -> None:
         raise EnvironmentFault(f"{broken[0]}; write the report again with `hpo report study={campaign.name}`.")
     project(app, campaign.name)
     app.tracker.attach_report(campaign, app.runs(campaign.name), sorted(folder.glob("report.*")))
-    uri = app.tracker.register_champion(campaign, app.home / str(champion.run_folder), model)
+    uri = app.tracker.register_champion(campaign, archive_of(app, campaign).model(champion.slot or 0).parent, model)
     if uri:
         say(f"  registered in MLflow as {uri}")
 
@@ -155,10 +154,12 @@ def _report_faults(folder: Path) -> list[str]:
     ]
 
 
-def _retain(app: App, campaign: Campaign, keep: set[int]) -> None:
-    """Delete the checkpoints of the finished slots that are not to be kept. The ledger is told first: what it does
-    not answer for may be gone."""
+def retain(app: App, campaign: Campaign, keep: int) -> None:
+    """Delete the checkpoints of the finished slots but those of the champion's members, of the default and of the best
+    `keep`. The ledger is told first: what it does not answer for may be gone."""
     archive = archive_of(app, campaign)
-    dropped = {record.slot for record in archive.records if archive.attempt(record.slot) is not None} - keep
+    members = campaign.crowned.slots if campaign.crowned else ()
+    kept = {*members, *candidates(campaign, app.ledger.slots(campaign.id), keep)}
+    dropped = {record.slot for record in archive.records if archive.attempt(record.slot) is not None} - kept
     app.ledger.forget_checkpoints(campaign.id, dropped)
     drop_checkpoints(app.runs(campaign.name), dropped)
