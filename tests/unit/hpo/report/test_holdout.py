@@ -136,10 +136,10 @@ def test_what_is_deployed_is_measured_as_one(prepared: Prepared, archive: Archiv
 def test_a_lost_checkpoint_is_refused_by_name(prepared: Prepared, archive: Archive) -> None:
     lost = replace(archive.records[0], path="runs/campaign/slot-0001/attempt-1/gone.pt")
     with pytest.raises(EnvironmentFault, match=r"The checkpoint of trial 1 is not at .*gone\.pt"):
-        measure(replace(archive, records=[lost]), [1], prepared.holdout)
+        measure(Ranker(), replace(archive, records=[lost]), [1], prepared.holdout)
 
 
 def test_a_swapped_checkpoint_is_refused_by_name(prepared: Prepared, archive: Archive) -> None:
     other = replace(archive.records[0], sha256="0" * 64)
     with pytest.raises(EnvironmentFault, match=r"slot-0001/attempt-1/model\.pt is not the checkpoint of trial 1"):
-        measure(replace(archive, records=[other]), [1], prepared.holdout)
+        measure(Ranker(), replace(archive, records=[other]), [1], prepared.holdout)
