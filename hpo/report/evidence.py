@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo.domain.campaign import Outcome
+from hpo.domain.champion import Member
 from hpo.domain.trainable import Metric
 
 DailySeries = Mapping[str, NDArray[np.float32]]
@@ -86,9 +87,11 @@ class TierEvidence:
 class HoldoutEvidence:
     """What was measured on the holdout, after everything had been chosen.
 
-    daily: slot -> that trial's model's daily series on dates [D]; the champion, the default, the leaders.
-    ceiling: the series of the best possible scores; None where they are not known. details: of the champion, for the
+    committee: the daily series of what is deployed, where that is more than one trial. contenders: name -> series of
+    those that were trained without a search. details: of what is deployed, for the
     trainable's own sections.
+    daily: slot -> that trial's model's daily series on dates [D]; the champion, the default, the leaders.
+    ceiling: the series of the best possible scores; None where they are not known.
     """
 
     dates: NDArray[np.datetime64]
@@ -96,6 +99,8 @@ class HoldoutEvidence:
     details: Any = None
     ceiling: DailySeries | None = None
     source: str = "holdout"
+    committee: DailySeries | None = None
+    contenders: Mapping[str, DailySeries] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,8 +108,9 @@ class CampaignEvidence:
     """Everything a report needs to know of one campaign.
 
     objective: the metric trials are judged by. metrics: all there are. horizons: label horizons, where there are some.
-    own_sections: the trainable's. champion_slot: None until the
-    campaign has ended. default_slot: the trial that ran the default configuration. num_holdout_openings: how often the
+    own_sections: the trainable's. champion_slot: None until the campaign has ended. members: of the committee that is
+    deployed, by name; empty or one where it is a single trial. default_slot: the trial that ran the default
+    configuration. num_holdout_openings: how often the
     ledger counted the holdout being looked at. environment: versions, for reproduction. log_settings: dimensions that
     are sampled on a logarithmic scale.
     """
@@ -117,6 +123,7 @@ class CampaignEvidence:
     trials: Sequence[TrialEvidence]
     champion_slot: int | None = None
     default_slot: int | None = None
+    members: Mapping[str, Member] = field(default_factory=dict)
     holdout: HoldoutEvidence | None = None
     num_holdout_openings: int = 0
     data_source: str = ""
@@ -134,6 +141,13 @@ class CampaignEvidence:
     @property
     def champion(self) -> TrialEvidence | None:
         return self.trial(self.champion_slot)
+
+    @property
+    def deployed(self) -> DailySeries | None:
+        """The holdout's series of what is deployed: the committee's, or the single champion's."""
+        if self.holdout is None:
+            return None
+        return self.holdout.committee or self.holdout.daily.get(self.champion_slot or 0)
 
     @property
     def default(self) -> TrialEvidence | None:
