@@ -202,6 +202,23 @@ def config(options: argparse.Namespace) -> None:
     print(yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False), end="")
 
 
+def data(options: argparse.Namespace) -> None:
+    """Say what is recognised in a source, as a run with these settings would take it."""
+    from hpo.cli import config_loader
+    from hpo.cli.face import Terminal
+    from hpo.wiring import home_folder
+    from trainer.data import prepare, summary_lines
+    from trainer.settings import quoted
+
+    settings = [f"trainer.{word}" if word.startswith("data.") else word for word in options.overrides]
+    config, _ = config_loader.load([*settings, f"trainer.data.source={quoted(options.file)}"])
+    face = Terminal()
+    with face.preparing() as progress:
+        prepared = prepare(config.trainer.data, config.trainer.model.window, home_folder() / "cache", progress)
+    for line in (*summary_lines(prepared.summary), *(f"Warning: {warning}" for warning in prepared.warnings)):
+        face.say(line)
+
+
 def dashboard(options: argparse.Namespace) -> None:
     """Serve a user interface on this database until Ctrl-C."""
     from hpo.adapters.dashboard import servers as interfaces
@@ -236,6 +253,7 @@ COMMANDS: Mapping[str, Command] = {
     "sync": sync,
     "doctor": doctor,
     "config": config,
+    "data": data,
     "dashboard": dashboard,
     "url": url,
     "db": db,

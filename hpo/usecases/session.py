@@ -23,7 +23,7 @@ from hpo.report.collect import candidates, collect
 from hpo.report.findings import analyse
 from hpo.report.holdout import measure
 from hpo.report.page import Written, write_report
-from hpo.report.summary import summary_lines
+from hpo.report.summary import summary_lines as report_lines
 from hpo.runs.durable import read_json, write_json
 from hpo.runs.folder import MODEL, retain
 from hpo.usecases.campaigns import decide_rest, frozen_config, open_campaign, prepare_data, refuse_changes
@@ -31,7 +31,7 @@ from hpo.usecases.champion import choose
 from hpo.usecases.compare import NUM_LEADERS
 from hpo.wiring import App, build_worker, find_campaign, start_worker
 from search_spaces import Space
-from trainer.data import Prepared
+from trainer.data import Prepared, summary_lines
 
 SYNC_EVERY = timedelta(seconds=2)
 REVIVE_EVERY = timedelta(seconds=1)
@@ -64,8 +64,7 @@ def run(app: App, config: SearchConfig, space: Space, face: Face, timeout: timed
     """
     with face.preparing() as progress:
         prepared = prepare_data(app, config, progress)
-    for warning in prepared.warnings:
-        face.say(f"Warning: {warning}")
+    say_data(prepared, face)
     campaign = open_campaign(app, config, space, prepared)
     if campaign.state is CampaignState.COMPLETE:
         _refuse_hopeless(app, campaign)
@@ -79,6 +78,14 @@ def run(app: App, config: SearchConfig, space: Space, face: Face, timeout: timed
         _finish(app, campaign, config, space, prepared, face)
     _last_sync(projector, campaign, face)
     _refuse_hopeless(app, campaign)
+
+
+def say_data(prepared: Prepared, face: Face) -> None:
+    """What was recognised in the data, and every warning; of a market that was made here, the warnings alone."""
+    for line in summary_lines(prepared.summary) if prepared.summary["recognised"] else ():
+        face.say(line)
+    for warning in prepared.warnings:
+        face.say(f"Warning: {warning}")
 
 
 def work(app: App, campaign: Campaign, settings: WorkerConfig, supervised: bool) -> None:
@@ -204,7 +211,7 @@ def report(app: App, campaign: Campaign, prepared: Prepared, face: Face, output:
     evidence = collect(campaign, slots, runs, holdout, data_summary=prepared.summary)
     findings = analyse(evidence)
     written = write_report(evidence, output or report_folder(app, campaign), findings)
-    for line in summary_lines(evidence, findings):
+    for line in report_lines(evidence, findings):
         face.say(line)
     return written
 
