@@ -169,8 +169,8 @@ def _write_features(
         progress(f"feature {name}", 0.1 + 0.8 * number / len(names))
         if not values.any():
             constant.append(name)
-        elif answers is not None and (warning := answers.judge(name, values)):
-            warnings.append(warning)
+        elif answers is not None and (warning := answers.judge(name, values)) and name in market.ready:
+            warnings.append(warning)  # a strong feature of the recipe may be real; too strong a one is refused
         for half, days in halves.items():
             stores[half][:, :, names.index(name)] = values[days.start : days.stop]
     kept = tuple(name for name in names if name not in constant)

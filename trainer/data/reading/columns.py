@@ -84,7 +84,7 @@ def recognise(file: Path, names: Sequence[str], given: ColumnsConfig) -> Recogni
         if column not in names:
             raise InputError(
                 f"data.columns.{role}={column}: {file} has no such column (there are {', '.join(names)})"
-                f"{nearest(column, names)}."
+                f"{nearest(column, names) or '.'}"
             )
     why = dict.fromkeys(roles.values(), "data.columns")
     free = [name for name in names if name not in why]
