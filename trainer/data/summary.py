@@ -49,7 +49,9 @@ def describe(
 
 
 def summary_lines(summary: Mapping[str, Any]) -> list[str]:
-    """What `describe` found, a line each."""
+    """What `describe` found, a line each; none for a market that was made here, of which all is known."""
+    if not summary["recognised"]:
+        return []
     a_day, names = summary["stocks_a_day"], summary["feature_names"]
     shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
     lines = [f"Data      {summary['source']}"]

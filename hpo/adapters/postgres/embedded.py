@@ -264,7 +264,8 @@ def _launch(places: PostgresHome, server_lock: int) -> None:
     """Start the server, which inherits its lock. Nobody else works on the data: the caller holds that lock."""
     # What a power loss or a container's end left behind. Its process number may be another program's by now, which
     # PostgreSQL would take for a running server.
-    (places.data / "postmaster.pid").unlink(missing_ok=True)
+    for note in (places.data / "postmaster.pid", *places.sockets.glob(".s.PGSQL.*.lock")):
+        note.unlink(missing_ok=True)
     options = f"-c unix_socket_directories={places.sockets}"
     start = ("start", "-D", places.data.name, "-l", places.log.name, "-o", options, "-t", START_SECONDS)
     _run(places, "pg_ctl", *start, inherited=(server_lock,))

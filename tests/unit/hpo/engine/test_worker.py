@@ -17,6 +17,8 @@ from support.training import NUM_EPOCHS
 
 from hpo.adapters.ledger.postgres_ledger import PostgresLedger
 from hpo.domain.campaign import Outcome, SlotState, WorkerIdentity
+from hpo.domain.failures import retriable
+from hpo.domain.ledger_invariants import invariants
 from hpo.domain.ports import TrialEnd
 from hpo.engine.tiers import COPIED_FROM, SLOT
 from hpo.runs.folder import SlotFolder, campaign_folder
@@ -234,6 +236,32 @@ def test_a_trial_that_takes_its_worker_down_every_time_ends_at_last(
     outcomes = [slot.outcome for slot in ledger.slots(campaign.id)]
     assert outcomes[1] is Outcome.FAILED
     assert outcomes.count(Outcome.FAILED) == 1
+
+
+def test_failed_trials_that_are_tried_again_end_where_nothing_had_failed(
+    start: Callable[..., None], ledger: PostgresLedger, storage: Any
+) -> None:
+    class Broken(SimulatedRunner):
+        def run(self, *args: Any) -> TrialEnd:
+            return TrialEnd("failed", reason="error", message="a bug")
+
+    start("calm", 6)
+    start("broken", 6, Broken())
+    campaign = ledger.find_campaign("broken")
+    assert campaign is not None
+    assert retriable(ledger.slots(campaign.id)) == list(range(1, 7))
+
+    ledger.retry(campaign.id, range(1, 7))
+    start("broken", 6)
+
+    found = history(ledger, storage, "broken")
+    assert [trial for trial in found if trial[1] is not TrialState.FAIL] == history(ledger, storage, "calm")
+    assert len(found) == 12
+    assert invariants(ledger, campaign.id) == []
+    decisions = [ledger.find_campaign(name).decisions for name in ("broken", "calm")]  # type: ignore[union-attr]
+    assert [decision["num_trials"] for decision in decisions[0].values()] == [
+        decision["num_trials"] for decision in decisions[1].values()
+    ]
 
 
 def test_four_workers_share_a_budget_exactly_and_never_propose_twice(
