@@ -86,7 +86,7 @@ def _looking(add: Adder) -> None:
     )
     predict = add(
         "predict",
-        "score new data with the champion, a row per date and symbol",
+        "score new data with what the campaign deploys, a row per date and symbol",
         "hpo predict study=night --data prices.parquet --output scores.csv",
     )
     _settings(predict)
@@ -94,10 +94,11 @@ def _looking(add: Adder) -> None:
         "--data", required=True, metavar="FILE", help="Parquet or CSV with the columns the campaign was trained on"
     )
     predict.add_argument("--output", default="scores.parquet", metavar="FILE", help="default: scores.parquet; or .csv")
+    predict.add_argument("--trial", type=int, metavar="N", help="score with one trial instead of what is deployed")
     predict.add_argument("--all", action="store_true", help="score the days that were learnt from too (look-ahead)")
     compare = add("compare", "compare two campaigns or two trials on the same days", "hpo compare night#7 other")
     for name in ("first", "second"):
-        compare.add_argument(name, metavar="NAME[#TRIAL]", help="a campaign's champion, or one of its trials")
+        compare.add_argument(name, metavar="NAME[#TRIAL]", help="what a campaign deploys, or one of its trials")
     report = add("report", "write the campaign's report as HTML and JSON", "hpo report study=night")
     _settings(report)
     report.add_argument("--output", metavar="FOLDER", help="where to write (default: HPO_HOME/reports/STUDY)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator
 
@@ -24,7 +24,7 @@ Limit = Annotated[timedelta, Field(ge=timedelta(seconds=1), le=timedelta(days=36
 class SamplerConfig(Section):
     """Which Optuna sampler proposes configurations."""
 
-    name: str = "tpe"
+    name: str = "joint"
     """A row of `hpo.engine.samplers.SAMPLERS`."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the Optuna class, as its documentation names them."""
@@ -40,14 +40,30 @@ class PrunerConfig(Section):
 
 
 class TierPolicy(Section):
-    """How the budget is spread over the tiers."""
+    """What a tier varies and knows, and how the budget is spread over the tiers."""
 
+    mode: Literal["strict", "cumulative", "joint"] = "joint"
+    """strict: a tier varies its own dimensions, with those of other tiers held, and the refinement all around the
+    incumbent. cumulative: a tier opens its dimensions; earlier ones stay open, later ones are held at their defaults.
+    joint: every tier varies all dimensions. In the latter two, a tier knows all earlier trials and searches full
+    ranges."""
     shares: tuple[Annotated[float, Field(gt=0.0)], ...] = (0.5, 0.3, 0.2)
     """Relative shares of the tiers, in order, of what the refinement leaves."""
     refinement_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.25
-    """Share of the budget that tunes all dimensions jointly around the incumbent."""
+    """Share of the budget that tunes all dimensions jointly (in the mode strict, around the incumbent)."""
     refinement_width: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
-    """Width of the refinement's ranges around the incumbent, as a share of each dimension's full range."""
+    """Width of a strict refinement's ranges around the incumbent, as a share of each dimension's full range."""
+
+
+class CommitteeConfig(Section):
+    """What the campaign ends with: which trials' daily ranks are averaged."""
+
+    rule: Literal["all", "complete", "single"] = "all"
+    """`all`: every trial that learnt something, pruned ones at their last epoch too; `complete`: those that were not
+    pruned; `single`: the single champion alone. A trial that is clearly worse than the single champion on the
+    validation days stays out."""
+    size: Annotated[int, Field(ge=1, le=1000)] = 20
+    """The most members; where more trials qualify, those with the best validation score stay."""
 
 
 class WorkerConfig(Section):
@@ -65,8 +81,8 @@ class WorkerConfig(Section):
     """Memory a trial on a CPU may take (`4GiB`): one that needs more is not started. None: what is available when its
     worker starts, divided by `num_workers`. On CUDA counts what is free on the device."""
     keep_checkpoints: Annotated[int, Field(ge=0, le=1_000_000)] = 10
-    """When the campaign is complete, the checkpoints of this many best trials stay, beside those of the champion and
-    of the default configuration."""
+    """When the campaign is complete, the checkpoints of this many best trials stay, beside those of the committee's
+    members and of the default configuration."""
     max_crashes: Annotated[int, Field(ge=1, le=1000)] = 3
     """A slot is FAILED with the reason `poison` once its trial's process died this many times in a row while its worker
     lived, without an epoch finished in between."""
@@ -93,6 +109,7 @@ class SearchConfig(Section):
     sampler: SamplerConfig = SamplerConfig()
     pruner: PrunerConfig = PrunerConfig()
     tiers: TierPolicy = TierPolicy()
+    committee: CommitteeConfig = CommitteeConfig()
     worker: WorkerConfig = WorkerConfig()
     trainer: dict[str, Any] = Field(default_factory=dict)
     """The trainable's settings that are not searched, over its defaults; a space's own settings win over the

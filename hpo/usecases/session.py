@@ -154,7 +154,7 @@ def _finish(app: App, campaign: Campaign, config: SearchConfig, space: Space, pr
         current = find_campaign(app, campaign.name)
         if current.state is not CampaignState.COMPLETE:
             decided = decide_rest(app, current, config, space)
-            current = app.ledger.complete_campaign(campaign.id, choose(decided, archive_of(app, campaign)))
+            current = app.ledger.complete_campaign(campaign.id, choose(decided, archive_of(app, campaign)).as_plain())
     conclude(app, current, config, prepared, face.say)
 
 
