@@ -217,6 +217,22 @@ def config(options: argparse.Namespace) -> None:
     print(yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False), end="")
 
 
+def data(options: argparse.Namespace) -> None:
+    """Say what is recognised in a source, as a run with these settings would take it."""
+    from hpo.cli.face import Terminal
+    from hpo.usecases.campaigns import trainable_of
+    from hpo.wiring import home_folder
+
+    options.overrides = [f"trainer.{word}" if word.startswith("data.") else word for word in options.overrides]
+    config, _ = _composed(options)
+    trainable, settings = trainable_of(config)
+    face = Terminal()
+    with face.preparing() as progress:
+        prepared = trainable.prepare(settings, home_folder() / "cache", progress)
+    for line in (*prepared.lines, *(f"Warning: {warning}" for warning in prepared.warnings)):
+        face.say(line)
+
+
 def dashboard(options: argparse.Namespace) -> None:
     """Serve a user interface on this database until Ctrl-C."""
     from hpo.adapters.dashboard import servers as interfaces
@@ -252,6 +268,7 @@ COMMANDS: Mapping[str, Command] = {
     "doctor": doctor,
     "check-trainable": check,
     "config": config,
+    "data": data,
     "dashboard": dashboard,
     "url": url,
     "db": db,

@@ -65,7 +65,7 @@ class Prepared:
 
     search: what trials are given. holdout: what is opened once the champion is chosen; None: there is none.
     fingerprint: hex digest of the content and of every setting that shapes it. warnings: sentences for people.
-    summary: plain JSON values for the report.
+    summary: plain JSON values for the report. lines: what was recognised in the data, for people.
     """
 
     search: Path
@@ -73,6 +73,7 @@ class Prepared:
     fingerprint: str
     warnings: tuple[str, ...] = ()
     summary: Mapping[str, Any] = field(default_factory=dict)
+    lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

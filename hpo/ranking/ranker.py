@@ -89,11 +89,11 @@ class Ranker(Trainable[TrainerConfig]):
         return f"{precision.device}, {precision.reason}"
 
     def prepare(self, settings: TrainerConfig, cache: Path, progress: Progress | None = None) -> Prepared:
-        from trainer.data import prepare
+        from trainer.data import prepare, summary_lines
 
         with refusing():
             made = prepare(settings.data, settings.model.window, cache, progress)
-        return Prepared(**vars(made))
+        return Prepared(**vars(made), lines=tuple(summary_lines(made.summary)))
 
     def data_faults(self, cache: Path, fingerprint: str) -> Sequence[str]:
         from trainer.data import verify
