@@ -1,4 +1,4 @@
-"""What every trainable promises: the ranker and two of a user's own keep it, five broken ones are told what to change."""
+"""What every trainable promises: the ranker and two of a user's own keep it; broken ones are told what to change."""
 
 from __future__ import annotations
 
