@@ -1,4 +1,4 @@
-"""The engine's search finds what a random one does not, on the laboratory's surfaces: a one-sided test."""
+"""The engine's search comes near the best configuration, which a random one does not: a one-sided test."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import statistics
 
 from benchmarks.search.campaigns import configuration, run
 from benchmarks.search.surfaces import VARIANTS, Surface
-from hpo.domain.config import PrunerConfig
+from hpo.domain.config import PrunerConfig, SearchConfig
 
-LIMIT = 9e-3
-"""Mean regret of six campaigns of 20. Over many surfaces one campaign has .0052 with a deviation of .0036, so that six
-exceed this in about one of two hundred changes that leave the search as good."""
+LIMIT = 0.018
+"""Mean regret of the last quarter of the trainings, over four campaigns of 20. One campaign has .008 with a deviation of
+.0065, so that a change which leaves the search as good exceeds this once in some hundred times. A random sampler has
+.044; its lowest campaign of four had .0205."""
 
 
 def test_campaigns_of_twenty_come_near_the_best() -> None:
+    sampler, mode = SearchConfig().sampler.name, SearchConfig().tiers.mode
     regrets = [
-        run(configuration(20, seed, "joint", "joint", PrunerConfig(name="nop")), surface).regret
-        for seed in range(6)
+        run(configuration(20, seed, sampler, mode, PrunerConfig(name="nop")), surface).late_regret
+        for seed in range(4)
         for surface in [Surface("additive", VARIANTS["plain"], seed)]
     ]
     assert statistics.fmean(regrets) < LIMIT, regrets
