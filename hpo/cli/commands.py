@@ -95,7 +95,8 @@ def status(options: argparse.Namespace) -> None:
 
 
 def best(options: argparse.Namespace) -> None:
-    """The champion, or the incumbent so far: for people, or as settings that `trainer` takes."""
+    """What is deployed and the single champion, or the best trial so far: for people, or the latter as settings that
+    `trainer` takes."""
     with open_app() as app:
         campaign = find_campaign(app, _study(options.overrides))
         if options.format == "text":
@@ -117,7 +118,7 @@ def predict(options: argparse.Namespace) -> None:
     output = Path(options.output)
     with open_app() as app:
         campaign = find_campaign(app, _study(options.overrides))
-        made = results.predict(app, campaign, Path(options.data), output, everything=options.all)
+        made = results.predict(app, campaign, Path(options.data), output, everything=options.all, trial=options.trial)
     for note in made.notes[:-1]:
         print(note)
     print(f"{made.notes[-1] if made.notes else f'{len(made.table):,} rows'}: {output}")
@@ -127,14 +128,14 @@ def compare_trials(options: argparse.Namespace) -> None:
     """Two champions or trials on the same days, paired."""
     from hpo.report.comparison import compare, comparison_lines
     from hpo.usecases import compare as contenders
-    from hpo.usecases.results import best_slot
 
     with open_app() as app:
         named = [_named_trial(app, name) for name in (options.first, options.second)]
-        sides = [(each, best_slot(app, each) if slot is None else slot) for each, slot in named]
+        sides = [(each, _side(app, each, slot)) for each, slot in named]
         if sides[0] == sides[1]:
+            which = "what is deployed" if sides[0][1] is None else f"trial {sides[0][1]}"
             raise UsageError(
-                f"'{options.first}' and '{options.second}' are both trial {sides[0][1]} of '{sides[0][0].name}'; "
+                f"'{options.first}' and '{options.second}' are both {which} of '{sides[0][0].name}'; "
                 "name two different trials."
             )
         metric = str(sides[0][0].spec.config["search"]["objective"])
@@ -198,6 +199,22 @@ def config(options: argparse.Namespace) -> None:
     print(yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False), end="")
 
 
+def data(options: argparse.Namespace) -> None:
+    """Say what is recognised in a source, as a run with these settings would take it."""
+    from hpo.cli.face import Terminal
+    from hpo.usecases.campaigns import trainable_of
+    from hpo.wiring import home_folder
+
+    options.overrides = [f"trainer.{word}" if word.startswith("data.") else word for word in options.overrides]
+    config, _ = _composed(options)
+    trainable, settings = trainable_of(config)
+    face = Terminal()
+    with face.preparing() as progress:
+        prepared = trainable.prepare(settings, home_folder() / "cache", progress)
+    for line in (*prepared.lines, *(f"Warning: {warning}" for warning in prepared.warnings)):
+        face.say(line)
+
+
 def dashboard(options: argparse.Namespace) -> None:
     """Serve a user interface on this database until Ctrl-C."""
     from hpo.adapters.dashboard import servers as interfaces
@@ -232,6 +249,7 @@ COMMANDS: Mapping[str, Command] = {
     "sync": sync,
     "doctor": doctor,
     "config": config,
+    "data": data,
     "dashboard": dashboard,
     "url": url,
     "db": db,
@@ -259,6 +277,13 @@ def _named_trial(app: App, name: str) -> tuple[Campaign, int | None]:
     if "#" in name and not number.isdigit():
         raise UsageError(f"'{name}': write NAME for a campaign's champion or NAME#7 for its trial 7.")
     return find_campaign(app, study), int(number) if number else None
+
+
+def _side(app: App, campaign: Campaign, slot: int | None) -> int | None:
+    """A trial of a comparison; None: the campaign's committee."""
+    if slot is not None or (campaign.crowned is not None and campaign.crowned.is_committee):
+        return slot
+    return results.best_slot(app, campaign)
 
 
 def _study(overrides: Sequence[str]) -> str:

@@ -9,6 +9,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from hpo.domain.champion import Champion
+
 REFINEMENT = "refinement"
 """Name of the last tier of every campaign: all dimensions jointly around the incumbent."""
 
@@ -84,7 +86,8 @@ class CampaignSpec:
 
 @dataclass(frozen=True)
 class Campaign:
-    """A campaign as the ledger holds it. decisions: tier number -> that tier's decision (see `hpo.engine.tiers`)."""
+    """A campaign as the ledger holds it. decisions: tier number -> that tier's decision (see `hpo.engine.tiers`).
+    champion: `Champion.as_plain`, read through `crowned`."""
 
     id: int
     spec: CampaignSpec
@@ -97,6 +100,13 @@ class Campaign:
     @property
     def name(self) -> str:
         return self.spec.name
+
+    @property
+    def crowned(self) -> Champion | None:
+        """The champion; None until the campaign has ended, and where no trial of it is complete."""
+        if self.champion is None or self.champion["slot"] is None:
+            return None
+        return Champion.from_plain(self.champion)
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ class Prepared:
 
     search: what trials are given. holdout: what is opened once the champion is chosen; None: there is none.
     fingerprint: hex digest of the content and of every setting that shapes it. warnings: sentences for people.
-    summary: plain JSON values for the report.
+    summary: plain JSON values for the report. lines: what was recognised in the data, for people.
     """
 
     search: Path
@@ -72,6 +72,7 @@ class Prepared:
     fingerprint: str
     warnings: tuple[str, ...] = ()
     summary: Mapping[str, Any] = field(default_factory=dict)
+    lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,9 @@ class Trainable(ABC, Generic[S]):
     """Settings (dotted; `data.` for a whole section) that all trials of a campaign share: they cannot be searched."""
     follows: ClassVar[Mapping[str, str]] = {}
     """Settings that the search derives: dotted setting -> `seed` or `objective`."""
+    averages: bool = False
+    """Whether the scores of several checkpoints can be averaged by their ranks (see `join`); if not, a campaign ends
+    with its single champion."""
     source: str | None = None
     """The setting that says where the data come from (`--data`)."""
     preload: Sequence[str] = ()
@@ -218,6 +222,16 @@ class Trainable(ABC, Generic[S]):
     def predict(self, checkpoint: Path, source: Path | pd.DataFrame, *, everything: bool = False) -> Predicted:
         """Scores of new data, a file or a frame. everything: also of what the training has seen."""
         raise UsageError(f"The trainable '{self.name}' cannot predict: give it a method `predict`.")
+
+    def join(self, members: Mapping[str, Path], weights: Mapping[str, float], target: Path) -> None:
+        """Make several checkpoints one: write `target`, which `score`, `predict` and `serving` take like a checkpoint.
+        Only asked for where `averages`."""
+        raise NotImplementedError(f"{self.name} does not average scores")
+
+    def portable(self, checkpoint: Path, folder: Path) -> Path:
+        """The checkpoint, or what `join` wrote, as one file or folder that may be taken elsewhere. folder: empty, for
+        what has to be made for it."""
+        return checkpoint
 
     def serving(self, checkpoint: Path) -> Serving | None:
         """How a registered model is asked; None: it is not registered."""

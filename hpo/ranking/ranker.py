@@ -43,6 +43,7 @@ class Ranker(Trainable[TrainerConfig]):
         "train.score_epochs",
     )
     follows: ClassVar[Mapping[str, str]] = {"train.monitor": "objective", "train.seed": "seed"}
+    averages = True
     source = "data.source"
     # Every torch optimizer imports torch._dynamo, which takes a second.
     preload = (
@@ -84,11 +85,11 @@ class Ranker(Trainable[TrainerConfig]):
         return f"{precision.device}, {precision.reason}"
 
     def prepare(self, settings: TrainerConfig, cache: Path, progress: Progress | None = None) -> Prepared:
-        from trainer.data import prepare
+        from trainer.data import prepare, summary_lines
 
         with refusing():
             made = prepare(settings.data, settings.model.window, cache, progress)
-        return Prepared(**vars(made))
+        return Prepared(**vars(made), lines=tuple(summary_lines(made.summary)))
 
     def data_faults(self, cache: Path, fingerprint: str) -> Sequence[str]:
         from trainer.data import verify
@@ -135,6 +136,20 @@ class Ranker(Trainable[TrainerConfig]):
     def predict(self, checkpoint: Path, source: Path | pd.DataFrame, *, everything: bool = False) -> Predicted:
         with refusing():
             return serving.predict(checkpoint, source, everything=everything)
+
+    def join(self, members: Mapping[str, Path], weights: Mapping[str, float], target: Path) -> None:
+        from trainer.scoring.committee import write_manifest
+
+        write_manifest(target, members, weights)
+
+    def portable(self, checkpoint: Path, folder: Path) -> Path:
+        from trainer.scoring.committee import copy_committee, is_manifest
+
+        if not is_manifest(checkpoint):
+            return checkpoint
+        with refusing():
+            copy_committee(checkpoint, folder)
+        return folder
 
     def serving(self, checkpoint: Path) -> Serving:
         with refusing():

@@ -65,7 +65,8 @@ def collect(
         seed=campaign.spec.seed,
         tiers=_tiers(campaign, space),
         trials=[_trial(slot, archive, trainable, length, places) for slot in slots],
-        champion_slot=(campaign.champion or {}).get("slot"),
+        champion_slot=campaign.crowned.slot if campaign.crowned else None,
+        members=campaign.crowned.members if campaign.crowned else {},
         default_slot=DEFAULT_SLOT,
         holdout=holdout,
         num_holdout_openings=campaign.num_holdout_openings,
@@ -85,7 +86,7 @@ def candidates(campaign: Campaign, slots: Sequence[SlotView], num_leaders: int) 
     """Slots worth scoring on the holdout: the champion, the default, and the leaders by validation score."""
     complete = [slot for slot in slots if slot.outcome is Outcome.COMPLETE and slot.score is not None]
     leaders = sorted(complete, key=lambda slot: (-(slot.score or 0.0), slot.slot))[:num_leaders]
-    champion = (campaign.champion or {}).get("slot")
+    champion = campaign.crowned.slot if campaign.crowned else None
     first = [slot for slot in (champion, DEFAULT_SLOT) if slot is not None]
     return list(dict.fromkeys([*first, *(slot.slot for slot in leaders)]))
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo.domain.campaign import Outcome
+from hpo.domain.champion import Member
 
 DailySeries = Mapping[str, NDArray[np.float32]]
 """Metric name (`rank_ic_5d`, `neutral_rank_ic`, ...) -> one value per day [D], NaN where a day has none."""
@@ -104,6 +105,8 @@ class PanelScores:
 class HoldoutEvidence:
     """What was measured on the holdout, after everything had been chosen.
 
+    committee: the daily series of what is deployed, where that is more than one trial. contenders: name -> series of
+    those that were trained without a search. champion_scores: of what is deployed.
     daily: slot -> that trial's model's daily series on dates [D]; the champion, the default, the leaders.
     ceiling: the planted market's own conditional expectation scored like a model; None on real data.
     """
@@ -113,6 +116,8 @@ class HoldoutEvidence:
     champion_scores: PanelScores | None = None
     ceiling: DailySeries | None = None
     source: str = "holdout"
+    committee: DailySeries | None = None
+    contenders: Mapping[str, DailySeries] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,8 @@ class CampaignEvidence:
     """Everything a report needs to know of one campaign.
 
     objective: the metric trials are judged by. horizons: label horizons in trading days. champion_slot: None until the
-    campaign has ended. default_slot: the trial that ran the default configuration. num_holdout_openings: how often the
+    campaign has ended. members: of the committee that is deployed, by name; empty or one where it is a single trial.
+    default_slot: the trial that ran the default configuration. num_holdout_openings: how often the
     ledger counted the holdout being looked at. environment: versions, for reproduction. log_settings: dimensions that
     are sampled on a logarithmic scale.
     """
@@ -133,6 +139,7 @@ class CampaignEvidence:
     trials: Sequence[TrialEvidence]
     champion_slot: int | None = None
     default_slot: int | None = None
+    members: Mapping[str, Member] = field(default_factory=dict)
     holdout: HoldoutEvidence | None = None
     num_holdout_openings: int = 0
     data_source: str = ""
@@ -148,6 +155,13 @@ class CampaignEvidence:
     @property
     def champion(self) -> TrialEvidence | None:
         return self.trial(self.champion_slot)
+
+    @property
+    def deployed(self) -> DailySeries | None:
+        """The holdout's series of what is deployed: the committee's, or the single champion's."""
+        if self.holdout is None:
+            return None
+        return self.holdout.committee or self.holdout.daily.get(self.champion_slot or 0)
 
     @property
     def default(self) -> TrialEvidence | None:

@@ -33,9 +33,9 @@ ROLLING_DAYS = 60
 def build(evidence: CampaignEvidence, findings: Findings) -> Section | None:
     """The section; None where the champion was not scored on the holdout."""
     holdout = evidence.holdout
-    if holdout is None or findings.champion is None or findings.champion.slot not in holdout.daily:
+    daily = evidence.deployed
+    if holdout is None or findings.champion is None or daily is None:
         return None
-    daily = holdout.daily[findings.champion.slot]
     blocks: list[Block] = [
         _by_target(evidence, holdout, daily),
         *[_cumulative(evidence, holdout, daily, prefix) for prefix in VARIANTS if _present(evidence, daily, prefix)],
@@ -46,6 +46,8 @@ def build(evidence: CampaignEvidence, findings: Findings) -> Section | None:
         blocks += _trading(holdout, holdout.champion_scores)
     first, last = str(holdout.dates[0]), str(holdout.dates[-1])
     lead = f"On the holdout, {first} to {last}, {len(holdout.dates)} trading days that no trial process was ever given."
+    if holdout.committee is not None:
+        lead = f"{findings.deployed[0].upper()}{findings.deployed[1:]}. {lead}"
     return Section("champion", "The champion", lead, blocks)
 
 
