@@ -9,9 +9,9 @@ from benchmarks.search.surfaces import VARIANTS, Surface
 from hpo.domain.config import PrunerConfig, SearchConfig
 
 LIMIT = 0.018
-"""Mean regret of the last quarter of the trainings, over four campaigns of 20. One campaign has .008, deviation .0065, so
-that a change which leaves the search as good exceeds this once in some hundred times. A random sampler has
-.044; its lowest campaign of four had .0205."""
+"""Mean regret of the last quarter of the trainings, over four campaigns of 20. One campaign has .008, its
+deviation is .0065: a change that leaves the search as good exceeds this once in some hundred times. A random sampler
+has .044; its lowest campaign of four had .0205."""
 
 
 def test_campaigns_of_twenty_come_near_the_best() -> None:
