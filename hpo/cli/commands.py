@@ -193,6 +193,24 @@ def doctor(options: argparse.Namespace) -> None:
         check_up(app, campaign, say, repair=options.repair)
 
 
+def check(options: argparse.Namespace) -> None:
+    """Ask a trainable what every one promises, and say what was seen; an error where something does not hold."""
+    from hpo.cli.config_loader import trainable_settings
+    from hpo.trainable.contract import Outcome, check_trainable
+
+    def say(outcome: Outcome) -> None:
+        print(f"{'broken' if outcome.seen else 'holds ':6}  {outcome.name}: {outcome.rule}", flush=True)
+        if outcome.seen:
+            print(f"        seen: {outcome.seen}.", flush=True)
+
+    trainable, settings = trainable_settings(options.trainable, options.overrides)
+    outcomes = check_trainable(trainable, settings, say)
+    num_broken = sum(outcome.seen is not None for outcome in outcomes)
+    print(f"{len(outcomes)} checks ran, {num_broken} broken.")
+    if num_broken:
+        raise UsageError(f"'{options.trainable}' breaks {num_broken} of the {len(outcomes)} promises of a trainable.")
+
+
 def config(options: argparse.Namespace) -> None:
     """Print every setting of a run as YAML."""
     resolved, _ = _composed(options)
@@ -248,6 +266,7 @@ COMMANDS: Mapping[str, Command] = {
     "worker": worker,
     "sync": sync,
     "doctor": doctor,
+    "check-trainable": check,
     "config": config,
     "data": data,
     "dashboard": dashboard,

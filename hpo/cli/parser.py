@@ -110,6 +110,11 @@ def _tending(add: Adder) -> None:
     doctor = add("doctor", "check that the ledger, Optuna, the run folders and MLflow agree", "hpo doctor study=night")
     _settings(doctor)
     doctor.add_argument("--repair", action="store_true", help="mend what can be mended first, and say what was done")
+    check = add(
+        "check-trainable", "check that a training of your own keeps its promises", "hpo check-trainable my_file:train"
+    )
+    check.add_argument("trainable", metavar="MODULE:OBJECT", help="import path of a class or function, or `ranker`")
+    check.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="its settings, e.g. epochs=3")
     _sources(add("config", "print the resolved configuration of a run", "hpo config trials=40 space=atft"))
     data = add("data", "say what is recognised in a file, and what is wrong with it", "hpo data check prices.parquet")
     data.add_argument("action", choices=("check",))
