@@ -34,7 +34,7 @@ from trainer.data.prepare import open_holdout, open_training, prepare
 from trainer.reports import EpochReport, Verdict
 from trainer.scoring.scorer import load_scorer
 from trainer.training.evaluate import daily_metrics
-from trainer.training.folds import target_variant
+from trainer.training.labels import target_variant
 from trainer.training.loop import fit
 
 Learner = Callable[[NDArray[np.float32], NDArray[np.float32]], Callable[..., object]]

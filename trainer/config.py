@@ -67,6 +67,9 @@ class DataConfig(Section):
     """Label horizons in trading days, ascending."""
     target: Literal["raw", "neutral"] = "raw"
     """What the loss is computed on: forward return, or its residual on style ranks and sector."""
+    target_transform: Literal["rank", "gauss", "zscore"] = "rank"
+    """What a day's targets become before they are learnt, over all labelled stocks of the day: ranks, normal scores of
+    the ranks, or z-scores cut off at 3; each of mean 0 and variance 1."""
     target_lag: Literal[0, 1] = 0
     """0: the position is entered at the close of the day; 1: one close later."""
     min_price: NonNegative = 0.0
@@ -135,11 +138,11 @@ class LossWeights(Section):
     """How much each loss term counts. Every term is 1 for a model that knows nothing, so that weights compare."""
 
     mse: NonNegative = 1.0
-    """Squared error on targets standardised per day."""
+    """Squared error on the labels, which have variance 1 over a day."""
     huber: NonNegative = 0.0
     """The same with absolute error beyond one standard deviation."""
     ic: NonNegative = 0.0
-    """1 - Pearson correlation per day."""
+    """1 - Pearson correlation with the returns per day."""
     rank_ic: NonNegative = 0.3
     """1 - differentiable Spearman correlation per day."""
     sharpe: NonNegative = 0.0

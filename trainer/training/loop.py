@@ -24,6 +24,7 @@ from trainer.reports import Ending, EpochReport, FitResult, Reporter, Verdict
 from trainer.training import checkpoint
 from trainer.training.device import DeviceWatch, memory_errors
 from trainer.training.folds import FoldRun
+from trainer.training.labels import make_labels
 from trainer.training.precision import Precision, choose_precision
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ class _Run:
     def __init__(self, config: TrainerConfig, data: TrainingData, folder: Path, precision: Precision) -> None:
         self._config, self._folder, self._device = config, folder, precision.device
         self._panel = data.panel
-        self._folds = [FoldRun(config, data.panel, fold, i, precision) for i, fold in enumerate(data.folds)]
+        labels = make_labels(data.panel, config.data)
+        self._folds = [FoldRun(config, data.panel, labels, fold, i, precision) for i, fold in enumerate(data.folds)]
         self._reports: list[EpochReport] = []
         self._kept = 0  # the epoch in model.pt
         torch.manual_seed(config.train.seed)

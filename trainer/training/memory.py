@@ -94,7 +94,7 @@ def step_bytes(config: TrainerConfig, features: int, days: int, stocks: int) -> 
         labelled = torch.ones(scored, stocks, len(horizons), dtype=torch.bool)
         with _on_cpu(config).autocast():
             scores = model(*batch)
-        loss, _ = build_loss(config.loss, horizons)(scores[-scored:], target, labelled)
+        loss, _ = build_loss(config.loss, horizons)(scores[-scored:], target, target.clone(), labelled)
         torch.autograd.backward(loss)
     return int(live.peak)
 
