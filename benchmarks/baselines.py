@@ -3,7 +3,7 @@
     python -m benchmarks.baselines data.source=PANEL.parquet data.split.train_end=2020-12-31 \\
         data.split.valid_end=2021-12-31 data.horizons=[1,5] --seeds 3 --scores FOLDER
 
-LightGBM comes with the extra `bench`. All see the same features on the same training days. Ridge and LightGBM see the
+All see the same features on the same training days. Ridge and LightGBM see the
 day's features and fit the day's ranks of the label, one model per horizon; LightGBM with its defaults. The trainer's
 models see the look-back window and are the mean of the daily ranks of `--seeds` trainings. What a contender scored is
 kept in --scores and not computed again. Printed for validation and holdout, per horizon: mean daily RankIC with its

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from hpo.domain.errors import UsageError, nearest
 from search_spaces import ChoiceDimension, Dimension, IntegerDimension, Space, SpaceError, Value
-from trainer.config import MODEL_KNOBS, TrainerConfig
+from trainer.config import MODEL_KNOBS, TrainerConfig, is_read
 
 FIXED = ("data.", "model.window", "train.seed", "train.device", "train.threads", "train.monitor", "train.score_epochs")
 """Settings that all trials of a campaign share."""
@@ -67,8 +67,7 @@ def check_turns(space: Space, base: TrainerConfig) -> None:
         except SpaceError as error:
             raise UsageError(f"space '{space.name}': {error}.") from None
     for dimension in space.dimensions:
-        section, _, field = dimension.name.partition(".")
-        if section == "model" and field != "kind" and field not in knobs:
+        if not is_read(start.model.kind, dimension.name):
             raise UsageError(
                 f"space '{space.name}': the dimension {dimension.name} turns nothing in the model "
                 f"'{start.model.kind}', which reads {', '.join(sorted(knobs))}; remove it or choose another model."

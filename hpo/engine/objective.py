@@ -303,7 +303,7 @@ class Conversation:
         self, ledger: Ledger, claim: Claim, trial: optuna.Trial, config: TrainerConfig, lease: timedelta
     ) -> None:
         self._ledger, self._claim, self._trial, self._lease = ledger, claim, trial, lease
-        self._num_epochs, self._score_epochs = config.train.epochs, config.train.score_epochs
+        self._num_epochs, self._score_epochs = config.num_epochs, config.train.score_epochs
         self._scores = dict(trial._get_latest_trial().intermediate_values)
         self.pruned = False
         self.end = TrialEnd("stopped")

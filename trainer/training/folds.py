@@ -54,12 +54,7 @@ class FoldRun:
     ) -> None:
         self._config, self._panel, self._fold, self._index = config, panel, fold, index
         self._precision = precision
-        labelled = _labelled(panel, labels, fold.train)
-        if not labelled.any():
-            raise InputError(
-                f"fold {index + 1} has no labelled stock-day between {panel.dates[fold.train.start]} and "
-                f"{panel.dates[fold.train.stop - 1]}; widen data.split or lower data.min_price."
-            )
+        labelled = check_labelled(panel, labels, fold, index)
         self.plan = plan(labelled, fold.train, config.model.window, config.train)
         self._feed = Feed(panel, labels, config.model, precision.device)
         torch.manual_seed(int(np.random.SeedSequence([config.train.seed, index]).generate_state(1)[0]))
@@ -103,6 +98,19 @@ class FoldRun:
         loss, parts = self._loss(scores.nan_to_num(), *self._feed.labels(days), progress=1.0)
         scalars = {"loss": float(loss), **{f"loss_{name}": float(value) for name, value in parts.items()}}
         return scalars, daily_metrics(scores, self._panel, days)
+
+    @property
+    def num_parameters(self) -> int:
+        """Weights that are learnt."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def judged(self, score: float) -> None:
+        """Tell the schedule the monitored metric of the epoch."""
+        self.schedule.epoch_ended(score)
+
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of the scored module's state, on the CPU."""
+        return {name: value.detach().cpu().clone() for name, value in self.average.scored.state_dict().items()}
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs, beside the epoch."""
@@ -171,7 +179,13 @@ def _is_finite(scalars: dict[str, Tensor]) -> Tensor:
     return torch.isfinite(scalars["loss"]) & torch.isfinite(scalars["grad_norm"])
 
 
-def _labelled(panel: Panel, labels: Labels, days: range) -> NDArray[np.bool_]:
-    rows = slice(days.start, days.stop)
+def check_labelled(panel: Panel, labels: Labels, fold: Fold, index: int) -> NDArray[np.bool_]:
+    """Whether a usable stock-day of the fold's training has a label: [len(days), S]. InputError where none has."""
+    rows = slice(fold.train.start, fold.train.stop)
     labelled: NDArray[np.bool_] = np.isfinite(labels.label[rows]).any(-1) & panel.mask[rows]
+    if not labelled.any():
+        raise InputError(
+            f"fold {index + 1} has no labelled stock-day between {panel.dates[fold.train.start]} and "
+            f"{panel.dates[fold.train.stop - 1]}; widen data.split or lower data.min_price."
+        )
     return labelled
