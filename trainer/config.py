@@ -35,7 +35,7 @@ class SplitConfig(Section):
     """Share of days up to the validation window, where no date is given."""
     valid_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
     """Share of days in the validation window(s), where no date is given."""
-    embargo_days: Annotated[int, Field(ge=0)] = 0
+    embargo_days: Annotated[int, Field(ge=0, le=10_000)] = 0
     """Extra trading days in every gap."""
     num_folds: Annotated[int, Field(ge=1, le=20)] = 1
     """Walk-forward folds; the validation window is divided into this many, each trained on what precedes it."""
@@ -57,6 +57,33 @@ class SplitConfig(Section):
         return self
 
 
+class ColumnsConfig(Section):
+    """Which column of a file is taken for what, where its name alone does not say it; None: found by its name."""
+
+    date: str | None = None
+    symbol: str | None = None
+    open: str | None = None
+    high: str | None = None
+    low: str | None = None
+    close: str | None = None
+    volume: str | None = None
+    adj_open: str | None = None
+    """Adjusted for splits and dividends, like the next four; with `adj_close` alone the other bars are scaled by its
+    ratio to `close`."""
+    adj_high: str | None = None
+    adj_low: str | None = None
+    adj_close: str | None = None
+    adj_volume: str | None = None
+    turnover: str | None = None
+    """Traded value of the day."""
+    sector: str | None = None
+    universe: str | None = None
+    """Whether the stock belongs to the universe on the day (true or false, 1 or 0, or the name of an index, empty
+    outside it): outside it is neither ranked nor learnt from, but its history counts."""
+    delisting_return: str | None = None
+    """Return from the last close to what was paid after a delisting, on the stock's last row."""
+
+
 class DataConfig(Section):
     """Which panel, which labels."""
 
@@ -73,7 +100,12 @@ class DataConfig(Section):
     target_lag: Literal[0, 1] = 0
     """0: the position is entered at the close of the day; 1: one close later."""
     min_price: NonNegative = 0.0
-    """Stock-days whose close is below this are masked; 0: none."""
+    """Stock-days whose close is below this are masked; 0: none. The close before adjustments counts, where the file
+    has it: adjusted for later splits, a close chooses stocks by what happens later."""
+    columns: ColumnsConfig = ColumnsConfig()
+    trust: tuple[str, ...] = ()
+    """Features that are let in although they look like the answer: those that correlate with the labels beyond what is
+    credible are refused otherwise."""
     split: SplitConfig = SplitConfig()
 
     @field_validator("horizons")
@@ -280,7 +312,7 @@ class OptimConfig(Section):
     final_lr_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.01
     """Share of the peak rate at which cosine, polynomial and exponential end."""
     plateau_factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
-    plateau_patience: Annotated[int, Field(ge=0)] = 2
+    plateau_patience: Annotated[int, Field(ge=0, le=10_000)] = 2
     clip_norm: NonNegative = 1.0
     """Limit of the norm of the whole gradient; 0: off."""
     clip_value: NonNegative = 0.0
@@ -293,12 +325,12 @@ class TrainConfig(Section):
     """The loop."""
 
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 4
-    batch_size: Annotated[int, Field(ge=1)] = 2048
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000_000)] = 2048
     """Labelled stock-days per optimizer step (a span of days for a set of stocks)."""
-    stocks_per_batch: Annotated[int, Field(ge=0)] = 32
+    stocks_per_batch: Annotated[int, Field(ge=0, le=1_000_000)] = 32
     """Stocks of a span; its days follow from batch_size. Fewer stocks make longer spans, of which the look-back is a
     smaller part, but noisier daily ranks. 0: all stocks."""
-    accumulate: Annotated[int, Field(ge=1)] = 1
+    accumulate: Annotated[int, Field(ge=1, le=10_000)] = 1
     """Parts a batch is passed through the model in, one after another; the gradient is their mean."""
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Decay per step of an exponential average of the weights, which is then what is scored; 0: off."""
@@ -307,19 +339,19 @@ class TrainConfig(Section):
     epoch_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Share of the stocks that an epoch trains on, drawn anew each time: a large panel is then judged (and a poor
     trial stopped) more often than once a pass."""
-    patience: Annotated[int, Field(ge=0)] = 0
+    patience: Annotated[int, Field(ge=0, le=10_000)] = 0
     """Epochs without a new best trailing score before early stopping; 0: never."""
     monitor: str = "rank_ic"
     """The validation metric that is maximised: `rank_ic` (mean over horizons), `rank_ic_5d`, `neutral_rank_ic`,
     `lag1_rank_ic_5d`, ..."""
-    score_epochs: Annotated[int, Field(ge=1)] = 3
+    score_epochs: Annotated[int, Field(ge=1, le=10_000)] = 3
     """Last epochs averaged into the score; less noisy than one epoch alone, and no choice of the luckiest."""
     precision: Literal["bf16", "fp32"] = "bf16"
     device: str = "auto"
     """`auto`: cuda where there is one, else cpu; or a torch device name."""
-    threads: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """CPU threads for torch and for LightGBM; 0: leave torch's own choice."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
     @model_validator(mode="after")
     def _fraction_needs_groups(self) -> Self:

@@ -47,21 +47,20 @@ def _exit_code(error: Exception) -> int | None:
     """What a foreseen error ends the command with; None for one that nobody foresaw, a bug."""
     from hpo.domain.errors import EnvironmentFault, HpoError, Interrupted, InvariantBroken
     from search_spaces.errors import SpaceError
-    from trainer.errors import CacheFault, TrainerError
 
     codes: dict[type[Exception] | tuple[type[Exception], ...], int] = {
         Interrupted: EXIT_INTERRUPTED,
         InvariantBroken: EXIT_BUG,
-        (EnvironmentFault, CacheFault, OSError): EXIT_ENVIRONMENT,
-        (HpoError, SpaceError, TrainerError): EXIT_INPUT,
+        (EnvironmentFault, OSError): EXIT_ENVIRONMENT,
+        (HpoError, SpaceError): EXIT_INPUT,
     }
     return next((code for kinds, code in codes.items() if isinstance(error, kinds)), None)
 
 
 def _say_why(error: Exception) -> None:
-    from hpo.adapters.postgres.urls import redact_text
+    from hpo.adapters.redaction import redact_error
     from hpo.domain.errors import Interrupted
 
     said = f"{error.strerror or error}: {error.filename or 'the system'}." if isinstance(error, OSError) else str(error)
     lead = "\n" if isinstance(error, Interrupted) else "hpo: "
-    print(lead + redact_text(said), file=sys.stderr)
+    print(lead + redact_error(said), file=sys.stderr)

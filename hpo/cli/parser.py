@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
+LONGEST = timedelta(days=3650)
 OVERRIDES = "key=value settings, e.g. trials=40 study=night trainer.model.kind=gru (all: `hpo config`)"
 
 
@@ -58,6 +59,11 @@ def _searching(add: Adder) -> None:
     _run(add("run", "run a campaign, or go on with it, to its full budget", "hpo run trials=20 study=night"))
     resume = add("resume", "continue an interrupted campaign", "hpo resume study=night trials=40")
     _settings(resume)
+    resume.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="try trials again that failed through the code or the machine (error, poison, out_of_memory, timeout)",
+    )
     resume.add_argument("--fork", metavar="NAME", help="start NAME afresh with the changed settings, data or code")
     _limits(resume)
     worker = add("worker", "work on a campaign from this terminal or machine", "hpo worker study=night")
@@ -106,7 +112,7 @@ def _tending(add: Adder) -> None:
     _sources(add("config", "print the resolved configuration of a run", "hpo config trials=40 space=atft"))
     dashboard = add("dashboard", "open a user interface on this database, on loopback", "hpo dashboard optuna")
     dashboard.add_argument("which", choices=("optuna", "mlflow"))
-    dashboard.add_argument("--port", type=int, help="default: 8080 for optuna, 5000 for mlflow")
+    dashboard.add_argument("--port", type=port, help="default: 8080 for optuna, 5000 for mlflow")
     dashboard.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, reachable from this machine only")
     url = add("url", "print a database URL for other tools, and leave the database up for them", "hpo url optuna")
     url.add_argument("which", choices=("optuna", "mlflow"))
@@ -138,10 +144,20 @@ def _limits(parser: argparse.ArgumentParser) -> None:
 def duration(text: str) -> timedelta:
     """`90s`, `30m`, `8h` or plain seconds."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
-    if not match or float(match[1]) <= 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a duration above zero; write 90s, 30m or 8h")
     seconds_per_unit: dict[str, float] = {"": 1, "s": 1, "m": 60, "h": 3600}
-    return timedelta(seconds=float(match[1]) * seconds_per_unit[match[2]])
+    seconds = float(match[1]) * seconds_per_unit[match[2]] if match else 0.0
+    if not 1 <= seconds <= LONGEST.total_seconds():
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not a duration of a second to {LONGEST.days} days; write 90s, 30m or 8h"
+        )
+    return timedelta(seconds=seconds)
+
+
+def port(text: str) -> int:
+    """A port's number."""
+    if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a port; give a number from 1 to 65535")
+    return int(text)
 
 
 Command = Callable[[argparse.Namespace], None]

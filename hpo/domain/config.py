@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import ByteSize, Field, field_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator
 
-from hpo.domain.campaign import DEFAULT_STUDY
-from trainer.config import Section, TrainerConfig
+from hpo.domain.campaign import DEFAULT_STUDY, DEFAULT_TRAINABLE
+
+
+class Section(BaseModel):
+    """Base of all sections: immutable, and a misspelt key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+Limit = Annotated[timedelta, Field(ge=timedelta(seconds=1), le=timedelta(days=3650))]
+"""A time limit."""
 
 
 class SamplerConfig(Section):
     """Which Optuna sampler proposes configurations."""
 
-    name: str = "tpe"
+    name: str = "joint"
     """A row of `hpo.engine.samplers.SAMPLERS`."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the Optuna class, as its documentation names them."""
@@ -31,14 +40,19 @@ class PrunerConfig(Section):
 
 
 class TierPolicy(Section):
-    """How the budget is spread over the tiers."""
+    """What a tier varies and knows, and how the budget is spread over the tiers."""
 
+    mode: Literal["strict", "cumulative", "joint"] = "joint"
+    """strict: a tier varies its own dimensions, with those of other tiers held, and the refinement all around the
+    incumbent. cumulative: a tier opens its dimensions; earlier ones stay open, later ones are held at their defaults.
+    joint: every tier varies all dimensions. In the latter two, a tier knows all earlier trials and searches full
+    ranges."""
     shares: tuple[Annotated[float, Field(gt=0.0)], ...] = (0.5, 0.3, 0.2)
     """Relative shares of the tiers, in order, of what the refinement leaves."""
     refinement_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.25
-    """Share of the budget that tunes all dimensions jointly around the incumbent."""
+    """Share of the budget that tunes all dimensions jointly (in the mode strict, around the incumbent)."""
     refinement_width: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
-    """Width of the refinement's ranges around the incumbent, as a share of each dimension's full range."""
+    """Width of a strict refinement's ranges around the incumbent, as a share of each dimension's full range."""
 
 
 class WorkerConfig(Section):
@@ -46,16 +60,16 @@ class WorkerConfig(Section):
 
     num_workers: Annotated[int, Field(ge=1, le=1024)] = 1
     """Local worker processes."""
-    lease: timedelta = timedelta(seconds=60)
+    lease: Annotated[timedelta, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = timedelta(seconds=60)
     """How long a silent worker keeps its slot."""
-    timeout: timedelta | None = None
+    timeout: Limit | None = None
     """Stop taking new trials after this long; None: never."""
-    trial_timeout: timedelta | None = None
+    trial_timeout: Limit | None = None
     """End a trial (FAILED, reason `timeout`) that trains longer than this in one go; None: never."""
-    trial_memory: ByteSize | None = None
+    trial_memory: Annotated[ByteSize, Field(ge=1 << 20, le=1 << 50)] | None = None
     """Memory a trial on a CPU may take (`4GiB`): one that needs more is not started. None: what is available when its
     worker starts, divided by `num_workers`. On CUDA counts what is free on the device."""
-    keep_checkpoints: Annotated[int, Field(ge=0)] = 10
+    keep_checkpoints: Annotated[int, Field(ge=0, le=1_000_000)] = 10
     """When the campaign is complete, the checkpoints of this many best trials stay, beside those of the champion and
     of the default configuration."""
     max_crashes: Annotated[int, Field(ge=1, le=1000)] = 3
@@ -75,15 +89,19 @@ class SearchConfig(Section):
     """Total budget. Up to its limit every look at the campaign takes a second or two."""
     space: str = "quickstart"
     """A space of the catalog, or the path of a YAML file."""
+    trainable: str = DEFAULT_TRAINABLE
+    """What is trained: `ranker`, or the import path of your own, `my_package.my_module:MyTrainable`."""
     objective: str = "rank_ic"
-    """The validation metric that is maximised (sets `trainer.train.monitor`)."""
+    """The validation metric that is maximised, one of the trainable's (of the ranker it sets
+    `trainer.train.monitor`)."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     sampler: SamplerConfig = SamplerConfig()
     pruner: PrunerConfig = PrunerConfig()
     tiers: TierPolicy = TierPolicy()
     worker: WorkerConfig = WorkerConfig()
-    trainer: TrainerConfig = TrainerConfig()
-    """Settings that are not searched; a space's own settings win over these defaults, the user's over both."""
+    trainer: dict[str, Any] = Field(default_factory=dict)
+    """The trainable's settings that are not searched, over its defaults; a space's own settings win over the
+    defaults, the user's over both."""
 
     @field_validator("study")
     @classmethod

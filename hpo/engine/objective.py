@@ -1,13 +1,11 @@
-"""One trial from claim to done: sample, bind, train, report, translate verdicts."""
+"""One trial from claim to done: sample, bind, train, report, translate decisions."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,6 @@ from hpo.domain.campaign import (
     CheckpointRecord,
     Claim,
     Outcome,
-    Progress,
     WorkerIdentity,
     derive_seed,
     run_name,
@@ -28,15 +25,16 @@ from hpo.domain.campaign import (
 from hpo.domain.config import SearchConfig
 from hpo.domain.errors import EnvironmentFault, LeaseLost, StoreUnavailable
 from hpo.domain.ports import Ledger, TrialEnd, TrialRequest, TrialRunner
-from hpo.engine.binding import bind
+from hpo.domain.trainable import Trainable
+from hpo.engine.binding import bind, complete, derived
+from hpo.engine.conversation import Conversation, sortable, trailing_mean
 from hpo.engine.samplers import tell_unfit
-from hpo.engine.stage import Stage, open_study, settle, stages
+from hpo.engine.stage import Stage, decide_stage, open_study, settle, stages
 from hpo.engine.study_cache import StudyCache
 from hpo.engine.tiers import NUM_PARAMETERS, VALUES
-from hpo.runs.folder import Attempt, EpochRecord, SlotFolder
+from hpo.runs.durable import sha256_of
+from hpo.runs.folder import Attempt, SlotFolder
 from search_spaces import Space
-from trainer.config import TrainerConfig
-from trainer.reports import EpochReport, Verdict
 
 OUTCOMES = {
     TrialState.COMPLETE: Outcome.COMPLETE,
@@ -53,8 +51,8 @@ class Objective:
     For one thread.
 
     Args:
-        runs: the campaign's folder of run folders. data: the search part of the panel.
-        storage: Optuna's; the studies are made here, one per tier.
+        trainable: what is trained. runs: the campaign's folder of run folders. data: the search part of its data.
+        storage: Optuna's; the studies are made here, one per tier. code: the fingerprint of the code that trains here.
     """
 
     def __init__(
@@ -62,15 +60,19 @@ class Objective:
         campaign: Campaign,
         config: SearchConfig,
         space: Space,
+        trainable: Trainable[Any],
         ledger: Ledger,
         storage: optuna.storages.BaseStorage,
         runner: TrialRunner,
         data: Path,
         runs: Path,
         identity: WorkerIdentity,
+        code: str,
     ) -> None:
-        self._identity = identity
+        self._identity, self._code = identity, code
         self._campaign, self._config, self._space = campaign, config, space
+        self._trainable, self._settings = trainable, complete(trainable, config.trainer)
+        self._length = trainable.length(trainable.parse(self._settings))
         # Made once: a new one would read all finished trials again.
         self._ledger, self._storage, self._runner = ledger, StudyCache(storage), runner
         self._data, self._runs = data, runs
@@ -81,7 +83,7 @@ class Objective:
 
         Raises:
             LeaseLost: the slot is somebody else's; nothing more was written.
-            EnvironmentFault: the disk is full or not writable; the slot was released.
+            EnvironmentFault: something that trials stand on (disk, data, code) is not usable; the slot was released.
         """
         try:
             self._run(claim, stop, overdue)
@@ -130,20 +132,20 @@ class Objective:
         assert outcome is not None, "a finished trial has an outcome"
         score = known.value if outcome is Outcome.COMPLETE else None
         if outcome is Outcome.PRUNED:
-            score = trailing_mean(known.intermediate_values, self._config.trainer.train.score_epochs)
+            score = trailing_mean(known.intermediate_values, self._length.score_epochs)
         self._ledger.finish(claim, outcome, score, known.user_attrs.get("reason"))
 
     def decide(self, campaign: Campaign, tier: int) -> Mapping[str, Any]:
         """The decision of a tier whose slots are all done."""
-        stage = stages(campaign, self._config, self._space)[tier]
-        return stage.decide(open_study(stage, self._storage, self._ledger).get_trials(deepcopy=False))
+        stage = stages(campaign, self._config, self._space, self._length)[tier]
+        return decide_stage(stage, self._storage, self._ledger)
 
     def _stage(self, tier: int) -> Stage:
         """The tier's stage, with its study ready. Whoever holds a slot of it knows that all before it is decided."""
         if tier not in self._stages:
             campaign = self._ledger.find_campaign(self._campaign.name)
             assert campaign is not None, "a claimed slot has a campaign"
-            stage = stages(campaign, self._config, self._space)[tier]
+            stage = stages(campaign, self._config, self._space, self._length)[tier]
             open_study(stage, self._storage, self._ledger)
             self._stages[tier] = stage
         return self._stages[tier]
@@ -184,7 +186,7 @@ class Objective:
 
     def _train(self, claim: Claim, stage: Stage, trial: optuna.Trial, stop: Callable[[], bool]) -> Conversation:
         values, seed = stage.values(trial.params), self._trainer_seed(claim)
-        config = bind(self._config.trainer, {**values, "train.seed": seed})
+        settings = bind(self._trainable, self._settings, {**values, **derived(self._trainable, seed=seed)})
         attempt = SlotFolder(self._runs, claim.slot).open_attempt(
             claim.fence,
             run={
@@ -198,12 +200,20 @@ class Objective:
                 "params": values,
                 "trainer_seed": seed,
                 "worker": asdict(self._identity),
+                "code": self._code,
             },
-            config=config.model_dump(mode="json"),
+            config=settings,
         )
-        conversation = Conversation(self._ledger, claim, trial, config, self._config.worker.lease)
+        length = self._trainable.length(self._trainable.parse(settings))
+        conversation = Conversation(self._ledger, claim, trial, length, self._config.worker.lease)
         request = TrialRequest(
-            config.model_dump(mode="json"), self._data, attempt.folder, self._config.worker.trial_memory
+            config=settings,
+            data=self._data,
+            folder=attempt.folder,
+            memory=self._config.worker.trial_memory,
+            trainable=self._trainable.name,
+            objective=self._config.objective,
+            seed=seed,
         )
         conversation.end = self._runner.run(request, conversation.on_epoch, stop)
         return conversation
@@ -235,7 +245,9 @@ class Objective:
             logger.warning("slot %d: %s", claim.slot, end.message)
             self._ledger.release(claim, crashed=True)
         elif end.kind == "environment":
-            raise EnvironmentFault(f"Trial {claim.slot} {end.message}")
+            if self._has_folder(claim):
+                raise EnvironmentFault(f"Trial {claim.slot} stopped, and is no worse for it: {end.message}")
+            self._begin_anew(claim)
         elif timed_out:
             limit = self._config.worker.trial_timeout
             late = TrialEnd("failed", reason="timeout", message=f"trained longer than {limit}")
@@ -254,13 +266,18 @@ class Objective:
     ) -> None:
         """Run folder first, then Optuna, then the ledger: whoever comes after a crash in between goes on from there."""
         self._ledger.check(claim)
+        if outcome is not Outcome.FAILED and not self._has_folder(claim):
+            self._begin_anew(claim)
+            return
         reason = None if outcome is not Outcome.FAILED else f"{end.reason}: {end.message}"
         attempt = self._own_attempt(claim)
         said: dict[str, Any] = {NUM_PARAMETERS: end.num_parameters, "last_epoch": end.last_epoch, "reason": reason}
         if attempt is not None:
-            said |= sortable(attempt.epochs(), self._config.trainer.train.score_epochs)
+            said |= sortable(attempt.epochs(), self._length.score_epochs)
             attempt.finish(outcome, score, end.last_epoch, end.num_parameters, reason)
-            self._record_model(claim, attempt, score, end.last_epoch)
+            self._record(claim, attempt, "result", attempt.result_file, len(attempt.epochs()), score)
+            if end.last_epoch is not None and attempt.model.exists():
+                self._record(claim, attempt, "model", attempt.model, end.last_epoch, score)
         state = next(state for state, its_outcome in OUTCOMES.items() if its_outcome is outcome)
         told = score if outcome is Outcome.COMPLETE else None  # Optuna gives a pruned trial its last value by itself
         with self._storage.together(trial._trial_id):
@@ -274,18 +291,24 @@ class Objective:
         self._ledger.finish(claim, outcome, score, reason)
         logger.info("slot %d done: %s, score %s", claim.slot, outcome, score)
 
+    def _begin_anew(self, claim: Claim) -> None:
+        """Give back a slot whose run folder somebody deleted amid its training, which is no fault of the trial."""
+        logger.warning("the run folder of slot %d was deleted while it trained; it is trained again", claim.slot)
+        self._ledger.release(claim)
+
+    def _has_folder(self, claim: Claim) -> bool:
+        attempt = self._own_attempt(claim)
+        return attempt is not None and attempt.fence == claim.fence
+
     def _own_attempt(self, claim: Claim) -> Attempt | None:
         """The claim's attempt, or the newest before it where this claim did not train; never a later owner's."""
         attempts = SlotFolder(self._runs, claim.slot).attempts()
         return next((attempt for attempt in reversed(attempts) if attempt.fence <= claim.fence), None)
 
-    def _record_model(self, claim: Claim, attempt: Attempt, score: float | None, last_epoch: int | None) -> None:
-        if last_epoch is None or not attempt.model.exists():
-            return
-        digest = hashlib.sha256(attempt.model.read_bytes()).hexdigest()
-        record = CheckpointRecord(
-            claim.slot, "model", last_epoch, str(attempt.model), self._identity.host, digest, score
-        )
+    def _record(self, claim: Claim, attempt: Attempt, kind: str, file: Path, epoch: int, score: float | None) -> None:
+        home = self._runs.parent.parent
+        path, host = str(file.relative_to(home)), self._identity.host
+        record = CheckpointRecord(claim.slot, kind, epoch, path, host, str(home), sha256_of(file), score)
         self._ledger.record_checkpoint(claim, record)
 
 
@@ -294,60 +317,3 @@ def outcome_of(trial: FrozenTrial) -> Outcome | None:
     its constraint, and FAILED for everybody else: it has no score."""
     unfit = trial.state is TrialState.PRUNED and trial.constraints
     return Outcome.FAILED if unfit else OUTCOMES.get(trial.state)
-
-
-class Conversation:
-    """What the search hears of one run, and answers."""
-
-    def __init__(
-        self, ledger: Ledger, claim: Claim, trial: optuna.Trial, config: TrainerConfig, lease: timedelta
-    ) -> None:
-        self._ledger, self._claim, self._trial, self._lease = ledger, claim, trial, lease
-        self._num_epochs, self._score_epochs = config.num_epochs, config.train.score_epochs
-        self._scores = dict(trial._get_latest_trial().intermediate_values)
-        self.pruned = False
-        self.end = TrialEnd("stopped")
-
-    def on_epoch(self, report: EpochReport) -> Verdict:
-        """Record the epoch if it is new, and ask the pruner about the newest one.
-
-        Epochs that were judged before a resume are passed; the last of them is judged again, because its verdict may
-        have been lost with the process that asked for it.
-        """
-        newest = max(self._scores, default=0)
-        if report.epoch < newest:
-            return Verdict.CONTINUE
-        self._ledger.renew(
-            self._claim,
-            self._lease,
-            Progress(report.epoch, report.score, report.metrics.get("system/samples_per_second")),
-        )
-        if report.epoch > newest:
-            self._trial.report(report.score, report.epoch)
-            self._scores[report.epoch] = report.score
-        if report.epoch < self._num_epochs and self._trial.should_prune():
-            self.pruned = True
-            return Verdict.STOP
-        return Verdict.CONTINUE
-
-    def trailing_score(self) -> float:
-        """Mean of the last `score_epochs` scores: the same measure a finished run is judged by."""
-        return trailing_mean(self._scores, self._score_epochs)
-
-
-def sortable(records: Sequence[EpochRecord], num_epochs: int) -> dict[str, float]:
-    """What trials are sorted by in a dashboard: RankIC per horizon and target, each the mean over the last num_epochs
-    epochs as the score is, and what the training took. {} before the first epoch."""
-    if not records:
-        return {}
-    found = {"num_epochs": len(records), "seconds": round(sum(record.seconds for record in records), 3)}
-    for name in records[-1].metrics:
-        if name.startswith("valid/") and "rank_ic" in name and "loss" not in name:
-            found[name] = trailing_mean({record.epoch: record.metrics[name] for record in records}, num_epochs)
-    return found
-
-
-def trailing_mean(scores: Mapping[int, float], num_epochs: int) -> float:
-    """Mean of the last num_epochs scores, by epoch."""
-    last = [scores[epoch] for epoch in sorted(scores)[-num_epochs:]]
-    return sum(last) / len(last)

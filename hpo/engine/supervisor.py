@@ -9,13 +9,14 @@ from datetime import timedelta
 from typing import Protocol
 
 from hpo.domain.campaign import Campaign, SlotState, SlotView
-from hpo.domain.errors import EnvironmentFault, Interrupted
-from hpo.domain.failures import suspects, suspicion
+from hpo.domain.errors import EnvironmentFault, Interrupted, UsageError
+from hpo.domain.failures import hopeless, suspects, suspicion
 from hpo.domain.ports import Clock, Ledger
 
 TICK = timedelta(seconds=0.5)
-ENVIRONMENT = 3
-"""Exit code of a worker whose database or disk is not usable: starting another would not help."""
+INPUT, ENVIRONMENT = 2, 3
+"""Exit codes of a worker that was refused (its code changed), or whose database, disk or data are not usable: starting
+another would not help."""
 MAX_FRUITLESS_DEATHS = 3
 """Workers that may die in a row without a slot being finished in between, per worker."""
 
@@ -73,13 +74,15 @@ class Supervisor:
         self._deaths = 0
         self._num_done = 0
         self._slots: Sequence[SlotView] = ()
+        self._before: set[int] | None = None
 
     def run(self) -> None:
         """Return when every slot is done.
 
         Raises:
             Interrupted: the user asked to stop, or the time limit was reached; everything is saved.
-            EnvironmentFault: workers keep dying without finishing anything.
+            EnvironmentFault: workers keep dying without finishing anything, or cannot work here.
+            UsageError: the same, for a reason that lies in the settings.
         """
         deadline = None if self._timeout is None else self._clock.monotonic() + self._timeout.total_seconds()
         workers = {number: self._start(number) for number in range(1, self._num_workers + 1)}
@@ -98,8 +101,13 @@ class Supervisor:
         slots = self._slots = self._ledger.slots(self._campaign.id)
         self._on_progress(slots)
         num_done = sum(slot.state is SlotState.DONE for slot in slots)
+        if self._before is None:
+            self._before = {slot.slot for slot in slots if slot.state is SlotState.DONE}
         if num_done > self._num_done:
             self._num_done, self._deaths = num_done, 0
+            reason = hopeless(self._campaign.name, slots, self._before)
+            if reason is not None and num_done < len(slots):
+                raise reason
         return num_done == len(slots)
 
     def _replace_dead(self, workers: dict[int, WorkerProcess]) -> None:
@@ -107,9 +115,11 @@ class Supervisor:
             code = worker.poll()
             if code is None:
                 continue
-            if code == 0 and self._finished():
+            if self._finished():
                 return
             self._deaths += 1
+            if code == INPUT:
+                raise UsageError(f"A worker was refused:\n{worker.last_words()}")
             if code == ENVIRONMENT:
                 raise EnvironmentFault(f"A worker had to give up:\n{worker.last_words()}")
             if self._deaths > MAX_FRUITLESS_DEATHS * self._num_workers:
@@ -131,16 +141,17 @@ class Supervisor:
             self._clock.sleep(TICK / 5)
 
 
-class Projector:
-    """Brings the tracking store up to date in the background; an outage only delays it."""
+class Chore:
+    """Does something again and again in the background, such as bringing the tracking store up to date; an outage only
+    delays it."""
 
-    def __init__(self, sync: Callable[[], object], every: timedelta) -> None:
-        self._sync, self._every = sync, every
+    def __init__(self, name: str, do: Callable[[], object], every: timedelta) -> None:
+        self._do, self._every = do, every
         self._ended = threading.Event()
         self.problem: str | None = None
-        self._thread = threading.Thread(target=self._run, name="projector", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
-    def __enter__(self) -> Projector:
+    def __enter__(self) -> Chore:
         self._thread.start()
         return self
 
@@ -153,9 +164,9 @@ class Projector:
             self.once()
 
     def once(self) -> bool:
-        """One pass; False if the store could not be reached (`problem` says why)."""
+        """One pass; False if what it needs could not be reached (`problem` says why)."""
         try:
-            self._sync()
+            self._do()
         except EnvironmentFault as error:
             self.problem = str(error)
             return False

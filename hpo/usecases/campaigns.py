@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState
+from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, SlotState
 from hpo.domain.config import SearchConfig
 from hpo.domain.errors import UsageError
-from hpo.engine.binding import check_turns
-from hpo.engine.stage import open_study, stages
+from hpo.domain.failures import RETRIABLE, retriable
+from hpo.domain.trainable import Length, Prepared, Progress, Trainable
+from hpo.engine.binding import check_turns, complete
+from hpo.engine.stage import decide_stage, stages
 from hpo.engine.tiers import plan_tiers
+from hpo.trainable.loading import load_trainable
 from hpo.usecases.fingerprints import code_fingerprint, config_fingerprint, differences
 from hpo.wiring import App, find_campaign
 from search_spaces import Space, dump_space, parse_space
-from trainer.data import Prepared, prepare
 
 
-def prepare_data(app: App, config: SearchConfig, progress: Callable[[str, float], None] | None = None) -> Prepared:
-    """The campaign's panel in the cache, built if it is not there yet."""
-    return prepare(config.trainer.data, config.trainer.model.window, app.home / "cache", progress)
+def trainable_of(config: SearchConfig) -> tuple[Trainable[Any], Any]:
+    """What the campaign trains, and its settings. UsageError for settings that the trainable refuses."""
+    trainable = load_trainable(config.trainable)
+    return trainable, trainable.parse(complete(trainable, config.trainer))
+
+
+def length_of(config: SearchConfig) -> Length:
+    """How long a training of the campaign is."""
+    trainable, settings = trainable_of(config)
+    return trainable.length(settings)
+
+
+def prepare_data(app: App, config: SearchConfig, progress: Progress | None = None) -> Prepared:
+    """The campaign's data in the cache, built if they are not there yet."""
+    trainable, settings = trainable_of(config)
+    return trainable.prepare(settings, app.home / "cache", progress)
 
 
 def open_campaign(app: App, config: SearchConfig, space: Space, prepared: Prepared) -> Campaign:
@@ -28,16 +44,15 @@ def open_campaign(app: App, config: SearchConfig, space: Space, prepared: Prepar
     Raises:
         UsageError: it exists with another configuration, space, data, code or budget; or the space is unusable.
     """
-    check_turns(space, config.trainer)
+    check_turns(load_trainable(config.trainable), space, config.trainer)
     spec = CampaignSpec(
         name=config.study,
-        config={"search": config.model_dump(mode="json"), "space": {"name": space.name, "yaml": dump_space(space)}},
-        fingerprints={
-            "config": config_fingerprint(config),
-            "space": space.fingerprint(),
-            "data": prepared.fingerprint,
-            "code": code_fingerprint(),
+        config={
+            "search": config.model_dump(mode="json"),
+            "space": {"name": space.name, "yaml": dump_space(space)},
+            "num_epochs": length_of(config).num_epochs,
         },
+        fingerprints=_fingerprints(config, space, prepared),
         tiers=plan_tiers(config.trials, [tier.name for tier in space.tiers], config.tiers),
         seed=config.seed,
     )
@@ -52,6 +67,44 @@ def open_campaign(app: App, config: SearchConfig, space: Space, prepared: Prepar
     return campaign
 
 
+def refuse_changes(campaign: Campaign, config: SearchConfig, space: Space, prepared: Prepared) -> None:
+    """Raise UsageError where settings, space, data or code here are not those that the campaign was started with."""
+    wanted = replace(campaign.spec, fingerprints=_fingerprints(config, space, prepared))
+    changed = differences(campaign.spec, wanted)
+    if changed:
+        raise UsageError(
+            f"This is not what the campaign '{campaign.name}' was started with: {'; '.join(changed)}. "
+            f"{_how_to_go_on(campaign.spec, wanted)}."
+        )
+
+
+def retry_failed(app: App, campaign: Campaign, say: Callable[[str], None]) -> None:
+    """Give back the slots whose trials failed through the code or the machine; each gets another trial.
+
+    Raises:
+        UsageError: somebody works on the campaign.
+    """
+    slots = app.ledger.slots(campaign.id)
+    running = [slot.slot for slot in slots if slot.state is SlotState.RUNNING]
+    if running:
+        raise UsageError(f"Trials {running} of '{campaign.name}' are running; stop its workers, then try again.")
+    chosen = retriable(slots)
+    if not chosen:
+        say(f"No trial of '{campaign.name}' failed through the code or the machine ({', '.join(RETRIABLE)}).")
+        return
+    app.ledger.retry(campaign.id, chosen)
+    say(f"{len(chosen)} failed trials are tried again: {', '.join(map(str, chosen))}.")
+
+
+def _fingerprints(config: SearchConfig, space: Space, prepared: Prepared) -> dict[str, str]:
+    return {
+        "config": config_fingerprint(config),
+        "space": space.fingerprint(),
+        "data": prepared.fingerprint,
+        "code": code_fingerprint(load_trainable(config.trainable)),
+    }
+
+
 def _how_to_go_on(stored: CampaignSpec, wanted: CampaignSpec) -> str:
     """What differs is asked for back where no command can: the campaign's settings are kept, its code and data not."""
     gone = [name for name in ("code", "data") if stored.fingerprints[name] != wanted.fingerprints[name]]
@@ -63,7 +116,7 @@ def _how_to_go_on(stored: CampaignSpec, wanted: CampaignSpec) -> str:
 def check_first_stage(spec: CampaignSpec, config: SearchConfig, space: Space) -> None:
     """Raise UsageError now for a sampler or pruner that would fail in every trial."""
     unborn = Campaign(id=0, spec=spec, state=CampaignState.RUNNING)
-    stage = stages(unborn, config, space)[1]
+    stage = stages(unborn, config, space, length_of(config))[1]
     stage.sampler(seed=0)
     stage.pruner()
 
@@ -79,8 +132,7 @@ def decide_rest(app: App, campaign: Campaign, config: SearchConfig, space: Space
     """Decide every tier whose slots are done and that is not decided yet; the campaign as it is then."""
     for tier in campaign.spec.tiers:
         if tier.number not in campaign.decisions:
-            stage = stages(campaign, config, space)[tier.number]
-            study = open_study(stage, app.storage, app.ledger)
-            app.ledger.decide_tier(campaign.id, tier.number, stage.decide(study.get_trials(deepcopy=False)))
+            stage = stages(campaign, config, space, length_of(config))[tier.number]
+            app.ledger.decide_tier(campaign.id, tier.number, decide_stage(stage, app.storage, app.ledger))
             campaign = find_campaign(app, campaign.name)
     return campaign

@@ -9,18 +9,22 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from hpo.adapters.processes.ends import failure
 from hpo.adapters.processes.runners import InProcessRunner, ProcessRunner
+from hpo.domain.errors import EnvironmentFault
 from hpo.domain.ports import TrialEnd, TrialRequest, TrialRunner
+from hpo.domain.training import Decision, EpochReport
+from hpo.ranking.ranker import Ranker
 from hpo.runs.folder import Attempt, SlotFolder
 from trainer.config import TrainerConfig
 from trainer.data import prepare
-from trainer.reports import EpochReport, Verdict
 from trainer.training.checkpoint import load
 
 NUM_EPOCHS = 3
@@ -60,7 +64,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepare(trainer.data, trainer.model.window, tmp_path_factory.mktemp("cache")).search
 
 
-@pytest.fixture(params=[InProcessRunner, ProcessRunner], ids=["in-process", "process"])
+@pytest.fixture(params=[InProcessRunner, lambda: ProcessRunner(Ranker.preload)], ids=["in-process", "process"])
 def runner(request: pytest.FixtureRequest) -> Iterator[TrialRunner]:
     made: TrialRunner = request.param()
     yield made
@@ -74,9 +78,9 @@ class Search:
     stop_after: int | None = None
     reports: list[EpochReport] = field(default_factory=list)
 
-    def on_epoch(self, report: EpochReport) -> Verdict:
+    def on_epoch(self, report: EpochReport) -> Decision:
         self.reports.append(report)
-        return Verdict.STOP if report.epoch == self.stop_after else Verdict.CONTINUE
+        return Decision.STOP if report.epoch == self.stop_after else Decision.CONTINUE
 
     @property
     def epochs(self) -> list[int]:
@@ -110,7 +114,7 @@ def test_a_training_runs_to_its_end(runner: TrialRunner, data: Path, tmp_path: P
 
 def test_both_runners_train_the_same(data: Path, tmp_path: Path) -> None:
     scores = []
-    for number, made in enumerate((InProcessRunner(), ProcessRunner()), start=1):
+    for number, made in enumerate((InProcessRunner(), ProcessRunner(Ranker.preload)), start=1):
         search = Search()
         made.run(request(data, attempt(tmp_path / str(number)).folder), search.on_epoch, never)
         scores.append([report.score for report in search.reports])
@@ -156,20 +160,53 @@ def test_a_failing_training_is_a_typed_failure(runner: TrialRunner, data: Path, 
 
 
 def test_an_unexpected_error_is_the_trials_alone(runner: TrialRunner, tmp_path: Path) -> None:
-    end = runner.run(request(tmp_path / "gone", attempt(tmp_path).folder), Search().on_epoch, never)
+    end = runner.run(TrialRequest({"nonsense": 1}, tmp_path, attempt(tmp_path).folder), Search().on_epoch, never)
     assert (end.kind, end.reason) == ("failed", "error")
-    assert "FileNotFoundError" in str(end.message)
+    assert "ValidationError" in str(end.message)
+
+
+def test_data_that_are_gone_are_no_failure_of_the_trial(runner: TrialRunner, tmp_path: Path) -> None:
+    end = runner.run(request(tmp_path / "gone", attempt(tmp_path).folder), Search().on_epoch, never)
+    assert (end.kind, end.reason) == ("environment", None)
+    assert str(tmp_path / "gone") in str(end.message)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (OSError(5, "Input/output error", "/data/x.npy"), "environment"),
+        (ModuleNotFoundError("No module named 'trainer.models.gru'"), "environment"),
+        (EnvironmentFault("/cache/x.npy is damaged."), "environment"),
+        (ZeroDivisionError("division by zero"), "failed"),
+        (MemoryError(), "failed"),
+    ],
+)
+def test_faults_of_the_environment_are_told_from_failures(error: Exception, kind: str, tmp_path: Path) -> None:
+    assert failure(error, tmp_path).kind == kind
+
+
+def test_a_folder_that_is_named_as_our_package_is_not_imported(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("hpo", "trainer"):
+        (tmp_path / "here" / name).mkdir(parents=True)
+        (tmp_path / "here" / name / "__init__.py").write_text("raise RuntimeError('not ours')")
+    monkeypatch.chdir(tmp_path / "here")
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]  # one that is up already looked elsewhere
+    end = ProcessRunner(Ranker.preload).run(request(data, attempt(tmp_path).folder), Search().on_epoch, never)
+    assert end.kind == "finished", end
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 def test_a_killed_process_has_died(data: Path, tmp_path: Path) -> None:
     own = attempt(tmp_path)
 
-    def kill_it(report: EpochReport) -> Verdict:
+    def kill_it(report: EpochReport) -> Decision:
         for trial in _trials(own.folder):
             trial.kill()
-        return Verdict.CONTINUE
+        return Decision.CONTINUE
 
-    end = ProcessRunner().run(request(data, own.folder, train={"epochs": 10_000}), kill_it, never)
+    end = ProcessRunner(Ranker.preload).run(request(data, own.folder, train={"epochs": 10_000}), kill_it, never)
     assert (end.kind, end.reason) == ("died", "killed")
     assert "SIGKILL" in str(end.message)
     assert own.epochs(), "what was finished is on disk"
@@ -178,12 +215,12 @@ def test_a_killed_process_has_died(data: Path, tmp_path: Path) -> None:
 def test_a_trial_process_ignores_ctrl_c(data: Path, tmp_path: Path) -> None:
     own = attempt(tmp_path)
 
-    def interrupt(report: EpochReport) -> Verdict:
+    def interrupt(report: EpochReport) -> Decision:
         for trial in _trials(own.folder):
             trial.send_signal(signal.SIGINT)
-        return Verdict.CONTINUE
+        return Decision.CONTINUE
 
-    assert ProcessRunner().run(request(data, own.folder), interrupt, never).kind == "finished"
+    assert ProcessRunner(Ranker.preload).run(request(data, own.folder), interrupt, never).kind == "finished"
 
 
 def test_a_trial_ends_itself_when_its_worker_is_gone(data: Path, tmp_path: Path) -> None:

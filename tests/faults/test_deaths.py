@@ -19,7 +19,7 @@ from support.plans import Fault
 from support.victim import POINTS
 
 NUM_TRIALS = 6
-LEASE = 0.5
+LEASE = 1.0
 """Seconds; for those who sleep longer."""
 HANDOVER = ("after study creation", "between copies", "before study is ready")
 DECISIONS = ("before tier decision", "after tier decision")

@@ -18,6 +18,12 @@ from hpo.domain.campaign import Outcome
 NUM_TRIALS = 8
 NUM_KILLS = 10
 NUM_INTERRUPTS = 20
+LONG = (
+    "trainer.train.epochs=12",
+    "trainer.train.batch_size=256",
+    "trainer.data.source='planted:clean?stocks=60&days=700'",
+)
+"""Trials of some seconds, so that a kill falls amid one."""
 SLOW = (
     "trainer.train.epochs=40",
     "trainer.train.batch_size=256",
@@ -43,13 +49,13 @@ def test_a_trial_whose_worker_is_killed_again_and_again_completes(arena: Arena) 
 def test_ten_kills_of_the_whole_tree_change_nothing(tree: Tree, seed: int) -> None:
     name = f"felled-{seed}"
     kill_at_random(tree, name, random.Random(seed), NUM_TRIALS, NUM_KILLS)
-    assert tree.arena.history(name) == tree.undisturbed(f"trials={NUM_TRIALS}", name="undisturbed-8")
+    assert tree.arena.history(name) == tree.undisturbed(f"trials={NUM_TRIALS}", *LONG, name="undisturbed-8")
 
 
 def kill_at_random(tree: Tree, name: str, moments: random.Random, num_trials: int, num_kills: int) -> None:
     """Kill the supervisor and all below it while a trial trains, then go on to the end."""
     for _ in range(num_kills):
-        process = tree.start(name, f"trials={num_trials}")
+        process = tree.start(name, f"trials={num_trials}", *LONG)
         supervisor = psutil.Process(process.pid)
         until(lambda supervisor=supervisor: bool(trials(supervisor)))
         time.sleep(moments.uniform(0.0, 0.6))
@@ -58,7 +64,7 @@ def kill_at_random(tree: Tree, name: str, moments: random.Random, num_trials: in
             victim.kill()
         process.wait()
         tree.arena.note_strike(name, "KILL")
-    tree.run(name, f"trials={num_trials}")
+    tree.run(name, f"trials={num_trials}", *LONG)
     assert not [slot for slot in tree.arena.slots(name) if slot.outcome is Outcome.FAILED]
 
 

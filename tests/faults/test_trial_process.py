@@ -13,7 +13,7 @@ from hpo.cli import EXIT_ENVIRONMENT
 from hpo.domain.campaign import Outcome
 
 NUM_TRIALS = 6
-LEASE = 0.5
+LEASE = 1.0
 FAST = ("KILL", "trial, amid checkpoint")
 WRITING = ("after claim", "after bind", "after parameters", "between renewal and report", "after tell, before done")
 """Points of a worker that has still to write files."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,67 +14,10 @@ MAX_PAST_CORRELATION = 0.15
 """A target whose mean daily rank correlation with the return into the day is beyond this contains that return: one
 day of a window of h has a correlation of 1 / sqrt(h), .22 at h = 20."""
 
-JUMP = 3.0
-"""A close more than this many times the day before's, or less than one over it, is warned about."""
-
-SHOWN = 3
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'close'?` or an empty string."""
-    match = difflib.get_close_matches(word.lower(), {name.lower(): name for name in known}, n=1)
-    return f"; did you mean '{match[0]}'?" if match else ""
-
-
-def require_columns(file: str, names: Mapping[str, str], present: Sequence[str]) -> None:
-    """Refuse a file without a date or symbol column."""
-    for name in ("date", "symbol"):
-        if name not in names:
-            raise _missing(file, name, present)
-
-
-def require_values(file: str, columns: Sequence[str], present: Sequence[str]) -> None:
-    """Refuse a file with neither complete bars nor ready features, or without anything to make labels from."""
-    ready = [name for name in columns if name not in OHLCV and not is_target(name)]
-    if "close" not in columns and not any(map(is_target, columns)):
-        raise _missing(file, "close", present)
-    for name in OHLCV:
-        if name not in columns and not ready:
-            raise _missing(file, name, present)
-
-
-def _missing(file: str, name: str, present: Sequence[str]) -> InputError:
-    close = difflib.get_close_matches(name, [column.lower() for column in present], n=1, cutoff=0.7)
-    hint = f"; is '{next(c for c in present if c.lower() == close[0])}' meant? Rename it" if close else "; add it"
-    return InputError(f"{file}: column '{name}' is missing (there are {', '.join(present)}){hint}.")
-
-
-def check_keys(
-    day: NDArray[np.int64],
-    stock: NDArray[np.int64],
-    dates: NDArray[np.datetime64],
-    symbols: Sequence[str],
-    place: Callable[[int], str],
-) -> None:
-    """Refuse repeated (date, symbol) and, within a symbol, dates that do not ascend from row to row.
-
-    day, stock: [N], one entry a row.
-    """
-    order = np.lexsort((np.arange(len(day)), day, stock))
-    repeated = np.flatnonzero((np.diff(stock[order]) == 0) & (np.diff(day[order]) == 0))
-    if repeated.size:
-        second = int(order[repeated + 1].min())
-        raise InputError(
-            f"{place(second)}: there is already a row for {symbols[stock[second]]} on {dates[day[second]]}; "
-            "keep one row per date and symbol."
-        )
-    order = np.argsort(stock, kind="stable")
-    backwards = np.flatnonzero((np.diff(stock[order]) == 0) & (np.diff(day[order]) < 0))
-    if backwards.size:
-        row = int(order[backwards + 1].min())
-        raise InputError(
-            f"{place(row)}: {symbols[stock[row]]} goes back in time to {dates[day[row]]}; sort the rows by date."
-        )
+PRICES_WITHIN = (1e-9, 1e12)
+MOST_VOLUME = 1e18
+MOST_RETURN = 1e6
+"""Beyond these a value is a mistake, and would not survive the arithmetic of the features."""
 
 
 def check_values(market: Market) -> None:
@@ -85,10 +25,17 @@ def check_values(market: Market) -> None:
     for name in market.columns:
         values = market.read(name)
         _refuse(market, name, np.isinf(values), values, "values must be finite")
-        if name in OHLCV[:4]:
+        if name in (*OHLCV[:4], "raw_close"):
             _refuse(market, name, values <= 0, values, "prices must be positive")
-        elif name == "volume":
-            _refuse(market, name, values < 0, values, "volumes must not be negative")
+            low, high = PRICES_WITHIN
+            _refuse(market, name, (values < low) | (values > high), values, f"prices must lie in {low:g} .. {high:g}")
+        elif name in ("volume", "turnover"):
+            _refuse(market, name, values < 0, values, f"{name}s must not be negative")
+            _refuse(market, name, values > MOST_VOLUME, values, f"{name}s above {MOST_VOLUME:g} are not credible")
+        elif is_target(name):
+            _refuse(market, name, np.abs(values) > MOST_RETURN, values, f"returns beyond {MOST_RETURN:g} are not one")
+        elif name == "delisting_return":
+            _refuse(market, name, (values < -1) | (values > MOST_RETURN), values, "a return is -1 or more")
 
 
 def _refuse(market: Market, name: str, wrong: NDArray[np.bool_], values: Wide, rule: str) -> None:
@@ -97,15 +44,6 @@ def _refuse(market: Market, name: str, wrong: NDArray[np.bool_], values: Wide, r
         raise InputError(
             f"{market.row(day, stock)}: {name} is {values[day, stock]:g}, but {rule} ({int(wrong.sum())} such rows); "
             "correct or remove them."
-        )
-
-
-def check_feature(market: Market, name: str, ranked: NDArray[np.float32]) -> None:
-    """Refuse a feature whose ranks [D, S] are the same for all usable stocks of every day."""
-    if not ranked.any():
-        raise InputError(
-            f"{market.name}: feature '{name}' is constant, the same for all stocks of every day; remove its column, or "
-            "mend the columns it is made of."
         )
 
 
@@ -138,15 +76,8 @@ def check_targets(market: Market) -> None:
 
 
 def warnings(market: Market) -> tuple[str, ...]:
-    """Sentences on jumps, gaps and missing cells. Nothing is mended."""
+    """Sentences on gaps and missing cells. Nothing is mended."""
     found = []
-    if "close" in market.columns:
-        close = market.read("close")
-        ratio = close / shift(close, 1)
-        jumps = np.argwhere((ratio > JUMP) | (ratio < 1 / JUMP))
-        if len(jumps):
-            shown = ", ".join(f"{market.symbols[s]} {market.dates[d]} ({ratio[d, s]:.2f}x)" for d, s in jumps[:SHOWN])
-            found.append(f"{len(jumps)} closes jump by more than {JUMP:g}x in a day and are used as they are: {shown}.")
     rows = market.rows
     alive = np.logical_or.accumulate(rows, axis=0) & np.logical_or.accumulate(rows[::-1], axis=0)[::-1]
     gaps = alive & ~rows

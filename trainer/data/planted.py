@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.data.checks import nearest
 from trainer.data.market import OHLCV, Market
 from trainer.data.panel import Panel
 from trainer.errors import InputError
 from trainer.metrics import MIN_STOCKS, daily_rank_ic
+from trainer.words import nearest
 
 PREFIX = "planted:"
 KERNEL_DAYS = 20

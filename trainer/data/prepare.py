@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,16 @@ from numpy.typing import NDArray
 
 from trainer.config import DataConfig
 from trainer.data import cache, checks, planted
-from trainer.data.checks import check_coverage, check_feature, check_targets, check_values
+from trainer.data.bars import check_bars
+from trainer.data.checks import check_coverage, check_targets, check_values
 from trainer.data.features import RECIPE, feature_names, make_features, too_long, usable
-from trainer.data.loader import files_of, load
+from trainer.data.leaks import Answers, suspicious_names
 from trainer.data.market import Market
 from trainer.data.panel import Fold, HoldoutData, TrainingData
+from trainer.data.reading import files_of, load
 from trainer.data.splits import Split, plan_split
 from trainer.data.targets import daily_returns, make_targets
+from trainer.errors import InputError
 
 Progress = Callable[[str, float], None]
 
@@ -53,7 +56,7 @@ def prepare(config: DataConfig, window: int, cache_folder: Path, progress: Progr
     Raises InputError where the source is refused.
     """
     fingerprint = _fingerprint(config, window, cache_folder)
-    folder = cache_folder / fingerprint[:16]
+    folder = panel_folder(cache_folder, fingerprint)
     said: tuple[str, ...] = ()
     with cache.locked(cache_folder / f"{folder.name}.lock"):
         problems = cache.verify(folder)
@@ -64,6 +67,11 @@ def prepare(config: DataConfig, window: int, cache_folder: Path, progress: Progr
         meta = cache.read_sealed(folder / cache.META)
     warnings = (*said, *meta["warnings"])
     return Prepared(folder / "search", folder / "holdout", fingerprint, warnings, meta["summary"])
+
+
+def panel_folder(cache_folder: Path, fingerprint: str) -> Path:
+    """Where the panel of this fingerprint lies once it is prepared."""
+    return cache_folder / fingerprint[:16]
 
 
 def open_training(search: Path) -> TrainingData:
@@ -88,7 +96,7 @@ def _fingerprint(config: DataConfig, window: int, cache_folder: Path) -> str:
         content = repr(planted.parse(config.source))
     else:
         content = cache.digest(files_of(config.source), cache_folder)
-    options = config.model_dump(mode="json", include={"horizons", "min_price", "split"})
+    options = config.model_dump(mode="json", include={"horizons", "min_price", "split", "columns", "trust"})
     recipe = {"recipe": RECIPE, "content": content, "window": window, **options}
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
@@ -96,7 +104,7 @@ def _fingerprint(config: DataConfig, window: int, cache_folder: Path) -> str:
 def _read(config: DataConfig) -> Market:
     if config.source.startswith(planted.PREFIX):
         return planted.generate(config.source, config.horizons)
-    return load(config.source)
+    return load(config.source, config.columns)
 
 
 def _build(config: DataConfig, window: int, folder: Path, progress: Progress) -> None:
@@ -105,6 +113,7 @@ def _build(config: DataConfig, window: int, folder: Path, progress: Progress) ->
     split = plan_split(market.dates, config.split, window, config.horizons)
     progress("checking", 0.05)
     check_values(market)
+    said = check_bars(market)
     check_targets(market)
     mask = usable(market, config.min_price)
     check_coverage(market, mask, range(split.folds[0].train.start, len(market.dates)))
@@ -113,23 +122,22 @@ def _build(config: DataConfig, window: int, folder: Path, progress: Progress) ->
         shutil.rmtree(left, ignore_errors=True)
     try:
         halves = _halves(temporary, split, len(market.dates))
-        _write_features(market, mask, halves, progress)
+        names, accused = _write_features(market, mask, config, split, halves, progress)
         progress("labels", 0.9)
         _write_labels(market, mask, config, halves)
-        summary = _describe(market, mask, split)
-        _write_meta(market, config, split, halves)
-        cache.seal(temporary, {"warnings": _warnings(market), "summary": summary})
+        summary = _describe(market, mask, names, split)
+        _write_meta(market, names, config, split, halves)
+        warnings = (*market.warnings, *said, *checks.warnings(market), *_late(market), *accused)
+        cache.seal(temporary, {"warnings": warnings, "summary": summary})
         cache.move_into_place(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     progress("ready", 1.0)
 
 
-def _warnings(market: Market) -> tuple[str, ...]:
-    found = (*market.warnings, *checks.warnings(market))
-    if too_long(market):
-        found += (f"the panel's {len(market.dates)} days are too few for {', '.join(too_long(market))}.",)
-    return found
+def _late(market: Market) -> tuple[str, ...]:
+    late = too_long(market)
+    return (f"the panel's {len(market.dates)} days are too few for {', '.join(late)}.",) if late else ()
 
 
 def _halves(folder: Path, split: Split, days: int) -> Mapping[Path, range]:
@@ -141,17 +149,53 @@ def _halves(folder: Path, split: Split, days: int) -> Mapping[Path, range]:
     return halves
 
 
-def _write_features(market: Market, mask: NDArray[np.bool_], halves: Mapping[Path, range], progress: Progress) -> None:
+def _write_features(
+    market: Market,
+    mask: NDArray[np.bool_],
+    config: DataConfig,
+    split: Split,
+    halves: Mapping[Path, range],
+    progress: Progress,
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The features' names in order, and warnings. Constant ones are left out.
+
+    Raises InputError where a feature contains the answer, or none is left.
+    """
     names = feature_names(market)
     stores = {
         half: cache.create(half, "features", (len(days), len(market.symbols), len(names)))
         for half, days in halves.items()
     }
+    answers = _answers(market, mask, config, split)
+    warnings = [*suspicious_names(market.ready, config.trust)]
+    constant = []
     for number, (name, values) in enumerate(make_features(market, mask)):
-        check_feature(market, name, values)
         progress(f"feature {name}", 0.1 + 0.8 * number / len(names))
+        if not values.any():
+            constant.append(name)
+        elif answers is not None and (warning := answers.judge(name, values)):
+            warnings.append(warning)
         for half, days in halves.items():
             stores[half][:, :, names.index(name)] = values[days.start : days.stop]
+    kept = tuple(name for name in names if name not in constant)
+    if constant:
+        if not kept:
+            raise InputError(f"{market.name}: every feature is the same for all stocks of every day; give others.")
+        for half, store in stores.items():
+            cache.save(half, "features", store[:, :, [names.index(name) for name in kept]])
+        warnings.append(
+            f"{', '.join(name for name in names if name in constant)}: left out, being constant (the same for all "
+            "stocks of every day)."
+        )
+    return kept, tuple(warnings)
+
+
+def _answers(market: Market, mask: NDArray[np.bool_], config: DataConfig, split: Split) -> Answers | None:
+    """None for a planted market, whose features are what they should be."""
+    if config.source.startswith(planted.PREFIX):
+        return None
+    days = range(split.folds[0].train.start, split.folds[-1].train.stop)
+    return Answers(market, mask, days, config.horizons, config.trust)
 
 
 def _write_labels(market: Market, mask: NDArray[np.bool_], config: DataConfig, halves: Mapping[Path, range]) -> None:
@@ -172,10 +216,12 @@ def _write_labels(market: Market, mask: NDArray[np.bool_], config: DataConfig, h
             cache.save(half, "oracle", market.oracle[rows])
 
 
-def _write_meta(market: Market, config: DataConfig, split: Split, halves: Mapping[Path, range]) -> None:
+def _write_meta(
+    market: Market, names: Sequence[str], config: DataConfig, split: Split, halves: Mapping[Path, range]
+) -> None:
     common = {
         "symbols": market.symbols,
-        "feature_names": feature_names(market),
+        "feature_names": names,
         "horizons": config.horizons,
         "sectors": market.sectors.tolist(),
         "sector_names": market.sector_names,
@@ -191,7 +237,7 @@ def _write_meta(market: Market, config: DataConfig, split: Split, halves: Mappin
         cache.seal(half, {**common, **own, "dates": dates})
 
 
-def _describe(market: Market, mask: NDArray[np.bool_], split: Split) -> dict[str, Any]:
+def _describe(market: Market, mask: NDArray[np.bool_], names: Sequence[str], split: Split) -> dict[str, Any]:
     def span(days: range) -> dict[str, Any]:
         return {"from": str(market.dates[days.start]), "to": str(market.dates[days.stop - 1]), "days": len(days)}
 
@@ -199,7 +245,7 @@ def _describe(market: Market, mask: NDArray[np.bool_], split: Split) -> dict[str
         "source": market.name,
         "days": len(market.dates),
         "stocks": len(market.symbols),
-        "features": len(feature_names(market)),
+        "features": len(names),
         "sectors": len(market.sector_names),
         "stock_days": int(mask.sum()),
         "gap": split.gap,

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from trainer.config import ColumnsConfig
 from trainer.data.checks import check_coverage, check_values
 from trainer.data.features import FEATURES, make_features, too_long, usable
-from trainer.data.loader import load
 from trainer.data.market import Market
 from trainer.data.panel import TARGETS, Panel
+from trainer.data.reading import load
 from trainer.data.targets import daily_returns
 from trainer.errors import InputError
 from trainer.models.graph import LOOKBACK, REFRESH_DAYS
@@ -48,7 +49,7 @@ def predict(
             history is too short for a feature; no day lies after `after`; on most days there are too few stocks to
             rank.
     """
-    market = _market(source)
+    market = _market(source, _members(scorer)[0].config.data.columns)
     panel = _panel(market, scorer)
     first = 0 if after is None else int(np.searchsorted(panel.dates, after, side="right"))
     if first == len(panel.dates):
@@ -66,14 +67,14 @@ def predict(
     return Prediction(pd.DataFrame(keys | values), first, num_short)
 
 
-def _market(source: str | pd.DataFrame) -> Market:
+def _market(source: str | pd.DataFrame, columns: ColumnsConfig) -> Market:
     """The rows as a market that keeps the data rules, all of it in memory."""
     if isinstance(source, pd.DataFrame):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "frame.parquet"
             source.to_parquet(path, index=False)
-            return replace(_market(str(path)), name="the given frame")
-    market = load(source)
+            return replace(_market(str(path), columns), name="the given frame")
+    market = load(source, columns)
     check_values(market)
     return replace(market, read={name: market.read(name) for name in market.columns}.__getitem__)
 

@@ -66,11 +66,12 @@ def _serve_mlflow(database: Database, home: Path, host: str, port: int) -> None:
     own = {name: value for name, value in os.environ.items() if not name.startswith(POOL)}
     environment = {
         **own,
+        "PYTHONSAFEPATH": "1",  # its workers too: a folder that is named as a package is not that package
         "MLFLOW_BACKEND_STORE_URI": database.url_for("mlflow"),
         "MLFLOW_DEFAULT_ARTIFACT_ROOT": (home / "mlflow-artifacts").as_uri(),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # ten processes for features that nobody uses here
     }
-    command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
+    command = [sys.executable, "-P", "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
     # A session of its own, so that all of its processes can be ended together, however we are asked to end.
     server = subprocess.Popen(command, env=environment, start_new_session=True)
     try:

@@ -9,13 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from requests import RequestException
-from sqlalchemy import NullPool, create_engine
+from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from hpo.adapters.mlflow.address import secrets_in, shown
 from hpo.adapters.mlflow.quiet import Metric, MlflowClient, MlflowException, Param, Run, RunTag
-from hpo.adapters.postgres.urls import redact_text
+from hpo.adapters.redaction import redact_text
 from hpo.domain.campaign import experiment_name
 from hpo.domain.errors import StoreUnavailable
 from hpo.runs.durable import writing
@@ -28,6 +31,14 @@ KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Tag by which the MLflow UI shows training runs, and not what it has for language models."""
 LOCK = ".tracked.lock"
 LOCK_SECONDS = 60.0
+ADDRESSES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+    ("logged_models", "artifact_location"),
+)
+"""Tables and columns in which MLflow keeps where artifacts lie."""
 DATABASES = ("postgresql", "sqlite", "mysql", "mssql")
 
 
@@ -63,11 +74,12 @@ class Store:
         try:
             yield
         except (MlflowException, SQLAlchemyError, RequestException, OSError) as error:
-            said = (str(error).strip() or type(error).__name__).splitlines()[0]
+            told = redact_text(str(error), *secrets_in(self.uri)).strip()
+            said = told.splitlines()[0] if told else type(error).__name__
             raise StoreUnavailable(
-                f"MLflow at {redact_text(self.uri)} does not take the records: {redact_text(said).rstrip('.')}. "
+                f"MLflow at {shown(self.uri)} does not take the records: {said.rstrip('.')}. "
                 "The run folders hold them; `hpo sync` brings MLflow up to date later."
-            ) from error
+            ) from None  # its own words may hold the password
 
     @property
     def client(self) -> MlflowClient:
@@ -95,7 +107,25 @@ class Store:
             assert found is not None, "an experiment that was just created"
         elif found.lifecycle_stage == "deleted":
             self.client.restore_experiment(found.experiment_id)
+        self._follow(found.artifact_location, self._location(campaign))
         return Experiment(found.experiment_id, f"{found.experiment_id}@{found.creation_time}")
+
+    def _follow(self, noted: str, here: str | None) -> None:
+        """Note the new place of a campaign's artifacts where the state folder was moved with them in it: MLflow keeps
+        absolute addresses and has no call to change them."""
+        if here is None or noted == here or not (noted.startswith("file:") and here.startswith("file:")):
+            return
+        if _path(noted).exists() or not _path(here).exists():
+            return
+        engine = create_engine(self.uri, poolclass=NullPool)
+        with engine.begin() as connection:
+            for table, column in ADDRESSES:
+                connection.execute(
+                    text(
+                        f"UPDATE {table} SET {column} = :here || substr({column}, :rest) "
+                        f"WHERE substr({column}, 1, :length) IN (:noted, :below)"
+                    ).bindparams(here=here, rest=len(noted) + 1, length=len(noted) + 1, noted=noted, below=f"{noted}/")
+                )
 
     def is_there(self, run_id: str) -> bool:
         """False for a run that somebody deleted."""
@@ -167,6 +197,10 @@ class Store:
     @property
     def _is_database(self) -> bool:
         return self.uri.startswith(DATABASES)
+
+
+def _path(uri: str) -> Path:
+    return Path(url2pathname(urlsplit(uri).path))
 
 
 @contextmanager

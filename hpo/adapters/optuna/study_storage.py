@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from hpo.adapters.optuna import trial_statements as statements
-from hpo.adapters.postgres.retry import Patience, single_statements
+from hpo.adapters.postgres.retry import Patience, leave_replicas, single_statements
 from hpo.adapters.postgres.urls import KEEPALIVE, place, url_for
 from hpo.adapters.processes.clock import SystemClock
 from hpo.domain.errors import EnvironmentFault
@@ -98,6 +98,7 @@ class PatientStorage(RDBStorage):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        leave_replicas(self.engine)
         self._patience = Patience(self.url, SystemClock())
         self._nesting = threading.local()
 

@@ -14,7 +14,9 @@ from sqlalchemy.exc import DBAPIError, SADeprecationWarning
 
 from hpo.adapters.postgres import migrations_runner
 from hpo.adapters.postgres.embedded import EmbeddedPostgres
-from hpo.adapters.postgres.retry import Patience, is_crowded, is_temporary
+from hpo.adapters.postgres.pooling import settled
+from hpo.adapters.postgres.refusals import READ_ONLY_REMEDY, is_refusal, unusable
+from hpo.adapters.postgres.retry import Patience, advisory_lock, is_crowded, is_temporary, leave_replicas
 from hpo.adapters.postgres.urls import KEEPALIVE, canonical, place, url_for
 from hpo.adapters.processes.clock import SystemClock
 from hpo.domain.errors import EnvironmentFault
@@ -63,6 +65,11 @@ class Database:
         if self._embedded is not None:
             self._embedded.keep()
 
+    def revive(self) -> None:
+        """Start the embedded server again if it was killed; nothing for a server of the user's own."""
+        if self._embedded is not None:
+            self._embedded.revive()
+
     def close(self) -> None:
         """Stop using the database."""
         if self._embedded is not None:
@@ -79,7 +86,11 @@ def open_database(home: Path, url: str | None = None, was_there: bool = False) -
         EnvironmentFault: the server does not answer, is too old, or does not let us make what we need.
     """
     embedded = None if url else EmbeddedPostgres(home)
-    database = Database(url or "", None) if embedded is None else Database(embedded.acquire(), embedded)
+    if embedded is None:
+        address = canonical(url or "")
+        database = Database(_first_contact(address, was_there).run(lambda _: settled(address)))
+    else:
+        database = Database(embedded.acquire(), embedded)
     try:
         prepare(database.url, was_there)
     except BaseException:
@@ -91,12 +102,14 @@ def open_database(home: Path, url: str | None = None, was_there: bool = False) -
 def engine_for(url: str, application: str = "tiertune", pool_size: int = 1, max_overflow: int = 0) -> Engine:
     """An engine on UTC that notices a silent server. A connection that was dropped shows when it is used: wrap it in
     `retry.PatientEngine`, which goes on with another."""
-    return create_engine(
+    engine = create_engine(
         url_for(url, application=application),
         pool_size=pool_size,
         max_overflow=max_overflow,
         connect_args=KEEPALIVE,
     )
+    leave_replicas(engine)
+    return engine
 
 
 def prepare(url: str, was_there: bool = False) -> None:
@@ -111,12 +124,15 @@ def prepare(url: str, was_there: bool = False) -> None:
 
 
 def _prepare(url: str, was_there: bool) -> None:
-    with setup_lock(url, was_there) as connection:
-        _check_version(connection, url)
-        _create_schemas(connection, url)
-        migrations_runner.upgrade(connection)
-        connection.commit()
-        if not _has_optuna_tables(connection):
+    with setup_lock(url, was_there) as engine:
+        with engine.begin() as connection:
+            _check_version(connection, url)
+            if not was_there:
+                _check_writable(connection, url)
+            _create_schemas(connection, url)
+            migrations_runner.upgrade(connection)
+            is_complete = _has_optuna_tables(connection)
+        if not is_complete:
             # Imported here: with tables in place, which is nearly always, no command waits for Optuna.
             from hpo.adapters.optuna.study_storage import study_storage
 
@@ -144,23 +160,27 @@ def prepare_mlflow(url: str) -> None:
                 f"MLflow does not know its tables in the {place(url)} ({error}); "
                 "a newer MLflow made them: use that one."
             ) from error
+        except DBAPIError as error:
+            if not is_refusal(error):
+                raise
+            raise unusable(url, error.orig or error) from error
 
 
 @contextmanager
-def setup_lock(url: str, was_there: bool = False) -> Iterator[Connection]:
-    """A connection that holds the set-up lock; other processes wait. A server that is full is waited for, and one that
-    is away if it was there a moment ago.
+def setup_lock(url: str, was_there: bool = False) -> Iterator[Engine]:
+    """An engine for set-up work while its lock is held; other processes wait. A server that is full is waited for, and
+    one that is away if it was there a moment ago.
 
     Raises:
         EnvironmentFault: the server cannot be reached; the text names it without its password.
     """
     engine = create_engine(url_for(url, application="tiertune-setup"), poolclass=NullPool, connect_args=KEEPALIVE)
-    patience = Patience(url, SystemClock(), passing=is_temporary if was_there else is_crowded)
-    with patience.run(lambda _: engine.connect()) as connection:
-        # Session-level: it spans the transactions below and ends with the connection, however that ends.
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": SETUP_LOCK})
-        connection.commit()
-        yield connection
+    with advisory_lock(engine, SETUP_LOCK, _first_contact(url, was_there), SystemClock()):
+        yield engine
+
+
+def _first_contact(url: str, was_there: bool) -> Patience:
+    return Patience(url, SystemClock(), passing=is_temporary if was_there else is_crowded)
 
 
 def _has_optuna_tables(connection: Connection) -> bool:
@@ -176,6 +196,11 @@ def _check_version(connection: Connection, url: str) -> None:
         raise EnvironmentFault(
             f"The {place(url)} is served by PostgreSQL {number // 10_000}; version {MIN_VERSION} or newer is needed."
         )
+
+
+def _check_writable(connection: Connection, url: str) -> None:
+    if connection.scalar(text("SHOW transaction_read_only")) == "on":
+        raise EnvironmentFault(f"The {place(url)} takes no writes. {READ_ONLY_REMEDY}.")
 
 
 def _create_schemas(connection: Connection, url: str) -> None:

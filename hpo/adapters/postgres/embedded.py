@@ -124,6 +124,18 @@ class EmbeddedPostgres:
             finally:
                 self._leave()
 
+    def revive(self) -> bool:
+        """Start the server again if it was killed, which its notes tell. One that was stopped in order stays down."""
+        with self._transition():
+            places, server = self._places(), self._lock_server()
+            if server is None:
+                return False
+            os.close(server)
+            if not _postmaster_lines(places.data):
+                return False
+            self._start(places)
+            return True
+
     def is_running(self) -> bool:
         """Whether the server is up; never starts or creates anything."""
         if not self._folder.exists():
@@ -252,7 +264,8 @@ def _launch(places: PostgresHome, server_lock: int) -> None:
     """Start the server, which inherits its lock. Nobody else works on the data: the caller holds that lock."""
     # What a power loss or a container's end left behind. Its process number may be another program's by now, which
     # PostgreSQL would take for a running server.
-    (places.data / "postmaster.pid").unlink(missing_ok=True)
+    for note in (places.data / "postmaster.pid", *places.sockets.glob(".s.PGSQL.*.lock")):
+        note.unlink(missing_ok=True)
     options = f"-c unix_socket_directories={places.sockets}"
     start = ("start", "-D", places.data.name, "-l", places.log.name, "-o", options, "-t", START_SECONDS)
     _run(places, "pg_ctl", *start, inherited=(server_lock,))

@@ -8,12 +8,15 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, event, func, select
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from hpo.adapters.postgres.urls import place, redact_text, unreachable
+from hpo.adapters.postgres.refusals import READ_ONLY, READ_ONLY_REMEDY, code_of, is_refusal, unusable
+from hpo.adapters.postgres.urls import place
+from hpo.adapters.redaction import redact_error
 from hpo.domain.errors import StoreUnavailable
 from hpo.domain.ports import Clock
 
@@ -74,10 +77,24 @@ def is_temporary(error: DBAPIError | PoolTimeout) -> bool:
     """Whether the same statement may succeed a little later. Everything else is a bug or a setting."""
     if isinstance(error, PoolTimeout) or error.connection_invalidated:
         return True
-    code = getattr(error.orig, "pgcode", None)
+    code = code_of(error)
     if code is not None:
         return code in TEMPORARY_CODES
     return isinstance(error, OperationalError) and any(word in str(error.orig).lower() for word in TEMPORARY_WORDS)
+
+
+def is_read_only(error: DBAPIError | PoolTimeout) -> bool:
+    """Whether the server takes no writes: after a fail-over it is the replica now, and another takes them."""
+    return isinstance(error, DBAPIError) and code_of(error) == READ_ONLY
+
+
+def leave_replicas(engine: Engine) -> None:
+    """Count a server that takes no writes as a connection that broke: the next one may lead to the new primary."""
+
+    @event.listens_for(engine, "handle_error")
+    def found(context: ExceptionContext) -> None:
+        if getattr(context.original_exception, "pgcode", None) == READ_ONLY:
+            context.is_disconnect = True
 
 
 def is_crowded(error: DBAPIError | PoolTimeout) -> bool:
@@ -116,21 +133,24 @@ class Patience:
                 return attempt(repeated)
             except (DBAPIError, PoolTimeout) as error:
                 if not self._passing(error):
-                    if isinstance(error, OperationalError):  # password, name, disk: nothing that we could mend
-                        raise unreachable(self._url, error.orig or error) from error
+                    if isinstance(error, DBAPIError) and is_refusal(error):
+                        # Password, name, rights, disk: nothing that we could mend.
+                        raise unusable(self._url, error.orig or error) from error
                     raise
                 reason = _reason(error)
                 if self._clock.monotonic() + pause.total_seconds() > deadline:
-                    raise StoreUnavailable(self._sentence(reason)) from error
+                    raise StoreUnavailable(self._sentence(reason, is_read_only(error))) from error
                 if not repeated:
                     self._log.warning("waiting for the database: %s", reason)
             self._clock.sleep(pause)
             pause, repeated = min(2 * pause, LONGEST_PAUSE), True
 
-    def _sentence(self, reason: str) -> str:
+    def _sentence(self, reason: str, is_read_only: bool) -> str:
+        fault = "took no writes" if is_read_only else "did not answer"
+        remedy = f". {READ_ONLY_REMEDY}, and resume." if is_read_only else ": resume when it is back."
         return (
-            f"The {place(self._url)} did not answer for {self._patience.total_seconds():.0f} seconds ({reason}). "
-            "Nothing is lost: resume when it is back."
+            f"The {place(self._url)} {fault} for {self._patience.total_seconds():.0f} seconds ({reason}). "
+            f"Nothing is lost{remedy}"
         )
 
 
@@ -139,7 +159,7 @@ class PatientEngine:
 
     def __init__(self, engine: Engine, clock: Clock, patience: timedelta = PATIENCE) -> None:
         self._engine, self._clock = engine, clock
-        self._patiently = Patience(engine.url.render_as_string(hide_password=False), clock, patience).run
+        self._patience = Patience(engine.url.render_as_string(hide_password=False), clock, patience)
 
     def run(self, work: Callable[[Session, bool], Result]) -> Result:
         """The result of `work(session, repeated)` in one transaction.
@@ -156,7 +176,7 @@ class PatientEngine:
             with Session(self._engine, expire_on_commit=False) as session, session.begin():
                 return work(session, repeated)
 
-        return self._patiently(attempt)
+        return self._patience.run(attempt)
 
     def alone(self, work: Callable[[Connection, bool], Result]) -> Result:
         """The result of `work(connection, repeated)`, in which each statement is a transaction of its own. Otherwise
@@ -166,42 +186,46 @@ class PatientEngine:
             with single_statements(self._engine) as connection:
                 return work(connection, repeated)
 
-        return self._patiently(attempt)
+        return self._patience.run(attempt)
 
     @contextmanager
     def exclusive(self, key: int) -> Iterator[None]:
-        """Hold the advisory lock `key`, which one session has at a time and which ends with it.
-
-        Asked for again and again instead of waited for, so that a signal gets through and no connection is kept.
+        """Hold the advisory lock `key`, as `advisory_lock` does.
 
         Raises:
             StoreUnavailable: the database did not answer.
         """
-
-        def attempt(_: bool) -> Connection | None:
-            connection = self._engine.connect()
-            try:
-                if connection.scalar(select(func.pg_try_advisory_lock(key))):
-                    connection.commit()
-                    return connection
-            except BaseException:
-                connection.invalidate()  # it may hold the lock
-                raise
-            connection.close()
-            return None
-
-        while (connection := self._patiently(attempt)) is None:
-            self._clock.sleep(LOCK_PAUSE)
-        try:
+        with advisory_lock(self._engine, key, self._patience, self._clock):
             yield
-        finally:
-            # Closed for good instead of given back to the pool, where the lock would live on.
-            connection.invalidate()
-            connection.close()
 
     def dispose(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+
+
+@contextmanager
+def advisory_lock(engine: Engine, key: int, patience: Patience, clock: Clock) -> Iterator[None]:
+    """Hold the advisory lock `key`, which one transaction has at a time and which ends with it, however that ends.
+
+    A transaction's and no session's, because a pooler may give the session to somebody else. Asked for again and again
+    instead of waited for, so that a signal gets through and nobody who waits keeps a connection.
+    """
+
+    def attempt(_: bool) -> Connection | None:
+        connection = engine.connect()
+        try:
+            if connection.scalar(select(func.pg_try_advisory_xact_lock(key))):
+                return connection
+        except BaseException:
+            connection.invalidate()
+            raise
+        connection.close()
+        return None
+
+    while (connection := patience.run(attempt)) is None:
+        clock.sleep(LOCK_PAUSE)
+    with connection:
+        yield
 
 
 @contextmanager
@@ -223,5 +247,5 @@ def single_statements(engine: Engine) -> Iterator[Connection]:
 
 
 def _reason(error: DBAPIError | PoolTimeout) -> str:
-    text = str(error.orig if isinstance(error, DBAPIError) else error).strip()
-    return redact_text(text.splitlines()[0].rstrip(".")) if text else type(error).__name__
+    text = redact_error(str(error.orig if isinstance(error, DBAPIError) else error)).strip()
+    return text.splitlines()[0].rstrip(".") if text else type(error).__name__

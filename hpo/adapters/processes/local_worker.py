@@ -27,7 +27,8 @@ class LocalWorker:
         environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads that spin ruin whoever shares the cores
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "hpo", *arguments, "--supervised"],
+                # -P: a folder in the working directory that is named `hpo` or `trainer` is not ours.
+                [sys.executable, "-P", "-m", "hpo", *arguments, "--supervised"],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, create_engine, inspect, make_url, text
+from optuna.study import StudyDirection
+from sqlalchemy import Connection, NullPool, create_engine, inspect, make_url, text
 
+from hpo.adapters.ledger.postgres_ledger import PostgresLedger
 from hpo.adapters.optuna.study_storage import study_storage
 from hpo.adapters.postgres import database
 from hpo.adapters.postgres.database import Database, engine_for, open_database, prepare, prepare_mlflow
 from hpo.adapters.postgres.urls import canonical, parse, url_for
-from hpo.domain.errors import EnvironmentFault, UsageError
+from hpo.domain.campaign import CampaignSpec, TierPlan, WorkerIdentity
+from hpo.domain.errors import EnvironmentFault, StoreUnavailable, UsageError
+
+SPEC = CampaignSpec("night", {}, {}, (TierPlan(1, "capacity", 2),), seed=1)
 
 
 def tables(url: str) -> dict[str, set[str]]:
@@ -124,6 +131,35 @@ class TestRefusals:
                 connection.execute(text("DROP OWNED BY reader CASCADE; DROP ROLE reader"))
             engine.dispose()
 
+    def test_a_user_without_rights_on_the_tables(self, database_url: str) -> None:
+        engine = create_engine(canonical(database_url))
+        url = parse(database_url).set(username="guest").render_as_string(hide_password=False)
+        with engine.begin() as connection:
+            connection.execute(text("CREATE ROLE guest LOGIN"))
+            connection.execute(text("GRANT USAGE ON SCHEMA optuna, hpo TO guest"))
+        try:
+            with pytest.raises(EnvironmentFault, match=r"permission denied .*[.] Let the owner of the schemas"):
+                prepare(url)
+            with pytest.raises(EnvironmentFault, match=r"[.] Let the owner of the schemas"):
+                prepare_mlflow(url)
+            ledger = PostgresLedger(url)
+            with pytest.raises(EnvironmentFault, match="permission denied for table campaign"):
+                ledger.campaigns()
+            ledger.close()
+        finally:
+            with engine.begin() as connection:
+                connection.execute(text("DROP OWNED BY guest CASCADE; DROP ROLE guest"))
+            engine.dispose()
+
+    def test_a_server_that_takes_no_writes(self, database_url: str, tmp_path: Path) -> None:
+        make_read_only(database_url, "on")
+        with pytest.raises(EnvironmentFault, match=r"takes no writes\. It is a replica.* target_session_attrs"):
+            open_database(tmp_path, database_url)
+        ledger = PostgresLedger(database_url, patience=timedelta(seconds=1))
+        with pytest.raises(StoreUnavailable, match=r"took no writes for 1 seconds .*read-only.* It is a replica"):
+            ledger.register_worker(1, WorkerIdentity("host", 1, 0.0))
+        ledger.close()
+
     def test_tables_of_a_newer_version(self, database_url: str) -> None:
         engine = create_engine(canonical(database_url))
         with engine.begin() as connection:
@@ -139,6 +175,33 @@ class TestRefusals:
         engine.dispose()
         with pytest.raises(EnvironmentFault, match="Optuna refuses its tables"):
             study_storage(database_url)
+
+
+def make_read_only(url: str, setting: str) -> None:
+    """For every session from now on; those of before are ended."""
+    engine = create_engine(canonical(url), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with engine.connect() as connection:
+        connection.execute(text("SET default_transaction_read_only = off"))
+        connection.execute(text(f"ALTER DATABASE {parse(url).database} SET default_transaction_read_only = {setting}"))
+        ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+        connection.execute(text(f"{ending} AND pid <> pg_backend_pid()"))
+
+
+def test_a_fail_over_is_waited_for_and_the_new_server_found(database_url: str) -> None:
+    """A session that takes no writes is given up: only another one can take them."""
+    ledger, storage = PostgresLedger(database_url), study_storage(database_url)
+    make_read_only(database_url, "on")
+    back = threading.Timer(1.0, make_read_only, [database_url, "off"])
+    back.start()
+    assert ledger.open_campaign(SPEC).spec.name == SPEC.name
+    back.join()
+    make_read_only(database_url, "on")
+    back = threading.Timer(1.0, make_read_only, [database_url, "off"])
+    back.start()
+    assert storage.create_new_study([StudyDirection.MAXIMIZE], "night/1-capacity") == 1
+    back.join()
+    storage.engine.dispose()
+    ledger.close()
 
 
 def _grant(connection: Connection) -> None:

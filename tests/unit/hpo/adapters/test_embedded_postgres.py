@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.synchronize import Event
@@ -275,3 +276,19 @@ class TestPlaces:
         (tmp_path / "home").write_text("")
         with pytest.raises(EnvironmentFault, match="choose another HPO_HOME"):
             EmbeddedPostgres(tmp_path / "home").acquire()
+
+
+def test_a_server_that_was_killed_is_started_again_and_one_that_was_stopped_is_not(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    server = EmbeddedPostgres(tmp_path)
+    server.acquire()
+    assert not server.revive(), "it is up"
+    os.kill(int((server._places().data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while not server.revive():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert server.is_running()
+    server.stop()
+    assert not server.revive()
+    assert not server.is_running()

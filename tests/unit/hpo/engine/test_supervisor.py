@@ -11,7 +11,7 @@ import pytest
 from hpo.adapters.processes.clock import FakeClock
 from hpo.domain.campaign import Campaign, CampaignSpec, Outcome, SlotView, TierPlan, WorkerIdentity
 from hpo.domain.errors import EnvironmentFault, Interrupted, StoreUnavailable
-from hpo.engine.supervisor import MAX_FRUITLESS_DEATHS, Projector, StopRequest, Supervisor
+from hpo.engine.supervisor import MAX_FRUITLESS_DEATHS, Chore, StopRequest, Supervisor
 from hpo.testing.memory_ledger import MemoryLedger
 
 LEASE = timedelta(minutes=5)
@@ -173,7 +173,7 @@ def test_a_store_that_is_away_only_delays_the_projection() -> None:
         if answer:
             raise answer
 
-    projector = Projector(sync, timedelta(hours=1))
+    projector = Chore("projector", sync, timedelta(hours=1))
     assert not projector.once()
     assert projector.problem == "MLflow is away"
     assert projector.once()
@@ -182,7 +182,7 @@ def test_a_store_that_is_away_only_delays_the_projection() -> None:
 
 def test_the_projector_works_in_the_background_until_the_end() -> None:
     passes = threading.Semaphore(0)
-    with Projector(passes.release, timedelta(milliseconds=1)):
+    with Chore("projector", passes.release, timedelta(milliseconds=1)):
         assert all(passes.acquire(timeout=10) for _ in range(3))
     while passes.acquire(blocking=False):
         pass

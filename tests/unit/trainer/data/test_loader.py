@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trainer.data.loader import load
+from trainer.data.reading import load
 from trainer.errors import InputError
 
 Bars = Callable[..., pd.DataFrame]
@@ -45,7 +46,9 @@ def test_adjusted_prices_come_before_plain_ones(bars: Bars, write: Write) -> Non
     table["AdjustmentClose"] = table["Close"] / 2
     market = load(write(table))
     np.testing.assert_allclose(market.read("close")[:, 0], table["Close"].to_numpy()[:30] / 2)
-    assert "Close" in market.warnings[0]
+    np.testing.assert_allclose(market.read("open")[:, 0], table["Open"].to_numpy()[:30] / 2)
+    np.testing.assert_array_equal(market.read("raw_close")[:, 0], table["Close"].to_numpy()[:30])
+    assert "Open, High, Low are scaled by AdjustmentClose / Close" in market.recognised
     assert market.ready == ()
 
 
@@ -87,13 +90,14 @@ def test_ready_features_are_told_from_bars_targets_and_text(bars: Bars, write: W
     market = load(write(table))
     assert market.ready == ("alpha",)
     assert not market.has_bars
-    assert market.warnings == ("columns not used: note.",)
+    assert market.warnings == ("columns not used: note (text).",)
 
 
 def test_bars_without_volume_but_with_features_are_warned_about(bars: Bars, write: Write) -> None:
     table = bars(days=30, stocks=11).drop(columns="volume")
     market = load(write(table.assign(alpha=1.0 * table.index)))
-    assert market.warnings == ("columns not used: open, high, low.",)
+    reason = "bars are not complete"
+    assert market.warnings == (f"columns not used: open ({reason}), high ({reason}), low ({reason}).",)
 
 
 def spoilt(table: pd.DataFrame, row: int, column: str, value: object) -> pd.DataFrame:
@@ -111,15 +115,12 @@ REFUSALS: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
     "misspelt close": (lambda t: t.rename(columns={"close": "Clse"}), r"'close' is missing .*; is 'Clse' meant\?"),
     "no volume": (lambda t: t.drop(columns="volume"), r"column 'volume' is missing"),
     "no symbol": (lambda t: t.drop(columns="symbol"), r"column 'symbol' is missing"),
-    "no date": (lambda t: t.rename(columns={"date": "day"}), r"column 'date' is missing"),
+    "no date": (lambda t: t.rename(columns={"date": "when"}), r"column 'date' is missing"),
     "repeated": (
         lambda t: pd.concat([t.iloc[:40], t.iloc[[39]], t.iloc[40:]]),
         r"line 42: there is already a row for S01 on 2020-01-14; keep one row",
     ),
-    "unsorted": (
-        lambda t: t.iloc[[0, 2, 1, *range(3, len(t))]],
-        r"line 4: S00 goes back in time to 2020-01-02; sort the rows by date",
-    ),
+    "twice close": (lambda t: t.assign(Close=1.0), r"columns 'close' and 'Close' both mean close; remove one of them"),
     "bad date": (lambda t: spoilt(t, 7, "date", "2020-13-45"), r"line 9: the date '2020-13-45' cannot be read; write"),
     "empty symbol": (lambda t: spoilt(t, 7, "symbol", None), r"line 9: symbol is empty; fill it in"),
     "text price": (lambda t: spoilt(t, 7, "open", "n/k"), r"line 9: open is 'n/k', which is not a number; correct"),
@@ -133,6 +134,76 @@ def test_refusals(bars: Bars, write: Write, case: str) -> None:
     with pytest.raises(InputError, match=sentence) as refusal:
         load(source).read("open")
     assert "prices.csv" in str(refusal.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+def test_a_byte_order_mark_tells_the_encoding(bars: Bars, tmp_path: Path, encoding: str) -> None:
+    table = bars(days=30, stocks=11).assign(sector="Ærö")
+    text = table.to_csv(index=False)
+    mark = b"\xfe\xff" if encoding == "utf-16-be" else b""
+    (tmp_path / "prices.csv").write_bytes(mark + text.encode(encoding))
+    market = load(str(tmp_path / "prices.csv"))
+    assert (market.sector_names, len(market.dates)) == (("Ærö",), 30)
+
+
+def test_text_of_another_encoding_is_refused(bars: Bars, tmp_path: Path) -> None:
+    table = bars(days=30, stocks=11).assign(sector="Ærö")
+    (tmp_path / "prices.csv").write_bytes(table.to_csv(index=False).encode("latin-1"))
+    with pytest.raises(InputError, match=r"prices.csv cannot be read as CSV: .*UTF"):
+        load(str(tmp_path / "prices.csv"))
+
+
+@pytest.mark.parametrize("name", ["prices.parquet", "prices.csv"])
+@pytest.mark.parametrize("ticker", ["NA", "NULL", "nan", "TRUE", "None", "1E5", "007", "-"])
+def test_a_ticker_is_a_ticker_whatever_it_means_elsewhere(bars: Bars, write: Write, name: str, ticker: str) -> None:
+    table = bars(days=30, stocks=11)
+    table.loc[table["symbol"] == "S03", "symbol"] = ticker
+    market = load(write(table, name))
+    assert ticker in market.symbols
+    assert len(market.symbols) == 11
+
+
+def test_an_empty_number_may_be_said_in_words(bars: Bars, write: Write) -> None:
+    table = bars(days=30, stocks=11)
+    for row, word in enumerate(["NA", "nan", "NULL", "", "N/A"]):
+        table = spoilt(table, row, "open", word)
+    assert np.isnan(load(write(table, "prices.csv")).read("open")[:5, 0]).all()
+
+
+@pytest.mark.parametrize("name", ["prices.parquet", "prices.csv"])
+def test_rows_in_any_order_are_sorted_and_this_is_said(bars: Bars, write: Write, name: str) -> None:
+    table = bars(days=30, stocks=11)
+    sorted_rows, shuffled = load(write(table)), load(write(table.sample(frac=1, random_state=1), f"other-{name}"))
+    assert any("they were sorted" in warning for warning in shuffled.warnings)
+    assert sorted_rows.warnings == ()
+    for column in ("open", "volume"):
+        np.testing.assert_array_equal(shuffled.read(column), sorted_rows.read(column))
+
+
+def test_a_column_given_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "prices.csv").write_text("date,symbol,close,close\n2020-01-01,A,1,2\n")
+    with pytest.raises(InputError, match=r"prices.csv has more than one column 'close'; keep one of them"):
+        load(str(tmp_path / "prices.csv"))
+
+
+@pytest.mark.parametrize("name", ["prices.parquet", "prices.csv"])
+def test_too_many_columns_are_refused(bars: Bars, write: Write, name: str) -> None:
+    table = bars(days=12, stocks=1)
+    wide = pd.concat([table, pd.DataFrame(0.5, table.index, [f"f{n}" for n in range(2_500)])], axis=1)
+    with pytest.raises(InputError, match=r"has 2,500 feature columns; at most 2,000 are taken"):
+        load(write(wide, name))
+    wide = pd.concat([wide, pd.DataFrame(0.5, table.index, [f"g{n}" for n in range(17_500)])], axis=1)
+    with pytest.raises(InputError, match=r"has 20,007 columns; at most 3,000 are read"):
+        load(write(wide, name))
+
+
+@pytest.mark.parametrize("name", ["pipe.csv", "folder/pipe.parquet"])
+def test_what_is_no_ordinary_file_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / name)
+    for source in (tmp_path / name, tmp_path / "folder" if "folder" in name else Path("/dev/zero")):
+        with pytest.raises(InputError, match="is no ordinary file"):
+            load(str(source))
 
 
 def test_a_missing_file_is_answered_with_the_nearest_name(bars: Bars, write: Write, tmp_path: Path) -> None:

@@ -115,9 +115,8 @@ def test_two_callers_at_once_share_one_build(bars: Bars, write: Write, small: Se
 
 def test_a_failed_build_leaves_nothing_behind(bars: Bars, write: Write, small: Settings, tmp_path: Path) -> None:
     table = bars()
-    table["volume"] = 5
-    with pytest.raises(InputError, match="is constant"):
-        build(write(table), small, tmp_path)
+    with pytest.raises(InputError, match="prices must be positive"):
+        build(write(with_cell(table, "low", 0.0)), small, tmp_path)
     assert not [entry for entry in (tmp_path / "cache").iterdir() if entry.is_dir()]
 
 
@@ -151,8 +150,20 @@ REFUSALS: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
     ),
     "infinite": (lambda t: with_cell(t, "close", np.inf), r"row 131 .*: close is inf, but values must be finite"),
     "infinite feature": (lambda t: with_cell(t.assign(a=t["close"]), "a", -np.inf), r"row 131 .*: a is -inf"),
-    "constant feature": (lambda t: t.assign(alpha=3.0), r"feature 'alpha' is constant, .*; remove its column"),
-    "same for all": (lambda t: t.assign(vix=t["date"].rank()), r"feature 'vix' is constant, the same for all stocks"),
+    "an incredible price": (lambda t: with_cell(t, "close", 1e300), r"close is 1e\+300, but prices must lie in 1e-09"),
+    "an incredible volume": (lambda t: with_cell(t, "volume", 1e300), r"volumes above 1e\+18 are not credible"),
+    "an incredible target": (
+        lambda t: with_cell(t.assign(target_3d=0.1 * t.index), "target_3d", 1e300),
+        r"target_3d is 1e\+300, but returns beyond 1e\+06 are not one",
+    ),
+    "high below low": (
+        lambda t: t.assign(high=t["low"].where(t.index < 50, t["high"]), low=t["high"].where(t.index < 50, t["low"])),
+        r"of 1,680 bars 50 have their high below their low and \d+ their open or close outside",
+    ),
+    "close outside of the bar": (
+        lambda t: t.assign(close=t["close"].where(t.index > 50, t["high"] * 1.01)),
+        r"of 1,680 bars 0 have their high below their low and 51 their open or close outside",
+    ),
     "few stocks": (
         lambda t: t[t["symbol"] < "S09"],
         r"on 120 of 120 days fewer than 10 stocks are usable \(median 9\); give more stocks",
@@ -195,15 +206,44 @@ def test_jumps_gaps_and_empty_cells_are_warned_about_and_not_mended(
     table = bars()
     table.loc[130:, ["open", "high", "low", "close"]] *= np.where(table.loc[130:, ["symbol"]] == "S01", 4.0, 1.0)
     table.loc[5, "open"] = np.nan
+    table.loc[1030, ["open", "high", "low", "close"]] /= 5.5
     prepared = build(write(table.drop(index=[250])), small, tmp_path)
-    jump, gap, short, empty = (
-        next(text for text in prepared.warnings if word in text) for word in ("3x", "missing", "too few", "no open")
+    split, jump, gap, short, empty = (
+        next(text for text in prepared.warnings if word in text)
+        for word in ("look like splits", "3x", "missing", "too few", "no open")
     )
-    assert "S01 2020-01-15" in jump
+    assert "S01 2020-01-15 (3.92x)" in split
+    assert jump.startswith("2 closes are jumps")
     assert gap.startswith("1 stock-days are missing")
     assert "momentum_12_1" in short
     assert empty == "1 rows have no open."
     assert float(open_training(prepared.search).panel.returns[10, 1]) > 2.5
+
+
+def test_constant_columns_are_left_out_with_a_warning(
+    bars: Bars, write: Write, small: Settings, tmp_path: Path
+) -> None:
+    table = bars()
+    plain = open_training(build(write(table), small, tmp_path).search).panel
+    more = table.assign(alpha=3.0, vix=table["date"].rank(), beta=1.0 * table["volume"])
+    prepared = build(write(more, "more.parquet"), small, tmp_path)
+    assert any(warning.startswith("alpha, vix: left out, being constant") for warning in prepared.warnings)
+    panel = open_training(prepared.search).panel
+    assert panel.feature_names == (*plain.feature_names, "beta")
+    np.testing.assert_array_equal(panel.features[..., :-1], plain.features)
+    only = table[["date", "symbol", "close"]].assign(alpha=3.0)
+    with pytest.raises(InputError, match="every feature is the same for all stocks"):
+        build(write(only), small, tmp_path)
+
+
+def test_a_few_bars_that_contradict_themselves_are_counted(
+    bars: Bars, write: Write, small: Settings, tmp_path: Path
+) -> None:
+    table = bars()
+    table.loc[5:7, ["high", "low"]] = table.loc[5:7, ["low", "high"]].to_numpy().copy()
+    said = next(text for text in build(write(table), small, tmp_path).warnings if "high below" in text)
+    assert "of 1,680 bars 3 have their high below their low" in said
+    assert "row 6 (S00, 2020-01-08): they are used as they are" in said
 
 
 def test_ready_features_with_their_own_targets(bars: Bars, write: Write, small: Settings, tmp_path: Path) -> None:

@@ -1,0 +1,69 @@
+"""What the search hears of one training, epoch by epoch, and answers; and what it keeps of a finished one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+import optuna
+
+from hpo.domain.campaign import Claim, Progress
+from hpo.domain.ports import Ledger, TrialEnd
+from hpo.domain.trainable import Length
+from hpo.domain.training import Decision, EpochReport
+from hpo.runs.entries import EpochRecord
+
+
+class Conversation:
+    """What the search hears of one run, and answers."""
+
+    def __init__(self, ledger: Ledger, claim: Claim, trial: optuna.Trial, length: Length, lease: timedelta) -> None:
+        self._ledger, self._claim, self._trial, self._lease = ledger, claim, trial, lease
+        self._num_epochs, self._score_epochs = length.num_epochs, length.score_epochs
+        self._scores = dict(trial._get_latest_trial().intermediate_values)
+        self.pruned = False
+        self.end = TrialEnd("stopped")
+
+    def on_epoch(self, report: EpochReport) -> Decision:
+        """Record the epoch if it is new, and ask the pruner about the newest one.
+
+        Epochs that were judged before a resume are passed; the last of them is judged again, because its decision may
+        have been lost with the process that asked for it.
+        """
+        newest = max(self._scores, default=0)
+        if report.epoch < newest:
+            return Decision.CONTINUE
+        self._ledger.renew(
+            self._claim,
+            self._lease,
+            Progress(report.epoch, report.score, report.metrics.get("system/samples_per_second")),
+        )
+        if report.epoch > newest:
+            self._trial.report(report.score, report.epoch)
+            self._scores[report.epoch] = report.score
+        if report.epoch < self._num_epochs and self._trial.should_prune():
+            self.pruned = True
+            return Decision.STOP
+        return Decision.CONTINUE
+
+    def trailing_score(self) -> float:
+        """Mean of the last `score_epochs` scores: the same measure a finished run is judged by."""
+        return trailing_mean(self._scores, self._score_epochs)
+
+
+def sortable(records: Sequence[EpochRecord], num_epochs: int) -> dict[str, float]:
+    """What trials are sorted by in a dashboard: RankIC per horizon and target, each the mean over the last num_epochs
+    epochs as the score is, and what the training took. {} before the first epoch."""
+    if not records:
+        return {}
+    found = {"num_epochs": len(records), "seconds": round(sum(record.seconds for record in records), 3)}
+    for name in records[-1].metrics:
+        if name.startswith("valid/") and "rank_ic" in name and "loss" not in name:
+            found[name] = trailing_mean({record.epoch: record.metrics[name] for record in records}, num_epochs)
+    return found
+
+
+def trailing_mean(scores: Mapping[int, float], num_epochs: int) -> float:
+    """Mean of the last num_epochs scores, by epoch."""
+    last = [scores[epoch] for epoch in sorted(scores)[-num_epochs:]]
+    return sum(last) / len(last)

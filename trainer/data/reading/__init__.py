@@ -1,0 +1,6 @@
+"""From files as vendors ship them to one market: formats, headings, keys, and which prices belong together."""
+
+from trainer.data.reading.files import files_of
+from trainer.data.reading.loader import load
+
+__all__ = ["files_of", "load"]

@@ -1,0 +1,125 @@
+"""Reads a Parquet, Feather or CSV file, or a folder of them, in long format (one row per date and symbol)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from trainer.config import ColumnsConfig
+from trainer.data.market import OHLCV, Market, Wide, is_target
+from trainer.data.reading.columns import BARS, Recognised, is_key, missing, recognise, require
+from trainer.data.reading.files import files_of
+from trainer.data.reading.formats import open_part
+from trainer.data.reading.prices import Prices, choose_prices
+from trainer.data.reading.table import Keys, LongTable, as_truth, common_columns
+from trainer.errors import InputError
+
+MANY_FILES = 64
+"""A folder of more files is read at once; of fewer, a column at a time."""
+
+MAX_FEATURES = 2_000
+"""Most ready features of a source."""
+
+SHOWN = 12
+
+
+def load(source: str, columns: ColumnsConfig | None = None) -> Market:
+    """The market in a file or folder. Raises InputError naming file, column, row, rule and remedy."""
+    given = columns or ColumnsConfig()
+    files = files_of(source)
+    parts = [open_part(file, lambda name: is_key(name, given), whole=len(files) > MANY_FILES) for file in files]
+    common_columns(parts)
+    names = parts[0].schema.names
+    found = recognise(files[0], names, given)
+    for role in ("date", "symbol") if len(files) == 1 else ("date",):
+        if role not in found.roles:
+            raise missing(files[0], role, names)
+    table = LongTable(parts, found)
+    kept: dict[str, Wide] = {}
+
+    def wide(column: str) -> Wide:
+        if column in found.others:
+            return table.wide(column)  # read once
+        if column not in kept:
+            kept[column] = table.wide(column)
+        return kept[column]
+
+    prices = choose_prices(found, wide)
+    read: dict[str, Callable[[], Wide]] = {**prices.read}
+    if "universe" in found.roles:
+        read["universe"] = lambda: as_truth(table, found.roles["universe"])
+    if "delisting_return" in found.roles:
+        read["delisting_return"] = lambda: wide(found.roles["delisting_return"])
+    numbers = [name for name in found.others if is_target(name) or table.is_number(name)]
+    ready = [name for name in numbers if not is_target(name)]
+    require(files[0], found, (*prices.read, *filter(is_target, numbers)), ready, names)
+    if len(ready) > MAX_FEATURES:
+        raise InputError(
+            f"{source} has {len(ready):,} feature columns; at most {MAX_FEATURES:,} are taken: keep the best ones."
+        )
+    idle = [] if set(OHLCV) <= set(read) else [name for name in BARS[:3] if name in read]
+    for name in idle:
+        del read[name]
+    left_out = {
+        **found.left_out,
+        **prices.left_out,
+        **{name: "text" for name in found.others if name not in numbers},
+        **{prices.taken[name]: "bars are not complete" for name in idle},
+    }
+    read |= {name: partial(table.wide, name) for name in numbers}
+    keys = table.keys
+    sectors, sector_names = _sectors(table, found, keys)
+    return Market(
+        name=source,
+        dates=keys.dates,
+        symbols=keys.symbols,
+        columns=tuple(read),
+        read=lambda name: read[name](),
+        row=table.row,
+        rows=keys.rows,
+        sectors=sectors,
+        sector_names=sector_names,
+        warnings=_warnings(keys, left_out),
+        recognised=_recognised(found, prices, ready),
+    )
+
+
+def _recognised(found: Recognised, prices: Prices, ready: Sequence[str]) -> tuple[str, ...]:
+    """A sentence for every column that is used, and how the prices were chosen."""
+    taken = {column: role for role, column in found.roles.items()}
+    lines = [f"{column} is taken as {role} (by {found.why[column]})" for column, role in taken.items()]
+    if "symbol" not in found.roles:
+        lines.append("the files' names are taken as symbol (there is no such column)")
+    if prices.note:
+        lines.append(prices.note)
+    if ready:
+        shown = ", ".join(ready[:SHOWN]) + (f" and {len(ready) - SHOWN} more" if len(ready) > SHOWN else "")
+        lines.append(f"{shown} are taken as features (numbers of no other role)")
+    return tuple(lines)
+
+
+def _warnings(keys: Keys, left_out: Mapping[str, str]) -> tuple[str, ...]:
+    found = []
+    if left_out:
+        found.append("columns not used: " + ", ".join(f"{name} ({why})" for name, why in left_out.items()) + ".")
+    if not keys.is_sorted:
+        found.append("the rows are not in the order of their dates; they were sorted.")
+    return tuple(found)
+
+
+def _sectors(table: LongTable, found: Recognised, keys: Keys) -> tuple[NDArray[np.int16], tuple[str, ...]]:
+    """Sector numbers [S] and names; a stock keeps the first sector it is seen with."""
+    sectors = np.full(len(keys.symbols), -1, dtype=np.int16)
+    if "sector" not in found.roles:
+        return sectors, ()
+    text = table.text(found.roles["sector"])
+    known = np.flatnonzero(pd.notna(text))
+    codes, names = pd.factorize(text[known], sort=True)
+    order = np.argsort(keys.day[known], kind="stable")
+    stocks, first = np.unique(keys.stock[known][order], return_index=True)
+    sectors[stocks] = codes[order][first]
+    return sectors, tuple(map(str, names))
