@@ -54,7 +54,7 @@ class Ranker(Trainable[TrainerConfig]):
         "hpo.ranking.ranker",
         "hpo.ranking.fitting",
     )
-    packages = ("torch", "numpy", "pytorch_optimizer", "lightgbm")
+    packages = ("torch", "numpy", "pytorch_optimizer")
 
     def length(self, settings: TrainerConfig) -> Length:
         return Length(settings.num_epochs, settings.train.score_epochs)

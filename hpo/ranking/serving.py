@@ -10,7 +10,7 @@ from hpo.domain.trainable import Predicted, Serving
 if TYPE_CHECKING:
     import pandas as pd
 
-PACKAGES = ("tiertune", "mlflow", "torch", "lightgbm", "numpy", "pandas", "pyarrow", "pydantic")
+PACKAGES = ("tiertune", "mlflow", "torch", "numpy", "pandas", "pyarrow", "pydantic")
 """Distributions the loaded model imports."""
 
 
