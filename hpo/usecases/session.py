@@ -29,6 +29,7 @@ from hpo.runs.folder import MODEL, retain
 from hpo.usecases.campaigns import decide_rest, frozen_config, open_campaign, prepare_data, refuse_changes
 from hpo.usecases.champion import choose
 from hpo.usecases.compare import NUM_LEADERS
+from hpo.usecases.fingerprints import code_fingerprint
 from hpo.wiring import App, build_worker, find_campaign, start_worker
 from search_spaces import Space
 from trainer.data import Prepared
@@ -87,7 +88,8 @@ def work(app: App, campaign: Campaign, settings: WorkerConfig, supervised: bool)
     config, space = frozen_config(campaign)
     config = config.model_copy(update={"worker": settings})
     prepared = prepare_data(app, config)
-    if prepared.fingerprint != campaign.spec.fingerprints["data"]:
+    stored = campaign.spec.fingerprints
+    if prepared.fingerprint != stored["data"] and code_fingerprint() == stored["code"]:  # else the code may be why
         raise UsageError(
             f"The data at {config.trainer.data.source} is not what the campaign '{campaign.name}' was started on; "
             "give this machine the same file."
