@@ -21,9 +21,10 @@ from hpo.adapters.postgres.embedded import EmbeddedPostgres
 from hpo.adapters.processes import host as processes
 from hpo.domain.campaign import CampaignSpec, TierPlan
 from hpo.domain.config import SamplerConfig, SearchConfig
+from hpo.domain.training import EpochReport
 from hpo.engine.objective import Objective
+from hpo.ranking.ranker import Ranker
 from search_spaces import parse_space
-from trainer.reports import EpochReport
 
 EPOCHS, METRICS, EPOCH_SECONDS = 10, 8, 0.05
 SPACE = parse_space(
@@ -60,9 +61,7 @@ def report(epoch: int, score: float) -> EpochReport:
 
 
 def configuration(name: str) -> SearchConfig:
-    config = SearchConfig(study=name, sampler=SamplerConfig(name="random"))
-    train = config.trainer.train.model_copy(update={"epochs": EPOCHS})
-    return config.model_copy(update={"trainer": config.trainer.model_copy(update={"train": train})})
+    return SearchConfig(study=name, sampler=SamplerConfig(name="random"), trainer={"train": {"epochs": EPOCHS}})
 
 
 def objective_of(job: Job, ledger: PostgresLedger, runner: Any) -> tuple[Objective, int]:
@@ -71,7 +70,10 @@ def objective_of(job: Job, ledger: PostgresLedger, runner: Any) -> tuple[Objecti
     campaign = ledger.open_campaign(CampaignSpec(job.name, {}, {}, plan, 0))
     storage, identity = study_storage(job.url), processes.this_process()
     config = configuration(job.name)
-    return Objective(campaign, config, SPACE, ledger, storage, runner, job.home, job.home, identity), campaign.id
+    folder = job.home
+    return Objective(
+        campaign, config, SPACE, Ranker(), ledger, storage, runner, folder, folder, identity, "code"
+    ), campaign.id
 
 
 def summary(seconds: Sequence[float]) -> str:

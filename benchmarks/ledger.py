@@ -35,11 +35,12 @@ from hpo.adapters.postgres.urls import canonical, url_for
 from hpo.adapters.processes import host as processes
 from hpo.domain.config import PrunerConfig, SamplerConfig
 from hpo.domain.ports import TrialEnd, TrialRequest
+from hpo.domain.trainable import Length
+from hpo.domain.training import EpochReport
 from hpo.engine.pruners import build_pruner
 from hpo.engine.stage import Stage, open_study, stages
 from hpo.engine.study_cache import StudyCache
 from hpo.runs.folder import Attempt
-from trainer.reports import EpochReport
 
 TRIALS_PER_WORKER = 10
 OPERATIONS = ("ask", "epoch", "tell", "start")
@@ -178,7 +179,7 @@ def fill(job: Job, num_finished: int) -> None:
 def stage_of(job: Job, ledger: PostgresLedger) -> Stage:
     campaign = ledger.find_campaign(job.name)
     assert campaign is not None
-    return stages(campaign, configuration(job.name), SPACE)[1]
+    return stages(campaign, configuration(job.name), SPACE, Length(EPOCHS))[1]
 
 
 def proposal_ms(job: Job, sampler: str) -> float:

@@ -29,9 +29,9 @@ from hpo.adapters.processes import host as processes
 from hpo.adapters.processes.runners import PipeReporter, ProcessRunner
 from hpo.domain.config import PrunerConfig
 from hpo.domain.ports import TrialEnd, TrialRequest
+from hpo.domain.training import EpochReport
 from hpo.engine.pruners import build_pruner
 from hpo.runs.folder import Attempt
-from trainer.reports import EpochReport
 
 
 class SleepyRunner(ProcessRunner):

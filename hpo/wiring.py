@@ -26,6 +26,7 @@ from hpo.adapters.processes.local_worker import LocalWorker
 from hpo.adapters.redaction import redact_error
 from hpo.domain.campaign import Campaign
 from hpo.domain.errors import UsageError, nearest
+from hpo.runs.archive import Archive
 from hpo.runs.folder import campaign_folder
 
 if TYPE_CHECKING:
@@ -161,27 +162,44 @@ def find_campaign(app: App, name: str) -> Campaign:
     )
 
 
+def archive_of(app: App, campaign: Campaign) -> Archive:
+    """The campaign's run folders as the ledger answers for them now."""
+    return Archive(app.runs(campaign.name), app.ledger.checkpoints(campaign.id))
+
+
 def build_worker(
-    app: App, campaign: Campaign, config: SearchConfig, space: Space, data: Path, drain: threading.Event
+    app: App, campaign: Campaign, config: SearchConfig, space: Space, data: Path, code: str, drain: threading.Event
 ) -> Worker:
-    """A worker of this process on the campaign. The number of threads is settled here, so that a trial's resolved
-    configuration gives the same bits when it is trained again; and so is a trial's share of the memory, before any
-    trial takes some."""
+    """A worker of this process on the campaign.
+
+    code: the fingerprint of the code that trains here. The number of threads is settled here, so that a trial's
+    resolved configuration gives the same bits when it is trained again; and so is a trial's share of the memory,
+    before any trial takes some.
+    """
     from hpo.adapters.processes.runners import ProcessRunner
     from hpo.engine.objective import Objective
     from hpo.engine.worker import Worker
+    from hpo.trainable.loading import load_trainable
 
-    train = config.trainer.train
-    if not train.threads:
-        train = train.model_copy(update={"threads": processes.num_threads()})
-    trainer = config.trainer.model_copy(update={"train": train})
+    trainable = load_trainable(config.trainable)
+    settings = trainable.plain(trainable.on_machine(trainable.parse(config.trainer), processes.num_threads()))
     worker = config.worker
     if worker.trial_memory is None:
         worker = worker.model_copy(update={"trial_memory": processes.available_memory() // worker.num_workers})
-    config = config.model_copy(update={"trainer": trainer, "worker": worker})
+    config = config.model_copy(update={"trainer": settings, "worker": worker})
     identity = processes.this_process()
     objective = Objective(
-        campaign, config, space, app.ledger, app.storage, ProcessRunner(), data, app.runs(campaign.name), identity
+        campaign,
+        config,
+        space,
+        trainable,
+        app.ledger,
+        app.storage,
+        ProcessRunner(trainable.preload),
+        data,
+        app.runs(campaign.name),
+        identity,
+        code,
     )
     return Worker(
         app.ledger,

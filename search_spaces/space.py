@@ -10,14 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
-from search_spaces.dimensions import DOTTED_NAME, Dimension, Value, possible_values
+from search_spaces.dimensions import DOTTED_NAME, Dimension, Value
 from search_spaces.errors import SpaceError
 
 MAX_NAME = 40
 """Most letters of a tier's name, which becomes part of the names of studies, runs and files."""
-
-WIDTH, HEADS = "model.hidden_size", "model.num_heads"
-"""The two settings of which the second must divide the first."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ class Space:
     settings: dotted trainer setting -> the value every trial is given. tiers: most important first.
 
     Raises:
-        SpaceError: no tier, a name twice, a dimension that is also held, heads that do not divide a width.
+        SpaceError: no tier, a name twice, a dimension that is also held.
     """
 
     name: str
@@ -72,7 +69,6 @@ class Space:
                 raise SpaceError(f"settings: '{key}' is not the dotted name of a trainer setting, such as 'optim.lr'")
             if key in names:
                 raise SpaceError(f"settings: '{key}' is searched as a dimension too; keep one of the two")
-        self.check_heads(self.settings)
 
     @property
     def dimensions(self) -> tuple[Dimension, ...]:
@@ -91,32 +87,6 @@ class Space:
         ]
         text = json.dumps({"settings": dict(self.settings), "tiers": tiers}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
-
-    def check_heads(self, held: Mapping[str, object]) -> None:
-        """Refuse the space unless every number of heads divides every width, whether sampled or held.
-
-        held: values of settings that are not searched. A width or number of heads that is neither searched nor
-        held is not known here and not judged.
-
-        Raises:
-            SpaceError: naming the first pair that disagrees.
-        """
-        searched = {d.name: possible_values(d) for d in self.dimensions if d.name in (WIDTH, HEADS)}
-        widths = searched.get(WIDTH, _whole(held.get(WIDTH)))
-        heads = searched.get(HEADS, _whole(held.get(HEADS)))
-        if isinstance(widths, range):
-            widths = widths[:2]  # what divides the first and the step divides all; a range may be astronomically long
-        for count in heads:
-            for width in widths:
-                if int(count) < 1 or int(width) % int(count):
-                    raise SpaceError(
-                        f"{HEADS} {count} does not divide {WIDTH} {width}; every number of heads that can be sampled "
-                        "or is held must divide every width that can be"
-                    )
-
-
-def _whole(value: object) -> Sequence[Value]:
-    return (value,) if isinstance(value, int) else ()
 
 
 def _refuse_repeats(what: str, names: Sequence[str]) -> None:

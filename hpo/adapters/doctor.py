@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +11,28 @@ import optuna
 from optuna.storages import get_storage
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo.adapters.file_checks import burnt, champion_fault, code_faults, slot_faults
 from hpo.adapters.processes import host as processes
 from hpo.domain.campaign import Campaign, Outcome, SlotState, SlotView, WorkerIdentity
+from hpo.domain.errors import EnvironmentFault
 from hpo.domain.ledger_invariants import invariants
 from hpo.domain.ports import Ledger
 from hpo.engine.objective import OUTCOMES, outcome_of
 from hpo.engine.stage import own_trials, settle
 from hpo.engine.tiers import COPIED_FROM, DUPLICATE_OF, SLOT, VALUES
+from hpo.runs.archive import Archive
+from hpo.runs.durable import read_sealed
 from hpo.runs.folder import Attempt, SlotFolder
+from hpo.trainable.loading import load_trainable
+
+BOOK = "tracked.json"
+FILES = "run folders are whole: every file is as it was written"
+
+
+class Mendable(str):
+    """A breach that `Doctor.repair` mends."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True)
@@ -34,24 +46,26 @@ class Check:
 
 @dataclass(frozen=True)
 class Seen:
-    """A campaign as its stores held it at about one moment. own: slot -> its Optuna trials (one, if all is well)."""
+    """A campaign as its stores held it at about one moment. own: slot -> its Optuna trials (one, if all is well).
+    faults: slot -> what is wrong with its files."""
 
     campaign: Campaign
     slots: Sequence[SlotView]
     studies: Mapping[int, optuna.Study]
     trials: Mapping[int, Sequence[FrozenTrial]]
     own: Mapping[int, Sequence[FrozenTrial]]
-    runs: Path
+    archive: Archive
+    faults: Mapping[int, Sequence[str]]
 
     def pairs(self) -> Iterator[tuple[SlotView, FrozenTrial]]:
         """Every slot that has a trial, with it."""
         return ((slot, self.own[slot.slot][0]) for slot in self.slots if slot.slot in self.own)
 
     def attempts(self) -> Iterator[tuple[SlotView, FrozenTrial, Attempt]]:
-        """The same, where the run folder is on this machine."""
+        """The same, where the run folder is on this machine, and whole."""
         for slot, trial in self.pairs():
-            attempt = SlotFolder(self.runs, slot.slot).current()
-            if attempt is not None:
+            attempt = self.archive.attempt(slot.slot)
+            if attempt is not None and not self.faults[slot.slot]:
                 yield slot, trial, attempt
 
 
@@ -98,7 +112,7 @@ class Doctor:
         for slot, trial in seen.pairs():
             if slot.state is SlotState.DONE and trial.state is TrialState.RUNNING:
                 done.append(_tell_outcome(seen.studies[slot.tier], trial, slot))
-        if done or any(_left_running(seen)):
+        if done or any(_left_running(seen)) or any(map(_book_fault, _books(seen))):
             num_written = self._sync()
             done += [f"{num_written} items were brought to MLflow"] if num_written else []
         return done
@@ -118,7 +132,11 @@ class Doctor:
             _check("curves have no gaps", list(seen.pairs()), lambda pair: _curve(*pair)),
             _check("run folders hold the same curves", list(seen.attempts()), lambda row: _folder_curve(*row)),
             _check("trials were trained with their parameters", list(seen.attempts()), lambda row: _params(*row)),
-            self._checkpoints(seen),
+            Check(FILES, len(seen.slots), tuple(fault for found in seen.faults.values() for fault in found)),
+            _check("the champion's weights are those that were crowned", [seen], _champion),
+            _check("a trial came to a result", [seen], lambda seen: burnt(seen.campaign, seen.slots)),
+            Check("all trials were trained with one code", len(seen.slots), tuple(_codes(seen))),
+            _check("what was noted of MLflow is whole", _books(seen), _book_fault),
             _check("MLflow keeps no finished run RUNNING", _tracked(seen), lambda row: _run_status(*row)),
         ]
 
@@ -138,25 +156,17 @@ class Doctor:
         # Optuna first: a slot that the ledger has DONE had its trial told before.
         trials = {tier: study.get_trials(deepcopy=False) for tier, study in studies.items()}
         own = {slot: found for tier in trials.values() for slot, found in own_trials(tier).items()}
-        return Seen(campaign, self._ledger.slots(campaign.id), studies, trials, own, self._runs)
+        slots = self._ledger.slots(campaign.id)
+        archive = Archive(self._runs, self._ledger.checkpoints(campaign.id))
+        trainable = load_trainable(campaign.spec.trainable)
+        faults = {slot.slot: slot_faults(trainable, archive, slot) for slot in slots}
+        return Seen(campaign, slots, studies, trials, own, archive, faults)
 
     def _lease(self, slot: SlotView) -> str | None:
         if slot.worker is None or not self._is_dead(slot.worker):
             return None
-        return f"slot {slot.slot} is leased to the process {slot.worker.pid} on {slot.worker.host}, which is dead"
-
-    def _checkpoints(self, seen: Seen) -> Check:
-        """A recorded checkpoint that lies on this machine is what was recorded. Retention may have deleted it."""
-        here = [record for record in self._ledger.checkpoints(seen.campaign.id) if Path(record.path).is_file()]
-        broken = [
-            f"the checkpoint {record.path} of slot {record.slot} is not the one that was recorded (its sha256 differs)"
-            for record in here
-            if hashlib.sha256(Path(record.path).read_bytes()).hexdigest() != record.sha256
-        ]
-        champion = (seen.campaign.champion or {}).get("run_folder")
-        if champion is not None and Path(champion).is_dir() and not Attempt(Path(champion)).model.exists():
-            broken.append(f"the champion's checkpoint is not in {champion}")
-        return Check("recorded checkpoints hold", len(here), tuple(broken))
+        who = f"the process {slot.worker.pid} on {slot.worker.host}"
+        return Mendable(f"slot {slot.slot} is leased to {who}, which is dead")
 
 
 def _check(rule: str, things: Sequence[Any], ask: Callable[[Any], str | None]) -> Check:
@@ -174,7 +184,7 @@ def _all_trials(seen: Seen) -> Iterator[tuple[int, FrozenTrial]]:
 def _one_trial(seen: Seen, slot: SlotView) -> str | None:
     numbers = [trial.number for trial in seen.own.get(slot.slot, ())]
     if len(numbers) > 1:
-        return f"slot {slot.slot} has the trials {numbers} of tier {slot.tier}"
+        return Mendable(f"slot {slot.slot} has the trials {numbers} of tier {slot.tier}")
     if slot.trial_number is not None and numbers != [slot.trial_number]:
         return f"slot {slot.slot} is bound to trial {slot.trial_number}, but Optuna has {numbers} for it"
     if slot.state is SlotState.DONE and not numbers:
@@ -192,7 +202,7 @@ def _belongs(seen: Seen, tier: int, trial: FrozenTrial) -> str | None:
     if slot not in {view.slot for view in seen.slots if view.tier == tier}:
         return f"{who} carries the slot {slot}, which the tier does not have"
     if DUPLICATE_OF in trial.user_attrs and not trial.state.is_finished():
-        return f"{who} is an unfinished duplicate of trial {trial.user_attrs[DUPLICATE_OF]}"
+        return Mendable(f"{who} is an unfinished duplicate of trial {trial.user_attrs[DUPLICATE_OF]}")
     return None
 
 
@@ -201,7 +211,8 @@ def _outcome(slot: SlotView, trial: FrozenTrial) -> str | None:
         return None  # Optuna may know the end already; the slot's next owner passes it on
     told = outcome_of(trial)
     if told is not slot.outcome:
-        return f"slot {slot.slot} is {slot.outcome}, its trial {trial.number} is {trial.state.name}"
+        said = f"slot {slot.slot} is {slot.outcome}, its trial {trial.number} is {trial.state.name}"
+        return Mendable(said) if trial.state is TrialState.RUNNING else said
     if told is Outcome.COMPLETE and trial.value != slot.score:
         return f"slot {slot.slot} has the score {slot.score}, its trial {trial.number} the value {trial.value}"
     return None
@@ -238,17 +249,43 @@ def _params(slot: SlotView, trial: FrozenTrial, attempt: Attempt) -> str | None:
     return None
 
 
-def _tracked(seen: Seen) -> list[tuple[SlotView, Path]]:
+def _champion(seen: Seen) -> str | None:
+    return champion_fault(seen.archive, seen.campaign)
+
+
+def _codes(seen: Seen) -> list[str]:
+    return code_faults(seen.archive, seen.campaign, seen.slots)
+
+
+def _books(seen: Seen) -> list[Path]:
+    """What was noted here of the campaign's runs in MLflow."""
+    runs = seen.archive.runs
+    folders = [runs, *(SlotFolder(runs, slot.slot).folder for slot in seen.slots)]
+    return [folder / BOOK for folder in folders if (folder / BOOK).exists()]
+
+
+def _book_fault(book: Path) -> str | None:
+    return None if _read_book(book) is not None else Mendable(f"{book} is damaged; it is written again by a sync")
+
+
+def _read_book(book: Path) -> Mapping[str, Any] | None:
+    try:
+        return read_sealed(book)
+    except (EnvironmentFault, FileNotFoundError):
+        return None
+
+
+def _tracked(seen: Seen) -> list[tuple[SlotView, Mapping[str, Any]]]:
     """What MLflow was last told of each slot. While trials run it follows a little behind, and is not asked about."""
     if _running(seen.slots):
         return []
-    books = [(slot, SlotFolder(seen.runs, slot.slot).folder / "tracked.json") for slot in seen.slots]
-    return [(slot, book) for slot, book in books if book.exists()]
+    books = [(slot, _read_book(SlotFolder(seen.archive.runs, slot.slot).folder / BOOK)) for slot in seen.slots]
+    return [(slot, book) for slot, book in books if book is not None]
 
 
-def _run_status(slot: SlotView, book: Path) -> str | None:
-    if slot.state is SlotState.DONE and json.loads(book.read_bytes())["status"] == "RUNNING":
-        return f"slot {slot.slot} is done, and MLflow was last told that it is RUNNING"
+def _run_status(slot: SlotView, book: Mapping[str, Any]) -> str | None:
+    if slot.state is SlotState.DONE and book["status"] == "RUNNING":
+        return Mendable(f"slot {slot.slot} is done, and MLflow was last told that it is RUNNING")
     return None
 
 

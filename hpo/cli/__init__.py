@@ -47,13 +47,12 @@ def _exit_code(error: Exception) -> int | None:
     """What a foreseen error ends the command with; None for one that nobody foresaw, a bug."""
     from hpo.domain.errors import EnvironmentFault, HpoError, Interrupted, InvariantBroken
     from search_spaces.errors import SpaceError
-    from trainer.errors import CacheFault, TrainerError
 
     codes: dict[type[Exception] | tuple[type[Exception], ...], int] = {
         Interrupted: EXIT_INTERRUPTED,
         InvariantBroken: EXIT_BUG,
-        (EnvironmentFault, CacheFault, OSError): EXIT_ENVIRONMENT,
-        (HpoError, SpaceError, TrainerError): EXIT_INPUT,
+        (EnvironmentFault, OSError): EXIT_ENVIRONMENT,
+        (HpoError, SpaceError): EXIT_INPUT,
     }
     return next((code for kinds, code in codes.items() if isinstance(error, kinds)), None)
 

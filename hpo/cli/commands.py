@@ -19,9 +19,9 @@ import yaml
 from hpo.cli.parser import Command
 from hpo.cli.status import status_lines, status_record
 from hpo.domain.campaign import DEFAULT_STUDY, Campaign, CampaignState
-from hpo.domain.errors import UsageError
+from hpo.domain.errors import EnvironmentFault, UsageError
 from hpo.usecases import results
-from hpo.wiring import App, embedded_database, find_campaign, log_to, open_app
+from hpo.wiring import App, archive_of, embedded_database, find_campaign, log_to, open_app
 
 if TYPE_CHECKING:
     from hpo.domain.config import SearchConfig
@@ -32,16 +32,15 @@ WATCH_SECONDS = 1.0
 
 def setup(options: argparse.Namespace) -> None:
     """Say in five lines what was found and made."""
-    from trainer.config import TrainConfig
-    from trainer.training.precision import choose_precision
+    from hpo.domain.campaign import DEFAULT_TRAINABLE
+    from hpo.trainable.loading import load_trainable
 
     with open_app() as app:
         tracking = app.prepare_tracking()
         print(f"Database  {app.database.describe()}")
         print("Schemas   optuna, mlflow and hpo are up to date")
         print(f"Tracking  {tracking}")
-        precision = choose_precision(TrainConfig())
-        print(f"Device    {precision.device}, {precision.reason}")
+        print(f"Device    {load_trainable(DEFAULT_TRAINABLE).describe_device()}")
         print(f"State     {app.home}")
 
 
@@ -119,15 +118,9 @@ def predict(options: argparse.Namespace) -> None:
     with open_app() as app:
         campaign = find_campaign(app, _study(options.overrides))
         made = results.predict(app, campaign, Path(options.data), output, everything=options.all)
-    days, symbols = made.table["date"].nunique(), made.table["symbol"].nunique()
-    if made.num_context_days:
-        print(f"{made.num_context_days} days up to the end of the search's data served as look-back alone.")
-    if made.num_short_days:
-        print(
-            f"Warning: {made.num_short_days} of the scored days look back further than the data go; "
-            "give more of the days before them."
-        )
-    print(f"{len(made.table):,} scores, {days} days, {symbols} symbols: {output}")
+    for note in made.notes[:-1]:
+        print(note)
+    print(f"{made.notes[-1] if made.notes else f'{len(made.table):,} rows'}: {output}")
 
 
 def compare_trials(options: argparse.Namespace) -> None:
@@ -152,17 +145,20 @@ def compare_trials(options: argparse.Namespace) -> None:
 
 
 def report(options: argparse.Namespace) -> None:
-    """Write the report and say its summary."""
-    from hpo.cli.face import Terminal
-    from hpo.usecases import session
+    """Write the report and say its summary; a report that lacks trials is written, and ends with an error."""
+    from hpo.cli.output import say
+    from hpo.usecases import conclusion
     from hpo.usecases.campaigns import frozen_config, prepare_data
 
     with open_app() as app:
         campaign = find_campaign(app, _study(options.overrides))
         config, _ = frozen_config(campaign)
         output = Path(options.output) if options.output else None
-        written = session.report(app, campaign, prepare_data(app, config), Terminal(), output)
+        written = conclusion.report(app, campaign, prepare_data(app, config), say, output)
         print(f"Report: {written.html}\nFigures: {written.json}")
+        missing = archive_of(app, campaign).missing(app.ledger.slots(campaign.id))
+    if missing:
+        raise EnvironmentFault(f"The report lacks trials. {' '.join(missing)}")
 
 
 def worker(options: argparse.Namespace) -> None:
@@ -177,12 +173,12 @@ def worker(options: argparse.Namespace) -> None:
 
 def sync(options: argparse.Namespace) -> None:
     """Bring MLflow up to date with the run folders."""
-    from hpo.cli.face import Terminal
-    from hpo.usecases import session
+    from hpo.cli.output import say
+    from hpo.usecases import conclusion
 
     with open_app() as app:
         campaign = find_campaign(app, _study(options.overrides))
-        number = session.sync(app, campaign, Terminal())
+        number = conclusion.sync(app, campaign, say)
         print(f"{number} items written; MLflow is up to date with the campaign '{campaign.name}'.")
 
 
@@ -245,20 +241,16 @@ COMMANDS: Mapping[str, Command] = {
 def _composed(options: argparse.Namespace, fork: str | None = None) -> tuple[SearchConfig, Space]:
     """The configuration of a run from its settings and options."""
     from hpo.cli import config_loader
-    from trainer.settings import quoted
+    from hpo.domain.settings import quoted
 
     overrides = list(options.overrides)
-    for option, key, value in (
-        ("--space", "space", options.space),
-        ("--data", "trainer.data.source", options.data),
-        ("--fork", "study", fork),
-    ):
-        if value is None:
-            continue
-        if option != "--fork" and any(override.startswith(f"{key}=") for override in overrides):
-            raise UsageError(f"{option} and {key}=... are two words for one setting; give one of them.")
-        overrides.append(f"{key}={quoted(value)}")
-    return config_loader.load(overrides, Path(options.config) if options.config else None)
+    if options.space is not None:
+        if any(override.startswith("space=") for override in overrides):
+            raise UsageError("--space and space=... are two words for one setting; give one of them.")
+        overrides.append(f"space={quoted(options.space)}")
+    if fork is not None:
+        overrides.append(f"study={quoted(fork)}")
+    return config_loader.load(overrides, Path(options.config) if options.config else None, options.data)
 
 
 def _named_trial(app: App, name: str) -> tuple[Campaign, int | None]:

@@ -19,53 +19,107 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
+from hpo.domain.campaign import DEFAULT_TRAINABLE
 from hpo.domain.config import SearchConfig
 from hpo.domain.errors import UsageError, nearest
+from hpo.domain.settings import first_problem, flatten, merge, nest, quoted, read, sections, verbatim
+from hpo.domain.trainable import Trainable
+from hpo.trainable.loading import load_trainable
 from search_spaces import Space, load_space
-from trainer.settings import first_problem, flatten, merge, quoted, read, sections, verbatim
 
 OPEN_KEYS = ("sampler.options", "pruner.options")
 """Mappings whose keys are Optuna's, not ours: any key may be added below them."""
 
-TEXTS = ("study", "space", "trainer.data.source")
-"""Settings that are taken letter by letter."""
-
-FOLLOWS = {"trainer.train.monitor": "objective", "trainer.train.seed": "seed"}
-"""Trainer settings that the search derives from its own."""
+TEXTS = ("study", "space", "trainable")
+"""Settings that are taken letter by letter, beside the trainable's source."""
 
 
-def load(overrides: Sequence[str], file: Path | None = None) -> tuple[SearchConfig, Space]:
+def load(overrides: Sequence[str], file: Path | None = None, data: str | None = None) -> tuple[SearchConfig, Space]:
     """The configuration and its space.
 
     Args:
         overrides: Hydra overrides such as `trials=40` or `trainer.model.kind=mlp`.
         file: YAML with any part of the configuration, applied below the overrides.
+        data: the trainable's source, instead of an override.
 
     Raises:
-        UsageError: an unknown key, a value of the wrong kind. InputError: an unreadable file. SpaceError: an unusable
-            space.
+        UsageError: an unknown key, a value of the wrong kind, an unreadable file, a metric that the trainable does not
+            have. SpaceError: an unusable space.
     """
-    defaults = SearchConfig().model_dump(mode="json")
     given = read(file) if file else {}
+    trainable = load_trainable(_last(overrides, "trainable") or str(given.get("trainable", DEFAULT_TRAINABLE)))
+    texts = _texts(trainable)
+    overrides = [*overrides, *_source_override(trainable, overrides, data)]
+    defaults = _defaults(trainable)
     _refuse_unknown(flatten(given), defaults, str(file))
-    keys = _keys_of(overrides)
+    keys = _keys_of(overrides, texts)
     _refuse_unknown(keys, defaults, "the command line")
-    first = _compose(merge(defaults, given), overrides)
+    first = _compose(merge(defaults, given), overrides, texts)
     space = load_space(_named_space(first))
-    _refuse_overruled(keys, flatten(defaults), flatten(first), space)
-    settings = _nest({f"trainer.{key}": value for key, value in space.settings.items()})
-    composed = _compose(merge(merge(defaults, settings), given), overrides)
+    _refuse_overruled(trainable, keys, flatten(defaults), flatten(first), space)
+    settings = nest({f"trainer.{key}": value for key, value in space.settings.items()})
+    composed = _compose(merge(merge(defaults, settings), given), overrides, texts)
     composed["space"] = _named_space(composed)
-    composed["trainer"]["data"]["source"] = _absolute(composed["trainer"]["data"]["source"])
-    composed["trainer"]["train"]["monitor"] = composed["objective"]
+    composed["trainer"] = _settled(trainable, composed)
     return _validated(composed), space
+
+
+def _defaults(trainable: Trainable[Any]) -> dict[str, Any]:
+    """Every setting there is with its default."""
+    settings = trainable.parse({})
+    return {
+        **SearchConfig().model_dump(mode="json"),
+        "trainable": trainable.name,
+        "objective": trainable.metrics(settings)[0].name,
+        "trainer": trainable.plain(settings),
+    }
+
+
+def _settled(trainable: Trainable[Any], composed: Mapping[str, Any]) -> dict[str, Any]:
+    """The trainable's settings with its source where every process finds it, and the objective as it knows it."""
+    flat, objective = flatten(composed["trainer"]), composed["objective"]
+    if trainable.source is not None and flat.get(trainable.source) is not None:
+        flat[trainable.source] = trainable.resolve_source(str(flat[trainable.source]))
+    flat |= {name: objective for name, source in trainable.follows.items() if source == "objective"}
+    try:
+        settings = trainable.parse(nest(flat))
+    except ValidationError as error:
+        raise UsageError(f"{first_problem(error, 'trainer.')[1]}.") from None
+    names = [metric.name for metric in trainable.metrics(settings)]
+    if objective not in names:
+        raise UsageError(
+            f"objective={objective}: '{trainable.name}' has no such metric, but {', '.join(names)}."
+            f"{nearest(str(objective), names)}"
+        )
+    return trainable.plain(settings)
+
+
+def _source_override(trainable: Trainable[Any], overrides: Sequence[str], data: str | None) -> list[str]:
+    if data is None:
+        return []
+    if trainable.source is None:
+        raise UsageError(f"--data: the trainable '{trainable.name}' does not say which of its settings names its data.")
+    key = f"trainer.{trainable.source}"
+    if _last(overrides, key) is not None:
+        raise UsageError(f"--data and {key}=... are two words for one setting; give one of them.")
+    return [f"{key}={quoted(data)}"]
+
+
+def _last(overrides: Sequence[str], key: str) -> str | None:
+    """The value that a setting is given last."""
+    given = [text.partition("=")[2] for text in overrides if text.partition("=")[0] == key]
+    return given[-1].strip("'\"") if given else None
+
+
+def _texts(trainable: Trainable[Any]) -> tuple[str, ...]:
+    return TEXTS if trainable.source is None else (*TEXTS, f"trainer.{trainable.source}")
 
 
 def changed(config: SearchConfig, overrides: Sequence[str]) -> SearchConfig:
     """A configuration with overrides applied. UsageError as in `load`."""
-    base = config.model_dump(mode="json")
-    _refuse_unknown(_keys_of(overrides), base, "the command line")
-    return _validated(_compose(base, overrides))
+    base, texts = config.model_dump(mode="json"), _texts(load_trainable(config.trainable))
+    _refuse_unknown(_keys_of(overrides, texts), base, "the command line")
+    return _validated(_compose(base, overrides, texts))
 
 
 def as_overrides(settings: Mapping[str, Any]) -> list[str]:
@@ -93,12 +147,12 @@ def _validated(values: Mapping[str, Any]) -> SearchConfig:
         raise UsageError(f"{said}{variable.get(place, '')}.") from None
 
 
-def _compose(base: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+def _compose(base: Mapping[str, Any], overrides: Sequence[str], texts: Sequence[str]) -> dict[str, Any]:
     ConfigStore.instance().store(name="search", node=dict(base))
     GlobalHydra.instance().clear()
     try:
         with initialize(config_path=None, version_base="1.3"):
-            config = compose("search", overrides=[_opened(override) for override in overrides])
+            config = compose("search", overrides=[_opened(override, texts) for override in overrides])
             resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(f"The overrides {list(overrides)} do not compose: {_first_line(error)}.") from None
@@ -106,17 +160,17 @@ def _compose(base: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any
     return {str(key): value for key, value in resolved.items()}
 
 
-def _opened(override: str) -> str:
+def _opened(override: str, texts: Sequence[str]) -> str:
     bare = override.lstrip("+")
-    return f"++{bare}" if bare.startswith(tuple(f"{name}." for name in OPEN_KEYS)) else verbatim(override, TEXTS)
+    return f"++{bare}" if bare.startswith(tuple(f"{name}." for name in OPEN_KEYS)) else verbatim(override, texts)
 
 
-def _keys_of(overrides: Sequence[str]) -> list[str]:
+def _keys_of(overrides: Sequence[str], texts: Sequence[str]) -> list[str]:
     parser = OverridesParser.create()
     keys = []
     for text in overrides:
         try:
-            override = parser.parse_override(verbatim(text, TEXTS))
+            override = parser.parse_override(verbatim(text, texts))
         except HydraException as error:
             raise UsageError(
                 f"'{text}' is not an override ({_first_line(error)}); write key=value, and quote values with "
@@ -139,7 +193,11 @@ def _refuse_unknown(keys: Iterable[str], known: Mapping[str, Any], where: str) -
 
 
 def _refuse_overruled(
-    keys: Sequence[str], defaults: Mapping[str, Any], values: Mapping[str, Any], space: Space
+    trainable: Trainable[Any],
+    keys: Sequence[str],
+    defaults: Mapping[str, Any],
+    values: Mapping[str, Any],
+    space: Space,
 ) -> None:
     """Refuse settings that the search sets itself. In a file they may stand with their default, as in a printed one.
 
@@ -147,34 +205,20 @@ def _refuse_overruled(
     """
     changed = [key for key, value in values.items() if key in defaults and defaults[key] != value]
     searched = {f"trainer.{dimension.name}" for dimension in space.dimensions}
+    follows = {f"trainer.{name}": source for name, source in trainable.follows.items()}
     for key in (*keys, *changed):
         if key in searched:
             raise UsageError(
                 f"'{key}' is searched by the space '{space.name}', whose values would overrule it; change its range "
                 "in a space file of your own (--space FILE), or take it out there to fix it."
             )
-        if key in FOLLOWS and (key in keys or values[key] != values[FOLLOWS[key]]):
-            raise UsageError(f"'{key}' follows '{FOLLOWS[key]}' in a search; write {FOLLOWS[key]}=... instead.")
+        if key in follows and (key in keys or values[key] != values[follows[key]]):
+            raise UsageError(f"'{key}' follows '{follows[key]}' in a search; write {follows[key]}=... instead.")
 
 
 def _named_space(config: Mapping[str, Any]) -> str:
     name = str(config["space"])
-    return _absolute(name) if Path(name).suffix in {".yaml", ".yml"} else name
-
-
-def _absolute(source: str) -> str:
-    return source if source.startswith("planted:") else str(Path(source).expanduser().absolute())
-
-
-def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
-    for name, value in flat.items():
-        *path, last = name.split(".")
-        place = nested
-        for part in path:
-            place = place.setdefault(part, {})
-        place[last] = value
-    return nested
+    return str(Path(name).expanduser().absolute()) if Path(name).suffix in {".yaml", ".yml"} else name
 
 
 def _first_line(error: Exception) -> str:

@@ -103,7 +103,7 @@ def _slot_record(slot: SlotView, now: datetime) -> dict[str, Any]:
 
 
 def _running(campaign: Campaign, slots: Sequence[SlotView], now: datetime) -> Iterator[str]:
-    num_epochs = _search(campaign)["trainer"]["train"]["epochs"]
+    num_epochs = campaign.spec.config["num_epochs"]
     running = [slot for slot in slots if slot.state is SlotState.RUNNING]
     if running:
         yield "running"

@@ -15,6 +15,9 @@ REFINEMENT = "refinement"
 DEFAULT_STUDY = "default"
 """Name of the campaign where none is given."""
 
+DEFAULT_TRAINABLE = "ranker"
+"""What a campaign trains where nothing else is named."""
+
 
 class SlotState(StrEnum):
     """OPEN can be claimed; RUNNING is leased to a worker; DONE has its outcome for ever."""
@@ -58,7 +61,7 @@ class TierPlan:
 class CampaignSpec:
     """What a campaign is, frozen at its creation.
 
-    config: the resolved `SearchConfig` as plain JSON.
+    config: `search`, the resolved `SearchConfig` as plain JSON; `space`, its name and text; `num_epochs` of a training.
     fingerprints: `config`, `space`, `data`, `code` -> hex digest; a resume with another one is refused.
     tiers: in order, numbered 1..n; the budget is the sum of their slots.
     """
@@ -68,6 +71,11 @@ class CampaignSpec:
     fingerprints: Mapping[str, str]
     tiers: tuple[TierPlan, ...]
     seed: int
+
+    @property
+    def trainable(self) -> str:
+        """Name of what the campaign trains."""
+        return str(self.config.get("search", {}).get("trainable", DEFAULT_TRAINABLE))
 
     @property
     def budget(self) -> int:
@@ -164,13 +172,19 @@ class Progress:
 
 @dataclass(frozen=True)
 class CheckpointRecord:
-    """A checkpoint the ledger answers for. kind: `model` or `last`; sha256 of the file's bytes."""
+    """A file of a finished trial that the ledger answers for: by its SHA-256 it is told from any other.
+
+    kind: `model`, the weights that a champion is crowned with; `result`, the attempt's result.json, which lists the
+    digests of all its other files. epoch: of the checkpoint; of a result the number of epochs. path: relative to the
+    state folder, so that this may be moved. host, home: the machine and the state folder it was written in, for people.
+    """
 
     slot: int
     kind: str
     epoch: int
     path: str
     host: str
+    home: str
     sha256: str
     score: float | None = None
 

@@ -6,10 +6,16 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import ByteSize, Field, field_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator
 
-from hpo.domain.campaign import DEFAULT_STUDY
-from trainer.config import Section, TrainerConfig
+from hpo.domain.campaign import DEFAULT_STUDY, DEFAULT_TRAINABLE
+
+
+class Section(BaseModel):
+    """Base of all sections: immutable, and a misspelt key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
 
 Limit = Annotated[timedelta, Field(ge=timedelta(seconds=1), le=timedelta(days=3650))]
 """A time limit."""
@@ -78,15 +84,19 @@ class SearchConfig(Section):
     """Total budget. Up to its limit every look at the campaign takes a second or two."""
     space: str = "quickstart"
     """A space of the catalog, or the path of a YAML file."""
+    trainable: str = DEFAULT_TRAINABLE
+    """What is trained: `ranker`, or the import path of your own, `my_package.my_module:MyTrainable`."""
     objective: str = "rank_ic"
-    """The validation metric that is maximised (sets `trainer.train.monitor`)."""
+    """The validation metric that is maximised, one of the trainable's (of the ranker it sets
+    `trainer.train.monitor`)."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     sampler: SamplerConfig = SamplerConfig()
     pruner: PrunerConfig = PrunerConfig()
     tiers: TierPolicy = TierPolicy()
     worker: WorkerConfig = WorkerConfig()
-    trainer: TrainerConfig = TrainerConfig()
-    """Settings that are not searched; a space's own settings win over these defaults, the user's over both."""
+    trainer: dict[str, Any] = Field(default_factory=dict)
+    """The trainable's settings that are not searched, over its defaults; a space's own settings win over the
+    defaults, the user's over both."""
 
     @field_validator("study")
     @classmethod

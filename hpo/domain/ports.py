@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hpo.domain.campaign import (
+    DEFAULT_TRAINABLE,
     Campaign,
     CampaignSpec,
     CheckpointRecord,
@@ -21,7 +22,7 @@ from hpo.domain.campaign import (
 )
 
 if TYPE_CHECKING:
-    from trainer.reports import EpochReport, Verdict
+    from hpo.domain.training import Decision, EpochReport
 
 
 class Clock(Protocol):
@@ -115,9 +116,9 @@ class Ledger(Protocol):
         ...
 
     def retry(self, campaign_id: int, slots: Collection[int]) -> Campaign:
-        """Open FAILED slots again: each keeps its number and fence, forgets its outcome, and gives its trial up
-        (`retried_trial`) for another. The campaign runs again; its tiers are decided anew from the first of theirs on.
-        ValueError, and nothing changed, unless all of them are FAILED."""
+        """Open FAILED slots again: each keeps its number and fence, forgets its outcome and its files, and gives its
+        trial up (`retried_trial`) for another. The campaign runs again; its tiers are decided anew from the first of
+        theirs on. ValueError, and nothing changed, unless all of them are FAILED."""
         ...
 
     def decide_tier(self, campaign_id: int, tier: int, decision: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -132,7 +133,13 @@ class Ledger(Protocol):
         """Insert or replace the (slot, kind) row."""
         ...
 
-    def checkpoints(self, campaign_id: int) -> Sequence[CheckpointRecord]: ...
+    def checkpoints(self, campaign_id: int) -> Sequence[CheckpointRecord]:
+        """All recorded files, by slot and kind."""
+        ...
+
+    def forget_checkpoints(self, campaign_id: int, slots: Collection[int]) -> None:
+        """Answer for the `model` of these slots no more: retention deletes them."""
+        ...
 
     def count_holdout_opening(self, campaign_id: int) -> int:
         """Add one and return the number of times the campaign's holdout has been opened."""
@@ -147,22 +154,26 @@ class Ledger(Protocol):
 class TrialRequest:
     """Everything a trial process is given. It gets no database, no holdout, no search.
 
-    config: resolved TrainerConfig as plain JSON; data: the cache folder of train and validation alone;
-    folder: where its files go (and where an earlier attempt's checkpoint may lie). memory: bytes of this machine's
-    memory that it may take (on CUDA counts what is free on the device); None: any.
+    config: resolved settings as plain JSON; data: the search part alone; folder: where its files go (and where an
+    earlier attempt's checkpoint may lie). memory: bytes of this machine's memory that it may take (on CUDA counts what
+    is free on the device); None: any. trainable: what trains. objective: the metric it is judged by. seed: of this
+    training.
     """
 
     config: Mapping[str, Any]
     data: Path
     folder: Path
     memory: int | None = None
+    trainable: str = DEFAULT_TRAINABLE
+    objective: str = ""
+    seed: int = 0
 
 
 @dataclass(frozen=True)
 class TrialEnd:
     """How a training run ended, as told by its runner.
 
-    kind: `finished` (fit returned), `stopped` (a STOP verdict or an interruption), `failed` (a typed failure or a
+    kind: `finished` (fit returned), `stopped` (a STOP decision or an interruption), `failed` (a typed failure or a
     Python error), `died` (the process ended without a word: killed, crashed), `environment` (the disk is full or not
     writable: no fault of the trial). reason: for `failed` and `died`, a stable word. excess: where the configuration
     was refused because it does not fit, by which share of the memory there is.
@@ -181,10 +192,10 @@ class TrialRunner(Protocol):
     """Runs one training in its place (own process, or this one)."""
 
     def run(
-        self, request: TrialRequest, on_epoch: Callable[[EpochReport], Verdict], stop: Callable[[], bool]
+        self, request: TrialRequest, on_epoch: Callable[[EpochReport], Decision], stop: Callable[[], bool]
     ) -> TrialEnd:
         """Train to the end. on_epoch is called in this process, once per epoch and again for those before a resume;
-        its verdict may reach the trainer while the next epoch is already running. stop is polled several times a
+        its decision may reach the trainer while the next epoch is already running. stop is polled several times a
         second; once true, the training ends at the next step and the result is `stopped`."""
         ...
 

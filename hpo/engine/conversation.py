@@ -9,32 +9,30 @@ import optuna
 
 from hpo.domain.campaign import Claim, Progress
 from hpo.domain.ports import Ledger, TrialEnd
-from hpo.runs.folder import EpochRecord
-from trainer.config import TrainerConfig
-from trainer.reports import EpochReport, Verdict
+from hpo.domain.trainable import Length
+from hpo.domain.training import Decision, EpochReport
+from hpo.runs.entries import EpochRecord
 
 
 class Conversation:
     """What the search hears of one run, and answers."""
 
-    def __init__(
-        self, ledger: Ledger, claim: Claim, trial: optuna.Trial, config: TrainerConfig, lease: timedelta
-    ) -> None:
+    def __init__(self, ledger: Ledger, claim: Claim, trial: optuna.Trial, length: Length, lease: timedelta) -> None:
         self._ledger, self._claim, self._trial, self._lease = ledger, claim, trial, lease
-        self._num_epochs, self._score_epochs = config.train.epochs, config.train.score_epochs
+        self._num_epochs, self._score_epochs = length.num_epochs, length.score_epochs
         self._scores = dict(trial._get_latest_trial().intermediate_values)
         self.pruned = False
         self.end = TrialEnd("stopped")
 
-    def on_epoch(self, report: EpochReport) -> Verdict:
+    def on_epoch(self, report: EpochReport) -> Decision:
         """Record the epoch if it is new, and ask the pruner about the newest one.
 
-        Epochs that were judged before a resume are passed; the last of them is judged again, because its verdict may
+        Epochs that were judged before a resume are passed; the last of them is judged again, because its decision may
         have been lost with the process that asked for it.
         """
         newest = max(self._scores, default=0)
         if report.epoch < newest:
-            return Verdict.CONTINUE
+            return Decision.CONTINUE
         self._ledger.renew(
             self._claim,
             self._lease,
@@ -45,8 +43,8 @@ class Conversation:
             self._scores[report.epoch] = report.score
         if report.epoch < self._num_epochs and self._trial.should_prune():
             self.pruned = True
-            return Verdict.STOP
-        return Verdict.CONTINUE
+            return Decision.STOP
+        return Decision.CONTINUE
 
     def trailing_score(self) -> float:
         """Mean of the last `score_epochs` scores: the same measure a finished run is judged by."""

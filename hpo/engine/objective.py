@@ -1,8 +1,7 @@
-"""One trial from claim to done: sample, bind, train, report, translate verdicts."""
+"""One trial from claim to done: sample, bind, train, report, translate decisions."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -26,12 +25,14 @@ from hpo.domain.campaign import (
 from hpo.domain.config import SearchConfig
 from hpo.domain.errors import EnvironmentFault, LeaseLost, StoreUnavailable
 from hpo.domain.ports import Ledger, TrialEnd, TrialRequest, TrialRunner
-from hpo.engine.binding import bind
+from hpo.domain.trainable import Trainable
+from hpo.engine.binding import bind, complete, derived
 from hpo.engine.conversation import Conversation, sortable, trailing_mean
 from hpo.engine.samplers import tell_unfit
 from hpo.engine.stage import Stage, open_study, settle, stages
 from hpo.engine.study_cache import StudyCache
 from hpo.engine.tiers import NUM_PARAMETERS, VALUES
+from hpo.runs.durable import sha256_of
 from hpo.runs.folder import Attempt, SlotFolder
 from search_spaces import Space
 
@@ -50,8 +51,8 @@ class Objective:
     For one thread.
 
     Args:
-        runs: the campaign's folder of run folders. data: the search part of the panel.
-        storage: Optuna's; the studies are made here, one per tier.
+        trainable: what is trained. runs: the campaign's folder of run folders. data: the search part of its data.
+        storage: Optuna's; the studies are made here, one per tier. code: the fingerprint of the code that trains here.
     """
 
     def __init__(
@@ -59,15 +60,19 @@ class Objective:
         campaign: Campaign,
         config: SearchConfig,
         space: Space,
+        trainable: Trainable[Any],
         ledger: Ledger,
         storage: optuna.storages.BaseStorage,
         runner: TrialRunner,
         data: Path,
         runs: Path,
         identity: WorkerIdentity,
+        code: str,
     ) -> None:
-        self._identity = identity
+        self._identity, self._code = identity, code
         self._campaign, self._config, self._space = campaign, config, space
+        self._trainable, self._settings = trainable, complete(trainable, config.trainer)
+        self._length = trainable.length(trainable.parse(self._settings))
         # Made once: a new one would read all finished trials again.
         self._ledger, self._storage, self._runner = ledger, StudyCache(storage), runner
         self._data, self._runs = data, runs
@@ -127,12 +132,12 @@ class Objective:
         assert outcome is not None, "a finished trial has an outcome"
         score = known.value if outcome is Outcome.COMPLETE else None
         if outcome is Outcome.PRUNED:
-            score = trailing_mean(known.intermediate_values, self._config.trainer.train.score_epochs)
+            score = trailing_mean(known.intermediate_values, self._length.score_epochs)
         self._ledger.finish(claim, outcome, score, known.user_attrs.get("reason"))
 
     def decide(self, campaign: Campaign, tier: int) -> Mapping[str, Any]:
         """The decision of a tier whose slots are all done."""
-        stage = stages(campaign, self._config, self._space)[tier]
+        stage = stages(campaign, self._config, self._space, self._length)[tier]
         return stage.decide(open_study(stage, self._storage, self._ledger).get_trials(deepcopy=False))
 
     def _stage(self, tier: int) -> Stage:
@@ -140,7 +145,7 @@ class Objective:
         if tier not in self._stages:
             campaign = self._ledger.find_campaign(self._campaign.name)
             assert campaign is not None, "a claimed slot has a campaign"
-            stage = stages(campaign, self._config, self._space)[tier]
+            stage = stages(campaign, self._config, self._space, self._length)[tier]
             open_study(stage, self._storage, self._ledger)
             self._stages[tier] = stage
         return self._stages[tier]
@@ -181,7 +186,7 @@ class Objective:
 
     def _train(self, claim: Claim, stage: Stage, trial: optuna.Trial, stop: Callable[[], bool]) -> Conversation:
         values, seed = stage.values(trial.params), self._trainer_seed(claim)
-        config = bind(self._config.trainer, {**values, "train.seed": seed})
+        settings = bind(self._trainable, self._settings, {**values, **derived(self._trainable, seed=seed)})
         attempt = SlotFolder(self._runs, claim.slot).open_attempt(
             claim.fence,
             run={
@@ -195,12 +200,20 @@ class Objective:
                 "params": values,
                 "trainer_seed": seed,
                 "worker": asdict(self._identity),
+                "code": self._code,
             },
-            config=config.model_dump(mode="json"),
+            config=settings,
         )
-        conversation = Conversation(self._ledger, claim, trial, config, self._config.worker.lease)
+        length = self._trainable.length(self._trainable.parse(settings))
+        conversation = Conversation(self._ledger, claim, trial, length, self._config.worker.lease)
         request = TrialRequest(
-            config.model_dump(mode="json"), self._data, attempt.folder, self._config.worker.trial_memory
+            config=settings,
+            data=self._data,
+            folder=attempt.folder,
+            memory=self._config.worker.trial_memory,
+            trainable=self._trainable.name,
+            objective=self._config.objective,
+            seed=seed,
         )
         conversation.end = self._runner.run(request, conversation.on_epoch, stop)
         return conversation
@@ -260,9 +273,11 @@ class Objective:
         attempt = self._own_attempt(claim)
         said: dict[str, Any] = {NUM_PARAMETERS: end.num_parameters, "last_epoch": end.last_epoch, "reason": reason}
         if attempt is not None:
-            said |= sortable(attempt.epochs(), self._config.trainer.train.score_epochs)
+            said |= sortable(attempt.epochs(), self._length.score_epochs)
             attempt.finish(outcome, score, end.last_epoch, end.num_parameters, reason)
-            self._record_model(claim, attempt, score, end.last_epoch)
+            self._record(claim, attempt, "result", attempt.result_file, len(attempt.epochs()), score)
+            if end.last_epoch is not None and attempt.model.exists():
+                self._record(claim, attempt, "model", attempt.model, end.last_epoch, score)
         state = next(state for state, its_outcome in OUTCOMES.items() if its_outcome is outcome)
         told = score if outcome is Outcome.COMPLETE else None  # Optuna gives a pruned trial its last value by itself
         with self._storage.together(trial._trial_id):
@@ -290,13 +305,10 @@ class Objective:
         attempts = SlotFolder(self._runs, claim.slot).attempts()
         return next((attempt for attempt in reversed(attempts) if attempt.fence <= claim.fence), None)
 
-    def _record_model(self, claim: Claim, attempt: Attempt, score: float | None, last_epoch: int | None) -> None:
-        if last_epoch is None or not attempt.model.exists():
-            return
-        digest = hashlib.sha256(attempt.model.read_bytes()).hexdigest()
-        record = CheckpointRecord(
-            claim.slot, "model", last_epoch, str(attempt.model), self._identity.host, digest, score
-        )
+    def _record(self, claim: Claim, attempt: Attempt, kind: str, file: Path, epoch: int, score: float | None) -> None:
+        home = self._runs.parent.parent
+        path, host = str(file.relative_to(home)), self._identity.host
+        record = CheckpointRecord(claim.slot, kind, epoch, path, host, str(home), sha256_of(file), score)
         self._ledger.record_checkpoint(claim, record)
 
 

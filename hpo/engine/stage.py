@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from hpo.domain.campaign import REFINEMENT, Campaign, TierPlan, derive_seed, experiment_name
 from hpo.domain.config import SearchConfig
 from hpo.domain.ports import Ledger
+from hpo.domain.trainable import Length
 from hpo.engine.parameters import INDEX_SUFFIX, distributions, to_params, to_values
 from hpo.engine.pruners import build_pruner
 from hpo.engine.samplers import build_sampler
@@ -52,6 +53,7 @@ class Stage:
     within: Mapping[str, BaseDistribution]
     config: SearchConfig
     space: Space
+    length: Length
 
     @property
     def study_name(self) -> str:
@@ -63,7 +65,7 @@ class Stage:
         return build_sampler(self.config.sampler, seed=seed, study_seed=study_seed, distributions=self.within)
 
     def pruner(self) -> optuna.pruners.BasePruner:
-        return build_pruner(self.config.pruner, self.config.trainer.train.epochs)
+        return build_pruner(self.config.pruner, self.length.num_epochs)
 
     def new_trial(self, slot: int, retry_of: int | None = None) -> FrozenTrial:
         """A RUNNING trial that belongs to a slot. The campaign's very first slot has the default configuration.
@@ -99,11 +101,11 @@ class Stage:
 
     def decide(self, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
         """The tier's decision (see `hpo.engine.tiers.decide`)."""
-        return decide(self.plan, self.study_name, trials, self.held, self.config.trainer.train.score_epochs)
+        return decide(self.plan, self.study_name, trials, self.held, self.length.score_epochs)
 
 
-def stages(campaign: Campaign, config: SearchConfig, space: Space) -> dict[int, Stage]:
-    """Tier number -> stage, for every tier whose predecessors are decided."""
+def stages(campaign: Campaign, config: SearchConfig, space: Space, length: Length) -> dict[int, Stage]:
+    """Tier number -> stage, for every tier whose predecessors are decided. length: of a training."""
     found: dict[int, Stage] = {}
     held: Mapping[str, Value] = space.defaults()
     handed_over: Mapping[str, Any] | None = None
@@ -112,7 +114,9 @@ def stages(campaign: Campaign, config: SearchConfig, space: Space) -> dict[int, 
         dimensions = dimensions_of(space, plan.name)
         is_refinement = plan.name == REFINEMENT
         within = distributions(dimensions, held if is_refinement else None, config.tiers.refinement_width)
-        found[plan.number] = Stage(campaign.name, plan, earlier, handed_over, held, dimensions, within, config, space)
+        found[plan.number] = Stage(
+            campaign.name, plan, earlier, handed_over, held, dimensions, within, config, space, length
+        )
         if plan.number not in campaign.decisions:
             break
         handed_over = campaign.decisions[plan.number]

@@ -1,8 +1,9 @@
 """Reports: what a campaign found, how much of it is luck, and the page that says so.
 
 slots = ledger.slots(campaign.id)
-holdout = measure(runs, candidates(campaign, slots, NUM_LEADERS), campaign.champion["slot"], prepared.holdout)
-evidence = collect(campaign, slots, runs, holdout)
+archive = Archive(runs, ledger.checkpoints(campaign.id))
+holdout = measure(archive, candidates(campaign, slots, NUM_LEADERS), campaign.champion["slot"], prepared.holdout)
+evidence = collect(campaign, slots, archive, holdout)
 findings = analyse(evidence)
 written, lines = write_report(evidence, folder, findings), summary_lines(evidence, findings)
 """

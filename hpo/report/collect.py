@@ -7,7 +7,6 @@ import platform
 import shlex
 from collections.abc import Mapping, Sequence
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from hpo.domain.campaign import REFINEMENT, Campaign, Outcome, SlotView
 from hpo.domain.config import SearchConfig
+from hpo.domain.trainable import Length, Trainable
 from hpo.report.evidence import (
     CampaignEvidence,
     DailySeries,
@@ -22,10 +22,10 @@ from hpo.report.evidence import (
     HoldoutEvidence,
     TierEvidence,
     TrialEvidence,
-    with_means,
 )
 from hpo.report.places import file_name, known_places, without_places
-from hpo.runs.folder import Attempt, SlotFolder
+from hpo.runs.archive import Archive
+from hpo.runs.folder import Attempt
 from search_spaces import FloatDimension, Space, parse_space
 
 DEFAULT_SLOT = 1
@@ -41,7 +41,8 @@ PACKAGES = ("tiertune", "torch", "optuna", "numpy", "pandas", "mlflow")
 def collect(
     campaign: Campaign,
     slots: Sequence[SlotView],
-    runs: Path,
+    archive: Archive,
+    trainable: Trainable[Any],
     holdout: HoldoutEvidence | None = None,
     *,
     data_summary: Mapping[str, Any] | None = None,
@@ -49,11 +50,12 @@ def collect(
 ) -> CampaignEvidence:
     """Everything a report needs.
 
-    runs: the folder that holds the campaign's slots. holdout: what `hpo.report.holdout.measure` found, None for a
-    report without it. A slot whose run folder is not on this machine contributes what the ledger knows of it.
+    holdout: what `hpo.report.holdout.measure` found, None for a report without it. A slot whose run folder is not on
+    this machine contributes what the ledger knows of it. Raises EnvironmentFault for a file that is damaged.
     """
     search, stored = campaign.spec.config["search"], campaign.spec.config["space"]
-    trainer, state = search["trainer"], runs.parent.parent
+    settings = trainable.parse(search["trainer"])
+    trainer, length, state = trainable.plain(settings), trainable.length(settings), archive.home
     space = parse_space(stored["yaml"], stored["name"], f"the campaign '{campaign.name}'")
     places = known_places(trainer["data"]["source"], search["space"], state)
     return CampaignEvidence(
@@ -62,7 +64,7 @@ def collect(
         horizons=tuple(trainer["data"]["horizons"]),
         seed=campaign.spec.seed,
         tiers=_tiers(campaign, space),
-        trials=[_trial(slot, runs, trainer["train"], places) for slot in slots],
+        trials=[_trial(slot, archive, trainable, length, places) for slot in slots],
         champion_slot=(campaign.champion or {}).get("slot"),
         default_slot=DEFAULT_SLOT,
         holdout=holdout,
@@ -72,7 +74,7 @@ def collect(
         config=without_places(search, places),
         fingerprints=campaign.spec.fingerprints,
         environment=_environment(),
-        command=_command(campaign, space),
+        command=_command(campaign, space, trainable),
         links=links or {},
         log_settings=frozenset(d.name for d in space.dimensions if isinstance(d, FloatDimension) and d.log),
         created_at=campaign.created_at,
@@ -104,7 +106,9 @@ def _tiers(campaign: Campaign, space: Space) -> list[TierEvidence]:
     ]
 
 
-def _trial(view: SlotView, runs: Path, train: Mapping[str, Any], places: Mapping[str, str]) -> TrialEvidence:
+def _trial(
+    view: SlotView, archive: Archive, trainable: Trainable[Any], length: Length, places: Mapping[str, str]
+) -> TrialEvidence:
     worker = f"{view.worker.host.partition('/')[0]}/{view.worker.pid}" if view.worker else None
     common: dict[str, Any] = {
         "slot": view.slot,
@@ -112,14 +116,14 @@ def _trial(view: SlotView, runs: Path, train: Mapping[str, Any], places: Mapping
         "outcome": view.outcome,
         "trial_number": view.trial_number,
         "score": view.score,
-        "planned_epochs": train["epochs"],
+        "planned_epochs": length.num_epochs,
         "reason": without_places(view.reason, places),
         "num_interruptions": max(view.fence - 1, 0),
         "worker": worker,
         "started_at": view.started_at,
         "finished_at": view.finished_at,
     }
-    attempt = SlotFolder(runs, view.slot).current()
+    attempt = archive.intact(view.slot)
     if attempt is None:
         return TrialEvidence(**common)
     run, result, records = attempt.run(), attempt.result(), attempt.epochs()
@@ -128,15 +132,15 @@ def _trial(view: SlotView, runs: Path, train: Mapping[str, Any], places: Mapping
         **common,
         settings=run["params"],
         epochs=epochs,
-        daily=mean_daily(attempt, [epoch.epoch for epoch in epochs[-train["score_epochs"] :]]),
+        daily=mean_daily(attempt, [epoch.epoch for epoch in epochs[-length.score_epochs :]], trainable),
         last_epoch=result.last_epoch if result else None,
         num_parameters=result.num_parameters if result else None,
         trainer_seed=run["trainer_seed"],
-        folder=attempt.folder.relative_to(runs.parent).as_posix(),
+        folder=attempt.folder.relative_to(archive.runs.parent).as_posix(),
     )
 
 
-def mean_daily(attempt: Attempt, epochs: Sequence[int]) -> DailySeries:
+def mean_daily(attempt: Attempt, epochs: Sequence[int], trainable: Trainable[Any]) -> DailySeries:
     """The daily series averaged over epochs, so that its mean is the trial's score, and their means over horizons.
 
     Where the last days lack the longer labels, the mean over horizons has fewer days than the score. {} without epochs.
@@ -144,7 +148,7 @@ def mean_daily(attempt: Attempt, epochs: Sequence[int]) -> DailySeries:
     series = [attempt.daily(epoch) for epoch in epochs]
     if not series:
         return {}
-    return with_means({name: _mean([epoch[name] for epoch in series]) for name in series[0]})
+    return trainable.derive({name: _mean([epoch[name] for epoch in series]) for name in series[0]})
 
 
 def _mean(series: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -152,11 +156,12 @@ def _mean(series: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     return np.asarray(total / len(series), dtype=np.float32)
 
 
-def _command(campaign: Campaign, space: Space) -> str:
+def _command(campaign: Campaign, space: Space, trainable: Trainable[Any]) -> str:
     """The call that begins this campaign anew: every setting that is neither a default nor the space's own."""
     search = campaign.spec.config["search"]
     held = {f"trainer.{name}": value for name, value in space.settings.items()}
-    usual = {**_flat(SearchConfig().model_dump(mode="json")), **_flat(held)}
+    defaults = {**SearchConfig().model_dump(mode="json"), "trainer": trainable.plain(trainable.parse({}))}
+    usual = {**_flat(defaults), **_flat(held)}
     words = ["hpo", "run", f"study={campaign.name}", f"trials={campaign.spec.budget}"]
     words += ["--space", file_name(search["space"]), "--data", file_name(search["trainer"]["data"]["source"])]
     for name, value in _flat(search).items():

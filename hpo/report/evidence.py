@@ -17,15 +17,6 @@ DailySeries = Mapping[str, NDArray[np.float32]]
 """Metric name (`rank_ic_5d`, `neutral_rank_ic`, ...) -> one value per day [D], NaN where a day has none."""
 
 
-def with_means(daily: DailySeries) -> dict[str, NDArray[np.float32]]:
-    """The series and, by `rank_ic`, `neutral_rank_ic`, ..., their mean over horizons on each day that has them all."""
-    families: dict[str, list[NDArray[np.float32]]] = {}
-    for name, series in daily.items():
-        families.setdefault(name.rpartition("_")[0], []).append(series)
-    means = {family: np.mean(np.stack(members), axis=0, dtype=np.float32) for family, members in families.items()}
-    return {**daily, **{family: np.asarray(mean) for family, mean in means.items()}}
-
-
 @dataclass(frozen=True)
 class EpochEvidence:
     """One epoch of one trial. score: the monitored validation metric; seconds: wall clock of the epoch."""

@@ -4,63 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from hpo.report.evidence import DailySeries, HoldoutEvidence, PanelScores, with_means
-from hpo.runs.folder import SlotFolder
-
-if TYPE_CHECKING:
-    from trainer.data import HoldoutData
+from hpo.domain.trainable import Scored, Trainable
+from hpo.report.evidence import HoldoutEvidence
+from hpo.runs.archive import Archive
 
 
-def measure(runs: Path, slots: Iterable[int], champion_slot: int | None, holdout: Path) -> HoldoutEvidence:
-    """The daily series of each slot's model on the holdout, and the champion's scores stock by stock.
+def measure(
+    trainable: Trainable[Any], archive: Archive, slots: Iterable[int], champion_slot: int | None, holdout: Path
+) -> HoldoutEvidence | None:
+    """The series of each slot's model on the holdout, and the champion's in detail.
 
-    runs: the folder that holds the campaign's slots. Slots without one here (not kept, or trained on another
-    machine) are left out. Opening the holdout is the caller's to count. Raises CheckpointError for a damaged file.
+    Slots without a checkpoint here (not kept, or trained on another machine) are left out; None where nothing could be
+    scored. Opening the holdout is the caller's to count. Raises EnvironmentFault for a file that is not the recorded
+    one.
     """
-    from trainer.data import open_holdout
-    from trainer.scoring.scorer import load_scorer
-
-    data = open_holdout(holdout)
-    daily: dict[int, DailySeries] = {}
-    champion_scores = None
+    found: dict[int, Scored] = {}
     for slot in slots:
-        attempt = SlotFolder(runs, slot).current()
-        if attempt is None or not attempt.model.exists():
+        if not archive.is_kept(slot):
             continue
-        scores = load_scorer(attempt.model).score(data.panel, data.days)
-        daily[slot] = _series(scores, data)
-        if slot == champion_slot:
-            champion_scores = _panel_scores(scores, data)
-    rows = slice(data.days.start, data.days.stop)
-    oracle = data.panel.oracle
+        scored = trainable.score(archive.model(slot), holdout, details=slot == champion_slot)
+        if scored is not None:
+            found[slot] = scored
+    if not found:
+        return None
+    champion = found.get(champion_slot or 0)
     return HoldoutEvidence(
-        dates=np.array(data.panel.dates[rows]),
-        daily=daily,
-        champion_scores=champion_scores,
-        ceiling=None if oracle is None else _series(np.array(oracle[rows], dtype=np.float32), data),
+        dates=next(iter(found.values())).units,
+        daily={slot: scored.series for slot, scored in found.items()},
+        champion_scores=champion.details if champion else None,
+        ceiling=champion.ceiling if champion else None,
         source="model.pt of each run on the prepared holdout",
-    )
-
-
-def _series(scores: NDArray[np.float32], data: HoldoutData) -> DailySeries:
-    from trainer.training.evaluate import daily_metrics
-
-    return with_means(daily_metrics(scores, data.panel, data.days))
-
-
-def _panel_scores(scores: NDArray[np.float32], data: HoldoutData) -> PanelScores:
-    panel, rows = data.panel, slice(data.days.start, data.days.stop)
-    return PanelScores(
-        dates=np.array(panel.dates[rows]),
-        horizons=panel.horizons,
-        scores=scores,
-        targets={name: np.array(values[rows]) for name, values in panel.targets.items()},
-        returns=np.array(panel.returns[rows]),
-        sectors=np.array(panel.sectors),
-        sector_names=panel.sector_names,
     )

@@ -1,7 +1,8 @@
-"""Files that survive a power cut: whole or not there, and a full disk is said in a sentence."""
+"""Files that survive a power cut: whole or not there; a full disk and a damaged file are said in a sentence."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from hpo.domain.errors import EnvironmentFault
+
+SEAL = "sha256"
+"""Key under which a sealed file holds the digest of the rest of it."""
 
 
 @contextmanager
@@ -31,9 +35,39 @@ def encode(value: Mapping[str, Any]) -> bytes:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Raises FileNotFoundError."""
-    fields: dict[str, Any] = json.loads(path.read_bytes())
+    """Raises FileNotFoundError, or EnvironmentFault where the file holds anything but a JSON object."""
+    try:
+        fields = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):  # not text, not JSON
+        raise damaged(path, "it is not JSON") from None
+    if not isinstance(fields, dict):
+        raise damaged(path, "it is not a JSON object")
     return fields
+
+
+def damaged(path: Path, how: str) -> EnvironmentFault:
+    """What to raise for a file that is not as it was written."""
+    return EnvironmentFault(f"{path} is damaged: {how}. Put it back from a copy; `hpo doctor` names every such file.")
+
+
+def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
+    """`write_json` with the content's own SHA-256 in it, for a file that nothing else answers for."""
+    write_json(path, {**value, SEAL: hashlib.sha256(encode(value)).hexdigest()})
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """What `write_sealed` was given. Raises FileNotFoundError, or EnvironmentFault where a byte is another."""
+    fields = read_json(path)
+    seal = fields.pop(SEAL, None)
+    if seal != hashlib.sha256(encode(fields)).hexdigest() or path.read_bytes() != encode({**fields, SEAL: seal}):
+        raise damaged(path, "its checksum does not match its content")
+    return fields
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of the file's bytes. Raises FileNotFoundError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

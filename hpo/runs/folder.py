@@ -2,24 +2,22 @@
 
 runs/<campaign>/slot-0007/
     attempt-<fence>/        one per claim; the highest fence is the current one
-        config.json         resolved trainer configuration
-        run.json            campaign, tier, slot, trial, parameters, seed, started_at
+        config.json         resolved settings of the trainable
+        run.json            campaign, tier, slot, trial, parameters, seed, code, started_at; sealed
         metrics.jsonl       one line an epoch
         daily/epoch-0003.npz
         last.pt previous.pt model.pt
-        result.json         outcome and score, written last
+        result.json         outcome, score, and the SHA-256 of every other file; written last
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,16 +26,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo.domain.campaign import Outcome
-from hpo.domain.errors import UsageError
-from hpo.runs.durable import copy, encode, flush, read_json, sync_folder, write_json, writing
+from hpo.domain.errors import EnvironmentFault, UsageError
+from hpo.runs.durable import (
+    copy,
+    damaged,
+    flush,
+    read_json,
+    read_sealed,
+    sha256_of,
+    sync_folder,
+    write_json,
+    write_sealed,
+    writing,
+)
+from hpo.runs.entries import EpochRecord, Result
 
 if TYPE_CHECKING:
-    from trainer.reports import EpochReport
+    from hpo.domain.training import EpochReport
 
 # In this order: should their writer still live, `previous.pt` is then never newer than the `last.pt` copied before it,
 # and one of the two is always whole.
 CHECKPOINTS = ("last.pt", "previous.pt", "model.pt")
 MODEL = "model.pt"
+CONFIG_SHA256 = "config_sha256"
+"""Key of run.json under which it answers for config.json."""
 
 _CAMPAIGN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SLOT = re.compile(r"slot-(\d+)")
@@ -60,60 +72,16 @@ def runs(folder: Path) -> Iterator[SlotFolder]:
         yield SlotFolder(folder, slot)
 
 
-def retain(folder: Path, keep: set[int]) -> int:
-    """Delete the checkpoints of finished slots that are not in `keep`; the number of files deleted.
-
-    Unfinished slots keep theirs, because a trial may go on from them; records are never deleted.
-    """
+def drop_checkpoints(folder: Path, slots: Collection[int]) -> int:
+    """Delete the checkpoints of these slots, in every attempt; the number of files deleted. Records are kept."""
     num_deleted = 0
-    for slot in runs(folder):
-        current = slot.current()
-        if slot.slot in keep or current is None or current.result() is None:
-            continue
-        for attempt in slot.attempts():
+    for slot in slots:
+        for attempt in SlotFolder(folder, slot).attempts():
             for path in filter(Path.exists, (attempt.folder / name for name in CHECKPOINTS)):
                 with writing(path):
                     path.unlink()
                 num_deleted += 1
     return num_deleted
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """One line of metrics.jsonl. time: when the epoch ended, UTC; seconds: how long it took."""
-
-    epoch: int
-    time: datetime
-    score: float
-    seconds: float
-    metrics: Mapping[str, float]
-
-    def line(self) -> bytes:
-        return encode({**vars(self), "time": self.time.isoformat()}) + b"\n"
-
-    @classmethod
-    def parse(cls, line: bytes) -> EpochRecord:
-        """Raises ValueError, KeyError or TypeError for anything but a whole line."""
-        fields = json.loads(line)
-        return cls(
-            int(fields["epoch"]),
-            datetime.fromisoformat(fields["time"]),
-            float(fields["score"]),
-            float(fields["seconds"]),
-            dict(fields["metrics"]),
-        )
-
-
-@dataclass(frozen=True)
-class Result:
-    """How an attempt ended. score: what Optuna was told; reason: for FAILED, a stable word and text."""
-
-    outcome: Outcome
-    score: float | None
-    last_epoch: int | None
-    num_parameters: int | None
-    reason: str | None
-    finished_at: datetime
 
 
 class Attempt:
@@ -137,6 +105,10 @@ class Attempt:
         return self.folder / "metrics.jsonl"
 
     @property
+    def config_file(self) -> Path:
+        return self.folder / "config.json"
+
+    @property
     def result_file(self) -> Path:
         return self.folder / "result.json"
 
@@ -146,19 +118,19 @@ class Attempt:
         return self.folder / MODEL
 
     def run(self) -> dict[str, Any]:
-        """run.json: who this is."""
-        return read_json(self.folder / "run.json")
+        """run.json: who this is. Raises FileNotFoundError, EnvironmentFault (damaged)."""
+        return read_sealed(self.folder / "run.json")
 
     def trial_number(self) -> int | None:
         """The trial whose attempt this is; None where run.json does not tell."""
         try:
             return self.run().get("trial_number")
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, EnvironmentFault):
             return None
 
     def config(self) -> dict[str, Any]:
-        """config.json: the resolved TrainerConfig as plain JSON."""
-        return read_json(self.folder / "config.json")
+        """config.json: the resolved settings as plain JSON. Raises like `run`."""
+        return read_json(self.config_file)
 
     def append_epoch(self, report: EpochReport) -> None:
         """Add an epoch; one that is there already is left alone. It survives its process, and a power cut from
@@ -189,9 +161,15 @@ class Attempt:
         return self._read()[0]
 
     def daily(self, epoch: int) -> dict[str, NDArray[np.float32]]:
-        """The epoch's per-day validation series, name -> [V]. Raises FileNotFoundError."""
-        with np.load(self._daily_file(epoch), allow_pickle=False) as kept:
-            return dict(zip(kept["names"].tolist(), kept["values"], strict=True))
+        """The epoch's per-day validation series, name -> [V]. Raises FileNotFoundError, EnvironmentFault (damaged)."""
+        path = self._daily_file(epoch)
+        try:
+            with np.load(path, allow_pickle=False) as kept:
+                return dict(zip(kept["names"].tolist(), kept["values"], strict=True))
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # whatever zip and numpy say of bytes that nobody wrote
+            raise damaged(path, f"it is not a daily series ({type(error).__name__})") from None
 
     def finish(
         self,
@@ -210,18 +188,28 @@ class Attempt:
             "num_parameters": num_parameters,
             "reason": reason,
         }
-        before = self.result()
-        if before is None or vars(before) != {**said, "finished_at": before.finished_at}:
+        before = None
+        with suppress(EnvironmentFault):  # a damaged one is written again
+            before = self.result()
+        if before is None or vars(before) != {**said, "finished_at": before.finished_at, "files": before.files}:
             self._flush()
-            write_json(self.result_file, {**said, "finished_at": _now().isoformat()})
+            files = {name: sha256_of(self.folder / name) for name in self._names()}
+            write_json(self.result_file, {**said, "finished_at": _now().isoformat(), "files": files})
 
     def result(self) -> Result | None:
-        """None while the trial is unfinished."""
+        """None while the trial is unfinished. Raises EnvironmentFault where the file is damaged."""
         if not self.result_file.exists():
             return None
-        fields = read_json(self.result_file)
-        times = {"finished_at": datetime.fromisoformat(fields["finished_at"])}
-        return Result(**{**fields, "outcome": Outcome(fields["outcome"]), **times})
+        try:
+            return Result.parse(read_json(self.result_file))
+        except (KeyError, TypeError, ValueError) as error:
+            raise damaged(self.result_file, f"it is not a trial's result ({error})") from None
+
+    def _names(self) -> list[str]:
+        """The attempt's files but for its result, and what a killed process left half written."""
+        found = (path.relative_to(self.folder) for path in self.folder.rglob("*") if path.is_file())
+        unfinished = self.result_file.name, ".tmp"
+        return sorted(str(path) for path in found if not path.name.endswith(unfinished))
 
     def _flush(self) -> None:
         """Make the epochs durable. What the disk has had time for costs nothing here."""
@@ -298,7 +286,8 @@ class SlotFolder:
             new = self.folder / f".new-{uuid.uuid4().hex}"
             new.mkdir()
             write_json(new / "config.json", config)
-            write_json(new / "run.json", {**run, "fence": fence, "started_at": _now().isoformat()})
+            said = {**run, "fence": fence, "started_at": _now().isoformat()}
+            write_sealed(new / "run.json", {**said, CONFIG_SHA256: sha256_of(new / "config.json")})
             self._copy_checkpoints(fence, new, run.get("trial_number"))
             try:
                 new.rename(attempt.folder)

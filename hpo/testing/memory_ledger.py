@@ -240,6 +240,8 @@ class MemoryLedger:
                 raise rules.not_failed(slots)
             for slot in chosen:
                 slot.worker_id = None
+                for kind in ("model", "result"):
+                    work.checkpoints.pop((slot.view.slot, kind), None)
                 fresh = _open_slot(slot.view.slot, slot.view.tier, slot.view.position)
                 retried = slot.view.retried_trial if slot.view.trial_number is None else slot.view.trial_number
                 slot.view = replace(
@@ -280,6 +282,11 @@ class MemoryLedger:
     def checkpoints(self, campaign_id: int) -> Sequence[CheckpointRecord]:
         with self._lock:
             return [record for _, record in sorted(self._of(campaign_id).checkpoints.items())]
+
+    def forget_checkpoints(self, campaign_id: int, slots: Collection[int]) -> None:
+        with self._lock:
+            for slot in slots:
+                self._of(campaign_id).checkpoints.pop((slot, "model"), None)
 
     def count_holdout_opening(self, campaign_id: int) -> int:
         with self._lock:

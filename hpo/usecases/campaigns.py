@@ -10,18 +10,32 @@ from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, SlotState
 from hpo.domain.config import SearchConfig
 from hpo.domain.errors import UsageError
 from hpo.domain.failures import RETRIABLE, retriable
-from hpo.engine.binding import check_turns
+from hpo.domain.trainable import Length, Prepared, Progress, Trainable
+from hpo.engine.binding import check_turns, complete
 from hpo.engine.stage import open_study, stages
 from hpo.engine.tiers import plan_tiers
+from hpo.trainable.loading import load_trainable
 from hpo.usecases.fingerprints import code_fingerprint, config_fingerprint, differences
 from hpo.wiring import App, find_campaign
 from search_spaces import Space, dump_space, parse_space
-from trainer.data import Prepared, prepare
 
 
-def prepare_data(app: App, config: SearchConfig, progress: Callable[[str, float], None] | None = None) -> Prepared:
-    """The campaign's panel in the cache, built if it is not there yet."""
-    return prepare(config.trainer.data, config.trainer.model.window, app.home / "cache", progress)
+def trainable_of(config: SearchConfig) -> tuple[Trainable[Any], Any]:
+    """What the campaign trains, and its settings. UsageError for settings that the trainable refuses."""
+    trainable = load_trainable(config.trainable)
+    return trainable, trainable.parse(complete(trainable, config.trainer))
+
+
+def length_of(config: SearchConfig) -> Length:
+    """How long a training of the campaign is."""
+    trainable, settings = trainable_of(config)
+    return trainable.length(settings)
+
+
+def prepare_data(app: App, config: SearchConfig, progress: Progress | None = None) -> Prepared:
+    """The campaign's data in the cache, built if they are not there yet."""
+    trainable, settings = trainable_of(config)
+    return trainable.prepare(settings, app.home / "cache", progress)
 
 
 def open_campaign(app: App, config: SearchConfig, space: Space, prepared: Prepared) -> Campaign:
@@ -30,10 +44,14 @@ def open_campaign(app: App, config: SearchConfig, space: Space, prepared: Prepar
     Raises:
         UsageError: it exists with another configuration, space, data, code or budget; or the space is unusable.
     """
-    check_turns(space, config.trainer)
+    check_turns(load_trainable(config.trainable), space, config.trainer)
     spec = CampaignSpec(
         name=config.study,
-        config={"search": config.model_dump(mode="json"), "space": {"name": space.name, "yaml": dump_space(space)}},
+        config={
+            "search": config.model_dump(mode="json"),
+            "space": {"name": space.name, "yaml": dump_space(space)},
+            "num_epochs": length_of(config).num_epochs,
+        },
         fingerprints=_fingerprints(config, space, prepared),
         tiers=plan_tiers(config.trials, [tier.name for tier in space.tiers], config.tiers),
         seed=config.seed,
@@ -83,7 +101,7 @@ def _fingerprints(config: SearchConfig, space: Space, prepared: Prepared) -> dic
         "config": config_fingerprint(config),
         "space": space.fingerprint(),
         "data": prepared.fingerprint,
-        "code": code_fingerprint(),
+        "code": code_fingerprint(load_trainable(config.trainable)),
     }
 
 
@@ -98,7 +116,7 @@ def _how_to_go_on(stored: CampaignSpec, wanted: CampaignSpec) -> str:
 def check_first_stage(spec: CampaignSpec, config: SearchConfig, space: Space) -> None:
     """Raise UsageError now for a sampler or pruner that would fail in every trial."""
     unborn = Campaign(id=0, spec=spec, state=CampaignState.RUNNING)
-    stage = stages(unborn, config, space)[1]
+    stage = stages(unborn, config, space, length_of(config))[1]
     stage.sampler(seed=0)
     stage.pruner()
 
@@ -114,7 +132,7 @@ def decide_rest(app: App, campaign: Campaign, config: SearchConfig, space: Space
     """Decide every tier whose slots are done and that is not decided yet; the campaign as it is then."""
     for tier in campaign.spec.tiers:
         if tier.number not in campaign.decisions:
-            stage = stages(campaign, config, space)[tier.number]
+            stage = stages(campaign, config, space, length_of(config))[tier.number]
             study = open_study(stage, app.storage, app.ledger)
             app.ledger.decide_tier(campaign.id, tier.number, stage.decide(study.get_trials(deepcopy=False)))
             campaign = find_campaign(app, campaign.name)

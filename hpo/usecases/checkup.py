@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from hpo.adapters.doctor import Doctor
-from hpo.domain.campaign import Campaign
-from hpo.domain.errors import EnvironmentFault, InvariantBroken
+from hpo.adapters.doctor import Check, Doctor, Mendable
+from hpo.domain.campaign import Campaign, CampaignState
+from hpo.domain.errors import EnvironmentFault, InvariantBroken, UsageError
 from hpo.domain.failures import suspects, suspicion
+from hpo.trainable.loading import load_trainable
+from hpo.usecases import conclusion
+from hpo.usecases.campaigns import frozen_config, prepare_data
 from hpo.wiring import App
 
 
@@ -19,18 +22,67 @@ def check_up(app: App, campaign: Campaign, say: Callable[[str], None], *, repair
     """
     doctor = _doctor(app, campaign)
     if repair:
-        done = doctor.repair(campaign.name)
+        done = [*doctor.repair(campaign.name), *_make_again(app, campaign, say)]
         for line in done or ["nothing had to be mended"]:
             say(f"Repair: {line}.")
-    checks = doctor.examine(campaign.name)
+    checks = [*doctor.examine(campaign.name), *_derived(app, campaign)]
     for check in checks:
         say(f"{'BROKEN' if check.breaches else 'holds ':6}  {check.num_checked:6}  {check.rule}")
         for breach in check.breaches:
             say(f"                - {breach}")
-    num_breaches = sum(len(check.breaches) for check in checks)
-    if num_breaches:
-        remedy = "" if repair else f" Try `hpo doctor study={campaign.name} --repair`."
-        raise InvariantBroken(f"The campaign '{campaign.name}' breaks {num_breaches} of its invariants.{remedy}")
+    breaches = [breach for check in checks for breach in check.breaches]
+    if breaches:
+        raise InvariantBroken(
+            f"The campaign '{campaign.name}' breaks {len(breaches)} of its invariants. {_remedy(campaign, breaches)}"
+        )
+
+
+def _remedy(campaign: Campaign, breaches: Sequence[str]) -> str:
+    """What helps: the repair where it mends something, and what it cannot mend."""
+    num_mendable = sum(isinstance(breach, Mendable) for breach in breaches)
+    rest = "What it cannot mend needs the named file, or the database, from a copy."
+    if not num_mendable:
+        return "None of it can be made again: it needs the named files, or the database, from a copy."
+    command = f"`hpo doctor study={campaign.name} --repair`"
+    if num_mendable == len(breaches):
+        return f"{command} mends them."
+    return f"{command} mends {num_mendable} of them. {rest}"
+
+
+def _derived(app: App, campaign: Campaign) -> list[Check]:
+    """What can be made again from the run folders and the source of the data."""
+    concluded, panel = conclusion.faults(app, campaign), _panel_faults(app, campaign)
+    return [
+        Check("the report and the mark of the conclusion are whole", 1, tuple(map(Mendable, concluded))),
+        Check("the prepared panel is whole", 1, tuple(map(Mendable, panel))),
+    ]
+
+
+def _panel_faults(app: App, campaign: Campaign) -> list[str]:
+    """Of the campaign's panel in the cache, if it has been prepared here."""
+    trainable = load_trainable(campaign.spec.trainable)
+    return list(trainable.data_faults(app.home / "cache", campaign.spec.fingerprints["data"]))
+
+
+def _make_again(app: App, campaign: Campaign, say: Callable[[str], None]) -> list[str]:
+    """Make again what `_derived` finds damaged; a sentence for everything that was done."""
+    is_panel_damaged, is_end_damaged = bool(_panel_faults(app, campaign)), bool(conclusion.faults(app, campaign))
+    done = []
+    try:
+        if is_panel_damaged or is_end_damaged:
+            config, _ = frozen_config(campaign)
+            prepared = prepare_data(app, config)
+        if is_panel_damaged:
+            done.append("the prepared panel was built again")
+        if is_end_damaged and campaign.state is CampaignState.COMPLETE:
+            conclusion.conclude(app, campaign, config, prepared, say)
+        elif is_end_damaged:
+            conclusion.report(app, campaign, prepared, say)
+        if is_end_damaged:
+            done.append("the report was written again, and the campaign concluded as far as it goes")
+    except (EnvironmentFault, UsageError) as error:
+        say(f"Warning: not everything could be mended ({str(error).rstrip('.')}).")
+    return done
 
 
 def mend(app: App, campaign: Campaign, say: Callable[[str], None]) -> None:
@@ -46,11 +98,16 @@ def mend(app: App, campaign: Campaign, say: Callable[[str], None]) -> None:
         say(f"Repair: {line}.")
     for check in doctor.examine(campaign.name):
         for breach in check.breaches:
-            say(f"Warning: {breach}.")
+            say(f"Warning: {breach.rstrip('.')}.")
     for slot in suspects(app.ledger.slots(campaign.id)):
         say(f"Warning: {suspicion(slot)}")
 
 
 def _doctor(app: App, campaign: Campaign) -> Doctor:
     runs = app.runs(campaign.name)
-    return Doctor(app.ledger, app.storage, runs, lambda: app.tracker.sync(campaign, runs))
+
+    def sync() -> int:
+        app.tracker.close()  # what it has seen says nothing of what was damaged since
+        return app.tracker.sync(campaign, runs)
+
+    return Doctor(app.ledger, app.storage, runs, sync)

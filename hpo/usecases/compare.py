@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hpo.domain.campaign import Campaign
-from hpo.domain.errors import UsageError
+from hpo.domain.errors import EnvironmentFault, UsageError
+from hpo.domain.trainable import Trainable
 from hpo.report.collect import candidates, mean_daily
 from hpo.report.comparison import Contender, Measured
+from hpo.report.evidence import DailySeries
 from hpo.report.holdout import measure
-from hpo.runs.folder import SlotFolder
-from hpo.usecases.campaigns import frozen_config, prepare_data
+from hpo.usecases.campaigns import frozen_config, prepare_data, trainable_of
 from hpo.usecases.results import best_slot
-from hpo.wiring import App
+from hpo.wiring import App, archive_of
 
 NUM_LEADERS = 10
 """Trials scored on the holdout beside champion and default, to show how validation scores shrink there."""
@@ -28,30 +30,36 @@ def contender(app: App, campaign: Campaign, slot: int | None, *, with_holdout: b
     with_holdout: score its checkpoint on the holdout, which is counted as an opening.
 
     Raises:
-        UsageError: there is no such trial, or it has not finished an epoch.
+        UsageError: there is no such trial, or it has not finished an epoch. EnvironmentFault: its files are not here,
+            or not those that were recorded.
     """
     chosen = best_slot(app, campaign) if slot is None else slot
     views = {view.slot: view for view in app.ledger.slots(campaign.id)}
     if chosen not in views:
         raise UsageError(f"The campaign '{campaign.name}' has trials 1 to {len(views)}, and no {chosen}.")
     config, _ = frozen_config(campaign)
+    trainable, settings = trainable_of(config)
     prepared = prepare_data(app, config)
-    attempt = SlotFolder(app.runs(campaign.name), chosen).current()
+    archive = archive_of(app, campaign)
+    attempt = archive.intact(chosen)
+    if attempt is None and archive.record(chosen, "result") is not None:
+        raise EnvironmentFault(archive.whereabouts(chosen))
     epochs = [record.epoch for record in attempt.epochs()] if attempt else []
     if attempt is None or not epochs:
         raise UsageError(
             f"Trial {chosen} of '{campaign.name}' has finished no epoch here; there is nothing to compare."
         )
-    daily = mean_daily(attempt, epochs[-config.trainer.train.score_epochs :])
+    daily = mean_daily(attempt, epochs[-trainable.length(settings).score_epochs :], trainable)
     holdout = None
-    if with_holdout:
+    if with_holdout and prepared.holdout is not None:
+        archive.model(chosen)
         app.ledger.count_holdout_opening(campaign.id)
-        measured = measure(app.runs(campaign.name), [chosen], None, prepared.holdout)
-        holdout = Measured(measured.dates, measured.daily[chosen])
+        measured = measure(trainable, archive, [chosen], None, prepared.holdout)
+        holdout = Measured(measured.dates, measured.daily[chosen]) if measured else None
     return Contender(
         f"{campaign.name}#{chosen}, {views[chosen].outcome or views[chosen].state}, epoch {epochs[-1]}",
-        tuple(config.trainer.data.horizons),
-        Measured(_validation_days(prepared.search), daily),
+        tuple(trainable.plain(settings)["data"]["horizons"]),
+        Measured(_units(trainable, prepared.search, daily), daily),
         holdout,
     )
 
@@ -62,12 +70,10 @@ def has_holdout(app: App, campaign: Campaign, slot: int | None) -> bool:
         return False
     chosen = best_slot(app, campaign) if slot is None else slot
     is_measured = chosen in candidates(campaign, app.ledger.slots(campaign.id), NUM_LEADERS)
-    attempt = SlotFolder(app.runs(campaign.name), chosen).current()
-    return is_measured and attempt is not None and attempt.model.exists()
+    return is_measured and archive_of(app, campaign).is_kept(chosen)
 
 
-def _validation_days(search: Path) -> np.ndarray[Any, np.dtype[np.datetime64]]:
-    from trainer.data import open_training
-
-    data = open_training(search)
-    return np.concatenate([data.panel.dates[fold.valid.start : fold.valid.stop] for fold in data.folds])
+def _units(trainable: Trainable[Any], search: Path, daily: DailySeries) -> NDArray[Any]:
+    """The units of the validation series; counted where they have no names."""
+    named = trainable.validation_units(search)
+    return np.arange(max(map(len, daily.values()), default=0)) if named is None else named

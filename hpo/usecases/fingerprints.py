@@ -12,34 +12,42 @@ import yaml
 
 from hpo.domain.campaign import CampaignSpec
 from hpo.domain.config import SearchConfig
+from hpo.domain.settings import without
+from hpo.domain.trainable import Trainable
+from hpo.trainable.loading import load_trainable
 
 NOT_SCIENCE = {"study": True, "trials": True, "space": True, "worker": True}
 """Settings that may differ between two sittings of one campaign; the space has a fingerprint of its own."""
 
 SCIENTIFIC_CODE = (
-    "trainer",
     "search_spaces",
     "hpo/engine",
     "hpo/adapters/optuna",  # what a sampler is shown
     "hpo/domain/campaign.py",  # how seeds are derived
 )
-NOT_SCIENTIFIC = ("trainer/tools", "trainer/__main__.py", "hpo/engine/supervisor.py", "hpo/engine/worker.py")
+NOT_SCIENTIFIC = ("hpo/engine/supervisor.py", "hpo/engine/worker.py")
 """Parts of it that show, start or watch what is computed elsewhere."""
-SCIENTIFIC_PACKAGES = ("torch", "optuna", "numpy", "pytorch_optimizer")
+SCIENTIFIC_PACKAGES = ("optuna", "numpy")
+"""Those of the trainable come with it."""
 
 
 def config_fingerprint(config: SearchConfig) -> str:
     """Hex digest of every setting that can change a result."""
     values = config.model_dump(mode="json", exclude=NOT_SCIENCE)
-    values["trainer"]["data"].pop("source")  # the data's fingerprint is its content
+    trainable = load_trainable(config.trainable)
+    values["trainer"] = trainable.plain(trainable.parse(config.trainer))
+    if trainable.source is not None:
+        values["trainer"] = without(values["trainer"], trainable.source)  # the data's fingerprint is its content
     return _digest(json.dumps(values, sort_keys=True))
 
 
-def code_fingerprint() -> str:
-    """Hex digest of the code and the package versions that can change a result."""
-    texts = [f"{name}=={metadata.version(name)}" for name in SCIENTIFIC_PACKAGES]
+def code_fingerprint(trainable: Trainable[Any]) -> str:
+    """Hex digest of the code and the package versions that can change a result: the search's and the trainable's."""
+    packages = dict.fromkeys((*SCIENTIFIC_PACKAGES, *trainable.packages))
+    texts = [f"{name}=={metadata.version(name)}" for name in packages]
     for place in SCIENTIFIC_CODE:
         texts += _sources(place)
+    texts += [file.read_text(encoding="utf-8") for file in trainable.code()]
     return _digest("\0".join(texts))
 
 

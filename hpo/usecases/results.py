@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.domain.campaign import Campaign, Outcome
 from hpo.domain.errors import EnvironmentFault, UsageError
-from hpo.runs.folder import Attempt, SlotFolder
-from hpo.wiring import App
+from hpo.runs.folder import Attempt
+from hpo.wiring import App, archive_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from trainer.scoring.prediction import Prediction
+    from hpo.domain.trainable import Predicted
 
 FORMATS = (".parquet", ".csv")
 
@@ -31,7 +31,7 @@ def best_slot(app: App, campaign: Campaign) -> int:
 
 
 def best_settings(app: App, campaign: Campaign) -> Mapping[str, Any]:
-    """The resolved trainer configuration of the champion, or of the best trial so far."""
+    """The resolved settings of the champion, or of the best trial so far."""
     return run_of(app, campaign, best_slot(app, campaign)).config()
 
 
@@ -44,27 +44,24 @@ def standing(app: App, campaign: Campaign) -> list[str]:
     return [f"{who} of '{campaign.name}': trial {slot}, validation score {score:+.4f}", *settings]
 
 
-def predict(app: App, campaign: Campaign, source: Path, output: Path, *, everything: bool) -> Prediction:
+def predict(app: App, campaign: Campaign, source: Path, output: Path, *, everything: bool) -> Predicted:
     """Score new data with the champion, or the best trial so far, and write the table to output.
 
-    source: Parquet or CSV (file or folder) in the columns of the training data. output: `.parquet` or `.csv`.
+    source: a file or folder in the columns of the training data. output: `.parquet` or `.csv`.
     everything: score also the days up to the last one the search was given.
 
     Raises:
-        UsageError: output is no such file, or the source itself. InputError: the data do not fit the model, or hold
-            no later day. EnvironmentFault: there is no checkpoint here, or output cannot be written.
+        UsageError: output is no such file, or the source itself; the data do not fit the model, or hold no later
+            day; the trainable cannot predict. EnvironmentFault: the recorded checkpoint is not here, or another file is
+            in its place; output cannot be written.
     """
-    from trainer.scoring.prediction import predict as score
-    from trainer.scoring.scorer import load_scorer
+    from hpo.trainable.loading import load_trainable
 
     if not source.exists():
         raise UsageError(f"--data {source}: there is no such file or folder.")
     _check_output(output, source)
-    attempt = run_of(app, campaign, best_slot(app, campaign))
-    if not attempt.model.exists():
-        raise EnvironmentFault(f"The checkpoint {attempt.model} is not on this machine; run this where the trial ran.")
-    scorer = load_scorer(attempt.model)
-    made = score(str(source), scorer, after=None if everything else scorer.last_day)
+    trainable = load_trainable(campaign.spec.trainable)
+    made = trainable.predict(archive_of(app, campaign).model(best_slot(app, campaign)), source, everything=everything)
     _write(made.table, output)
     return made
 
@@ -98,8 +95,9 @@ def _write(table: pd.DataFrame, output: Path) -> None:
 
 
 def run_of(app: App, campaign: Campaign, slot: int) -> Attempt:
-    """The slot's current attempt. EnvironmentFault where its run folder is not on this machine."""
-    attempt = SlotFolder(app.runs(campaign.name), slot).current()
+    """The slot's attempt. EnvironmentFault where its run folder is not here, saying where, or is damaged."""
+    archive = archive_of(app, campaign)
+    attempt = archive.intact(slot)
     if attempt is None:
-        raise EnvironmentFault(f"The run folder of trial {slot} is not below {app.runs(campaign.name)}.")
+        raise EnvironmentFault(archive.whereabouts(slot))
     return attempt

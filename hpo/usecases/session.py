@@ -9,35 +9,26 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
-from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
 from hpo.adapters.processes.clock import SystemClock
 from hpo.domain.campaign import Campaign, CampaignState, SlotState, SlotView
 from hpo.domain.config import SearchConfig, WorkerConfig
-from hpo.domain.errors import EnvironmentFault, Interrupted, UsageError
+from hpo.domain.errors import Interrupted, UsageError
 from hpo.domain.failures import hopeless
+from hpo.domain.trainable import Prepared
 from hpo.engine.supervisor import Chore, StopRequest, Supervisor
-from hpo.report.collect import candidates, collect
-from hpo.report.findings import analyse
-from hpo.report.holdout import measure
-from hpo.report.page import Written, write_report
-from hpo.report.summary import summary_lines
-from hpo.runs.durable import read_json, write_json
-from hpo.runs.folder import MODEL, retain
-from hpo.usecases.campaigns import decide_rest, frozen_config, open_campaign, prepare_data, refuse_changes
+from hpo.trainable.loading import load_trainable
+from hpo.usecases.campaigns import decide_rest, frozen_config, length_of, open_campaign, prepare_data, refuse_changes
 from hpo.usecases.champion import choose
-from hpo.usecases.compare import NUM_LEADERS
+from hpo.usecases.conclusion import conclude, is_concluded, project
 from hpo.usecases.fingerprints import code_fingerprint
-from hpo.wiring import App, build_worker, find_campaign, start_worker
+from hpo.wiring import App, archive_of, build_worker, find_campaign, start_worker
 from search_spaces import Space
-from trainer.data import Prepared
 
 SYNC_EVERY = timedelta(seconds=2)
 REVIVE_EVERY = timedelta(seconds=1)
-CONCLUDED = "concluded.json"
-"""Beside a campaign's slots: the budget whose report, registration and retention were done here."""
 
 
 class Face(Protocol):
@@ -71,9 +62,9 @@ def run(app: App, config: SearchConfig, space: Space, face: Face, timeout: timed
     if campaign.state is CampaignState.COMPLETE:
         _refuse_hopeless(app, campaign)
         face.say(_already_complete(campaign))
-        if app.runs(campaign.name).exists() and not _is_concluded(app, campaign):
+        if app.runs(campaign.name).exists() and not is_concluded(app, campaign):
             face.say("Its conclusion was interrupted and is made now.")
-            _conclude(app, campaign, config, prepared, face)
+            conclude(app, campaign, config, prepared, face.say)
         return
     with Chore("server", app.database.revive, REVIVE_EVERY), tracking(app, campaign) as projector:
         _supervise(app, campaign, config, face, timeout)
@@ -88,11 +79,11 @@ def work(app: App, campaign: Campaign, settings: WorkerConfig, supervised: bool)
     config, space = frozen_config(campaign)
     config = config.model_copy(update={"worker": settings})
     prepared = prepare_data(app, config)
-    stored = campaign.spec.fingerprints
-    if prepared.fingerprint != stored["data"] and code_fingerprint() == stored["code"]:  # else the code may be why
+    stored, code = campaign.spec.fingerprints, code_fingerprint(load_trainable(config.trainable))
+    if prepared.fingerprint != stored["data"] and code == stored["code"]:  # else the code may be why
         raise UsageError(
-            f"The data at {config.trainer.data.source} is not what the campaign '{campaign.name}' was started on; "
-            "give this machine the same file."
+            f"The data here are not what the campaign '{campaign.name}' was started on; give this machine the same "
+            "file."
         )
     refuse_changes(campaign, config, space, prepared)
     drain = threading.Event()
@@ -100,7 +91,7 @@ def work(app: App, campaign: Campaign, settings: WorkerConfig, supervised: bool)
         threading.Thread(target=_drain_at_end_of_input, args=(drain,), name="supervisor", daemon=True).start()
     stop = StopRequest(on_first=drain.set)
     with handling_signals(stop):
-        worker = build_worker(app, campaign, config, space, prepared.search, drain)
+        worker = build_worker(app, campaign, config, space, prepared.search, code, drain)
         if supervised:
             worker.run()
             return
@@ -123,18 +114,6 @@ def tracking(app: App, campaign: Campaign) -> Chore:
     return Chore("projector", lambda: project(app, campaign.name), SYNC_EVERY)
 
 
-def project(app: App, name: str) -> int:
-    """One pass of the tracker over the campaign as it is now; the number of items written."""
-    return app.tracker.sync(find_campaign(app, name), app.runs(name))
-
-
-def sync(app: App, campaign: Campaign, face: Face) -> int:
-    """Bring MLflow up to date with the run folders and the champion; the number of items written."""
-    number = project(app, campaign.name)
-    _publish(app, campaign, face)
-    return number
-
-
 @contextmanager
 def handling_signals(stop: StopRequest) -> Iterator[None]:
     """SIGINT, SIGTERM and SIGHUP become requests to stop while the block runs."""
@@ -152,7 +131,7 @@ def handling_signals(stop: StopRequest) -> Iterator[None]:
 
 def _supervise(app: App, campaign: Campaign, config: SearchConfig, face: Face, timeout: timedelta | None) -> None:
     stop = StopRequest()
-    with handling_signals(stop), face.watching(campaign, config.trainer.train.epochs) as on_progress:
+    with handling_signals(stop), face.watching(campaign, length_of(config).num_epochs) as on_progress:
         supervisor = Supervisor(
             app.ledger,
             campaign,
@@ -175,63 +154,8 @@ def _finish(app: App, campaign: Campaign, config: SearchConfig, space: Space, pr
         current = find_campaign(app, campaign.name)
         if current.state is not CampaignState.COMPLETE:
             decided = decide_rest(app, current, config, space)
-            current = app.ledger.complete_campaign(campaign.id, choose(decided, app.runs(campaign.name)))
-    _conclude(app, current, config, prepared, face)
-
-
-def _conclude(app: App, campaign: Campaign, config: SearchConfig, prepared: Prepared, face: Face) -> None:
-    """Report, register and tidy up a complete campaign; may be repeated. The mark says that it was done."""
-    written = report(app, campaign, prepared, face)
-    _publish(app, find_campaign(app, campaign.name), face)
-    kept = candidates(campaign, app.ledger.slots(campaign.id), config.worker.keep_checkpoints)
-    retain(app.runs(campaign.name), set(kept))
-    write_json(app.runs(campaign.name) / CONCLUDED, {"budget": campaign.spec.budget})
-    face.say(f"Report: {written.html}")
-
-
-def _is_concluded(app: App, campaign: Campaign) -> bool:
-    mark = app.runs(campaign.name) / CONCLUDED
-    return mark.exists() and read_json(mark)["budget"] == campaign.spec.budget
-
-
-def report(app: App, campaign: Campaign, prepared: Prepared, face: Face, output: Path | None = None) -> Written:
-    """Write the campaign's report and say its summary. A complete campaign's holdout is opened, and counted."""
-    runs, slots = app.runs(campaign.name), app.ledger.slots(campaign.id)
-    holdout = None
-    if campaign.champion is not None and campaign.champion["slot"] is not None:
-        app.ledger.count_holdout_opening(campaign.id)
-        chosen = candidates(campaign, slots, NUM_LEADERS)
-        holdout = measure(runs, chosen, campaign.champion["slot"], prepared.holdout)
-        campaign = find_campaign(app, campaign.name)
-    evidence = collect(campaign, slots, runs, holdout, data_summary=prepared.summary)
-    findings = analyse(evidence)
-    written = write_report(evidence, output or report_folder(app, campaign), findings)
-    for line in summary_lines(evidence, findings):
-        face.say(line)
-    return written
-
-
-def _publish(app: App, campaign: Campaign, face: Face) -> None:
-    """Give MLflow the report and the champion; an outage only delays it."""
-    champion = campaign.champion
-    if champion is None or champion["slot"] is None:
-        return
-    folder = Path(champion["run_folder"])
-    try:
-        project(app, campaign.name)
-        files = sorted(report_folder(app, campaign).glob("report.*"))
-        app.tracker.attach_report(campaign, app.runs(campaign.name), files)
-        uri = app.tracker.register_champion(campaign, folder, folder / MODEL)
-    except EnvironmentFault as error:
-        face.say(f"The champion is not registered in MLflow yet ({error}); `hpo sync study={campaign.name}` does it.")
-        return
-    if uri:
-        face.say(f"  registered in MLflow as {uri}")
-
-
-def report_folder(app: App, campaign: Campaign) -> Path:
-    """Where the campaign's report is written unless a folder is named."""
-    return app.home / "reports" / campaign.name
+            current = app.ledger.complete_campaign(campaign.id, choose(decided, archive_of(app, campaign)))
+    conclude(app, current, config, prepared, face.say)
 
 
 def _last_sync(projector: Chore, campaign: Campaign, face: Face) -> None:

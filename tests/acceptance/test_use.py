@@ -79,9 +79,9 @@ def said(home: Path, database: str) -> Callable[..., str]:
 
 
 @pytest.fixture
-def champion(said: Callable[..., str]) -> Path:
+def champion(home: Path, said: Callable[..., str]) -> Path:
     """The run folder of the champion."""
-    return Path(json.loads(said("status", "study=used"))["champion"]["run_folder"])
+    return home / json.loads(said("status", "study=used"))["champion"]["run_folder"]
 
 
 @pytest.mark.parametrize("form", ["hydra", "yaml", "json"])

@@ -15,9 +15,11 @@ import yaml
 
 from hpo.adapters.mlflow.null_tracker import NullTracker
 from hpo.adapters.mlflow.quiet import MlflowClient, mlflow
-from hpo.adapters.mlflow.registry import input_columns, save_model
+from hpo.adapters.mlflow.registry import save_model
 from hpo.adapters.mlflow.tracker import MLflowTracker
 from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, Outcome, TierPlan
+from hpo.ranking.ranker import Ranker
+from hpo.ranking.serving import input_columns
 from hpo.runs.folder import Attempt, SlotFolder, campaign_folder
 from trainer.config import TrainerConfig
 from trainer.data import open_holdout, open_training, prepare
@@ -45,7 +47,9 @@ class Listener:
 
 
 def campaign(num_trials: int = 2) -> Campaign:
-    spec = CampaignSpec("night", {}, {}, (TierPlan(1, "capacity", num_trials),), seed=1)
+    spec = CampaignSpec(
+        "night", {"search": {"trainable": "ranker"}}, {}, (TierPlan(1, "capacity", num_trials),), seed=1
+    )
     return Campaign(1, spec, CampaignState.COMPLETE, champion={"slot": 1, "values": {"optim.lr": 1e-3}})
 
 
@@ -138,7 +142,8 @@ def test_the_champion_scores_elsewhere_what_the_trainer_scores(
 
 def test_the_model_says_what_it_takes_and_what_it_needs(trained: tuple[Path, Path], tmp_path: Path) -> None:
     model = tmp_path / "model"
-    save_model(trained[0], model)
+    ranker = Ranker()
+    save_model(trained[0], ranker, ranker.serving(trained[0]), model)
     info = mlflow.models.get_model_info(str(model))
     assert info.signature.inputs.input_names() == ["date", "symbol", "open", "high", "low", "close", "volume"]
     assert info.signature.outputs.input_names() == ["date", "symbol", "score_1d", "score_5d"]
@@ -159,7 +164,8 @@ def test_nothing_in_the_model_is_pickled_but_weights_that_are_read_as_plain_data
     trained: tuple[Path, Path], tmp_path: Path
 ) -> None:
     model = tmp_path / "model"
-    save_model(trained[0], model)
+    ranker = Ranker()
+    save_model(trained[0], ranker, ranker.serving(trained[0]), model)
     kinds = {path.suffix for path in model.rglob("*") if path.is_file()}
     assert kinds == {"", ".json", ".pt", ".py", ".txt", ".yaml"}
     assert yaml.safe_load((model / "MLmodel").read_text())["flavors"]["python_function"]["loader_module"] == (

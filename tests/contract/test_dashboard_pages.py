@@ -19,8 +19,8 @@ from optuna_dashboard.artifact._backend import list_trial_artifacts
 from hpo.adapters.dashboard.pages import DashboardPages, _TrialPage
 from hpo.adapters.optuna.study_storage import study_storage
 from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, Outcome, TierPlan
+from hpo.domain.training import EpochReport
 from hpo.runs.folder import Attempt, SlotFolder, campaign_folder
-from trainer.reports import EpochReport
 
 TIERS = (TierPlan(1, "capacity", 2), TierPlan(2, "refinement", 1))
 CAMPAIGN = Campaign(

@@ -18,11 +18,12 @@ import pytest
 
 from hpo.adapters.processes.runners import PRELOAD, ProcessRunner
 from hpo.domain.ports import TrialRequest
+from hpo.domain.training import Decision, EpochReport
+from hpo.ranking.ranker import Ranker
 from hpo.runs.folder import SlotFolder
 from trainer.config import TrainerConfig
 from trainer.data import Panel, Prepared, open_holdout, open_training, prepare
 from trainer.data.panel import TARGETS
-from trainer.reports import EpochReport, Verdict
 
 CONFIG = TrainerConfig.model_validate(
     {
@@ -43,16 +44,16 @@ def test_what_a_trial_process_has_open_lies_in_the_search_half(prepared: Prepare
     attempt = SlotFolder(tmp_path, 1).open_attempt(1, {"campaign": "night", "slot": 1}, {})
     cache, seen = prepared.search.parents[1], set()
 
-    def look(report: EpochReport) -> Verdict:
+    def look(report: EpochReport) -> Decision:
         (trial,) = (
             process for process in psutil.Process().children(recursive=True) if is_trial(process, attempt.folder)
         )
         mapped = {Path(line.path) for line in trial.memory_maps()}
         opened = {Path(file.path) for file in trial.open_files()}
         seen.update(path for path in mapped | opened if cache in path.parents)
-        return Verdict.STOP
+        return Decision.STOP
 
-    end = ProcessRunner().run(
+    end = ProcessRunner(Ranker.preload).run(
         TrialRequest(CONFIG.model_dump(mode="json"), prepared.search, attempt.folder), look, lambda: False
     )
     assert end.kind == "stopped", end
@@ -63,7 +64,7 @@ def test_what_a_trial_process_has_open_lies_in_the_search_half(prepared: Prepare
 def test_in_a_trial_process_every_array_ends_before_the_holdout(prepared: Prepared) -> None:
     """All that `open_training` hands out, described by a process of the trials' own fork server."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOAD)
+    context.set_forkserver_preload([*Ranker.preload, *PRELOAD])
     ours, theirs = context.Pipe()
     process = context.Process(target=describe, args=(prepared.search, theirs))
     process.start()

@@ -40,7 +40,7 @@ SPEC = CampaignSpec(
 )
 SOMEONE = WorkerIdentity("host-a", 4711, 1.25)
 SOMEONE_ELSE = WorkerIdentity("host-b", 4711, 1.25)
-CHECKPOINT = CheckpointRecord(1, "model", 3, "/runs/model.pt", "host-a", "0" * 64, 0.05)
+CHECKPOINT = CheckpointRecord(1, "model", 3, "runs/model.pt", "host-a", "/home", "0" * 64, 0.05)
 
 
 @dataclass
@@ -408,6 +408,7 @@ class TestRetry:
         first = claimed(ledger, campaign_id, worker)
         ledger.bind_trial(first, 3, "/runs/1")
         ledger.renew(first, LEASE, Progress(2, 0.1))
+        ledger.record_checkpoint(first, replace(CHECKPOINT, kind="result"))
         ledger.finish(first, Outcome.FAILED, None, "poison: it died")
         finish_all(ledger, campaign_id, worker)
         ledger.complete_campaign(campaign_id, {"slot": 2})
@@ -415,6 +416,7 @@ class TestRetry:
         campaign = ledger.retry(campaign_id, [first.slot])
 
         assert (campaign.state, campaign.decisions) == (CampaignState.RUNNING, {})
+        assert ledger.checkpoints(campaign_id) == []
         slot = view(ledger, first)
         assert (slot.state, slot.outcome, slot.reason, slot.trial_number) == (SlotState.OPEN, None, None, None)
         again = claimed(ledger, campaign_id, worker)
@@ -503,17 +505,28 @@ class TestBudget:
 class TestCheckpoint:
     def test_the_newest_of_each_kind_stays(self, ledger: Ledger, campaign_id: int, worker: int) -> None:
         claim = claimed(ledger, campaign_id, worker)
-        last = replace(CHECKPOINT, kind="last", score=None)
+        result = replace(CHECKPOINT, kind="result", score=None)
         newer = replace(CHECKPOINT, epoch=4, path="/runs/newer.pt", sha256="f" * 64)
-        for record in (CHECKPOINT, last, newer):
+        for record in (CHECKPOINT, result, newer):
             ledger.record_checkpoint(claim, record)
-        assert ledger.checkpoints(campaign_id) == [last, newer]
+        assert ledger.checkpoints(campaign_id) == [newer, result]
+
+    def test_retention_forgets_the_model_of_the_named_slots_alone(
+        self, ledger: Ledger, campaign_id: int, worker: int
+    ) -> None:
+        first, second = (claimed(ledger, campaign_id, worker) for _ in range(2))
+        kept = [replace(CHECKPOINT, slot=slot, kind=kind) for slot in (1, 2) for kind in ("model", "result")]
+        for record in kept:
+            ledger.record_checkpoint(first if record.slot == 1 else second, record)
+        ledger.forget_checkpoints(campaign_id, {1})
+        ledger.forget_checkpoints(campaign_id, set())
+        assert ledger.checkpoints(campaign_id) == kept[1:]
 
     @pytest.mark.parametrize("wrong", [replace(CHECKPOINT, slot=2), replace(CHECKPOINT, kind="middle")])
     def test_must_be_the_claims_own(
         self, ledger: Ledger, campaign_id: int, worker: int, wrong: CheckpointRecord
     ) -> None:
-        with pytest.raises(ValueError, match="checkpoint"):
+        with pytest.raises(ValueError, match=r"checkpoint of|recorded file is"):
             ledger.record_checkpoint(claimed(ledger, campaign_id, worker), wrong)
 
 

@@ -18,12 +18,13 @@ import pytest
 
 from hpo.adapters.processes.ends import failure
 from hpo.adapters.processes.runners import InProcessRunner, ProcessRunner
+from hpo.domain.errors import EnvironmentFault
 from hpo.domain.ports import TrialEnd, TrialRequest, TrialRunner
+from hpo.domain.training import Decision, EpochReport
+from hpo.ranking.ranker import Ranker
 from hpo.runs.folder import Attempt, SlotFolder
 from trainer.config import TrainerConfig
 from trainer.data import prepare
-from trainer.errors import CacheFault
-from trainer.reports import EpochReport, Verdict
 from trainer.training.checkpoint import load
 
 NUM_EPOCHS = 3
@@ -63,7 +64,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepare(trainer.data, trainer.model.window, tmp_path_factory.mktemp("cache")).search
 
 
-@pytest.fixture(params=[InProcessRunner, ProcessRunner], ids=["in-process", "process"])
+@pytest.fixture(params=[InProcessRunner, lambda: ProcessRunner(Ranker.preload)], ids=["in-process", "process"])
 def runner(request: pytest.FixtureRequest) -> Iterator[TrialRunner]:
     made: TrialRunner = request.param()
     yield made
@@ -77,9 +78,9 @@ class Search:
     stop_after: int | None = None
     reports: list[EpochReport] = field(default_factory=list)
 
-    def on_epoch(self, report: EpochReport) -> Verdict:
+    def on_epoch(self, report: EpochReport) -> Decision:
         self.reports.append(report)
-        return Verdict.STOP if report.epoch == self.stop_after else Verdict.CONTINUE
+        return Decision.STOP if report.epoch == self.stop_after else Decision.CONTINUE
 
     @property
     def epochs(self) -> list[int]:
@@ -113,7 +114,7 @@ def test_a_training_runs_to_its_end(runner: TrialRunner, data: Path, tmp_path: P
 
 def test_both_runners_train_the_same(data: Path, tmp_path: Path) -> None:
     scores = []
-    for number, made in enumerate((InProcessRunner(), ProcessRunner()), start=1):
+    for number, made in enumerate((InProcessRunner(), ProcessRunner(Ranker.preload)), start=1):
         search = Search()
         made.run(request(data, attempt(tmp_path / str(number)).folder), search.on_epoch, never)
         scores.append([report.score for report in search.reports])
@@ -175,7 +176,7 @@ def test_data_that_are_gone_are_no_failure_of_the_trial(runner: TrialRunner, tmp
     [
         (OSError(5, "Input/output error", "/data/x.npy"), "environment"),
         (ModuleNotFoundError("No module named 'trainer.models.gru'"), "environment"),
-        (CacheFault("/cache/x.npy is damaged."), "environment"),
+        (EnvironmentFault("/cache/x.npy is damaged."), "environment"),
         (ZeroDivisionError("division by zero"), "failed"),
         (MemoryError(), "failed"),
     ],
@@ -192,7 +193,7 @@ def test_a_folder_that_is_named_as_our_package_is_not_imported(
         (tmp_path / "here" / name / "__init__.py").write_text("raise RuntimeError('not ours')")
     monkeypatch.chdir(tmp_path / "here")
     forkserver._forkserver._stop()  # type: ignore[attr-defined]  # one that is up already looked elsewhere
-    end = ProcessRunner().run(request(data, attempt(tmp_path).folder), Search().on_epoch, never)
+    end = ProcessRunner(Ranker.preload).run(request(data, attempt(tmp_path).folder), Search().on_epoch, never)
     assert end.kind == "finished", end
     forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
@@ -200,12 +201,12 @@ def test_a_folder_that_is_named_as_our_package_is_not_imported(
 def test_a_killed_process_has_died(data: Path, tmp_path: Path) -> None:
     own = attempt(tmp_path)
 
-    def kill_it(report: EpochReport) -> Verdict:
+    def kill_it(report: EpochReport) -> Decision:
         for trial in _trials(own.folder):
             trial.kill()
-        return Verdict.CONTINUE
+        return Decision.CONTINUE
 
-    end = ProcessRunner().run(request(data, own.folder, train={"epochs": 10_000}), kill_it, never)
+    end = ProcessRunner(Ranker.preload).run(request(data, own.folder, train={"epochs": 10_000}), kill_it, never)
     assert (end.kind, end.reason) == ("died", "killed")
     assert "SIGKILL" in str(end.message)
     assert own.epochs(), "what was finished is on disk"
@@ -214,12 +215,12 @@ def test_a_killed_process_has_died(data: Path, tmp_path: Path) -> None:
 def test_a_trial_process_ignores_ctrl_c(data: Path, tmp_path: Path) -> None:
     own = attempt(tmp_path)
 
-    def interrupt(report: EpochReport) -> Verdict:
+    def interrupt(report: EpochReport) -> Decision:
         for trial in _trials(own.folder):
             trial.send_signal(signal.SIGINT)
-        return Verdict.CONTINUE
+        return Decision.CONTINUE
 
-    assert ProcessRunner().run(request(data, own.folder), interrupt, never).kind == "finished"
+    assert ProcessRunner(Ranker.preload).run(request(data, own.folder), interrupt, never).kind == "finished"
 
 
 def test_a_trial_ends_itself_when_its_worker_is_gone(data: Path, tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ import json, os, sys
 from pathlib import Path
 import psutil
 from hpo.adapters.processes.runners import ProcessRunner
+from hpo.domain.training import Decision
 from hpo.domain.ports import TrialRequest
-from trainer.reports import Verdict
 
 given = json.loads(sys.argv[1])
 
@@ -28,7 +28,7 @@ def look(report):
     # The kernel's own copy, which is what `ps e` shows.
     for process in psutil.Process().children(recursive=True):
         print(json.dumps([process.pid, process.cmdline(), process.environ()]))
-    return Verdict.STOP
+    return Decision.STOP
 
 runner = ProcessRunner()
 end = runner.run(TrialRequest(given["config"], Path(given["data"]), Path(given["folder"])), look, lambda: False)

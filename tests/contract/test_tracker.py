@@ -23,8 +23,8 @@ from hpo.adapters.processes.host import this_process
 from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, Outcome, TierPlan
 from hpo.domain.errors import StoreUnavailable
 from hpo.domain.ports import Tracker
+from hpo.domain.training import EpochReport
 from hpo.runs.folder import Attempt, SlotFolder, campaign_folder
-from trainer.reports import EpochReport
 
 TIERS = (TierPlan(1, "capacity", 2), TierPlan(2, "refinement", 2))
 

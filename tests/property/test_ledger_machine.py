@@ -139,9 +139,9 @@ class LedgerMachine(RuleBasedStateMachine):
     def release(self, claim: Both, crashed: bool) -> None:
         self.same(lambda ledger, side: ledger.release(getattr(claim, side), crashed=crashed))
 
-    @rule(claim=claims, kind=st.sampled_from(["model", "last"]), epoch=st.integers(0, 9))
+    @rule(claim=claims, kind=st.sampled_from(["model", "result"]), epoch=st.integers(0, 9))
     def save(self, claim: Both, kind: str, epoch: int) -> None:
-        record = CheckpointRecord(claim.memory.slot, kind, epoch, "/runs/x.pt", "host", f"{epoch}" * 64)
+        record = CheckpointRecord(claim.memory.slot, kind, epoch, "runs/x.pt", "host", "/home", f"{epoch}" * 64)
         self.same(lambda ledger, side: ledger.record_checkpoint(getattr(claim, side), record))
 
     @rule(claim=claims)

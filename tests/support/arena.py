@@ -172,7 +172,7 @@ class Arena:
         champion = _without_names(campaign.champion or {})
         weights = None
         if campaign.champion is not None:
-            weights = (Path(campaign.champion["run_folder"]) / "model.pt").read_bytes()
+            weights = (self.home / campaign.champion["run_folder"] / "model.pt").read_bytes()
         return trials, decisions, champion, weights
 
     def records(self, name: str) -> Any:

@@ -15,13 +15,14 @@ from hpo.adapters.processes.runners import DirectReporter
 from hpo.domain.campaign import Campaign, CampaignSpec, WorkerIdentity
 from hpo.domain.config import SearchConfig
 from hpo.domain.ports import Ledger, TrialEnd, TrialRequest
+from hpo.domain.training import Decision, EpochReport
 from hpo.engine.objective import Objective
 from hpo.engine.tiers import plan_tiers
 from hpo.engine.worker import Worker
+from hpo.ranking.ranker import Ranker
 from hpo.runs.folder import Attempt, campaign_folder
 from search_spaces import Space, parse_space
 from support.training import NUM_EPOCHS, train
-from trainer.reports import EpochReport, Verdict
 
 SPACE = """
 settings:
@@ -42,6 +43,10 @@ tiers:
 """
 
 
+CODE = "c0de" * 16
+"""Fingerprint of the code that every simulated trial was trained with."""
+
+
 class SimulatedRunner:
     """Curves that rise towards a quality given by learning rate and width, with noise from the trial's own seed.
 
@@ -58,7 +63,7 @@ class SimulatedRunner:
         self.trained: list[tuple[str, int]] = []
 
     def run(
-        self, request: TrialRequest, on_epoch: Callable[[EpochReport], Verdict], stop: Callable[[], bool]
+        self, request: TrialRequest, on_epoch: Callable[[EpochReport], Decision], stop: Callable[[], bool]
     ) -> TrialEnd:
         reporter = DirectReporter(Attempt(request.folder), on_epoch, stop)
         return end_of(train(request.config, reporter, request.folder, self._begin, self._saving))
@@ -76,7 +81,7 @@ def configuration(
 ) -> tuple[SearchConfig, Space]:
     """A small space of three tiers with short curves."""
     values = SearchConfig(study=name, trials=num_trials).model_dump()
-    values["trainer"]["train"]["epochs"] = num_epochs
+    values["trainer"] = {"train": {"epochs": num_epochs}}
     values["pruner"] = {"name": "median", "options": {"n_startup_trials": 2, "n_warmup_steps": 2}}
     values.update(changes)
     return SearchConfig.model_validate(values), parse_space(SPACE, "simulated", "the simulated space")
@@ -85,7 +90,7 @@ def configuration(
 def open_campaign(ledger: Ledger, config: SearchConfig, space: Space) -> Campaign:
     """The campaign with the tiers the search would plan."""
     plan = plan_tiers(config.trials, [tier.name for tier in space.tiers], config.tiers)
-    stored = {"search": config.model_dump(mode="json")}
+    stored = {"search": config.model_dump(mode="json"), "num_epochs": NUM_EPOCHS}
     return ledger.open_campaign(CampaignSpec(config.study, stored, {"config": "x"}, plan, config.seed))
 
 
@@ -103,7 +108,17 @@ def worker(
     """A worker of the campaign that trains by simulation."""
     campaign = open_campaign(ledger, config, space)
     objective = Objective(
-        campaign, config, space, ledger, storage, runner, home, campaign_folder(home, config.study), identity
+        campaign,
+        config,
+        space,
+        Ranker(),
+        ledger,
+        storage,
+        runner,
+        home,
+        campaign_folder(home, config.study),
+        identity,
+        CODE,
     )
     return Worker(
         ledger, objective, campaign, identity, config.worker, SystemClock(), is_dead, drain or threading.Event()

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.reports import Ending, EpochReport, FitResult, Reporter, Verdict
+from hpo.domain.training import Decision, Ending, EpochReport, FitResult, Reporter
 
 NUM_EPOCHS = 6
 
@@ -23,18 +23,18 @@ def train(
     before_epoch: Callable[[Path, int], None],
     saving: Callable[[], None] = lambda: None,
 ) -> FitResult:
-    """`trainer.training.loop.fit` with a curve that is made up: goes on from the newest whole checkpoint, saves,
+    """`Trainable.fit` with a curve that is made up: goes on from the newest whole checkpoint, saves,
     reports."""
     past, parameters = _past(folder), config["model"]["hidden_size"] * 100
     reports: list[EpochReport] = []
     for epoch, score in enumerate(curve(config), start=1):
         if epoch > past:
-            if reporter.poll() is Verdict.STOP:
+            if reporter.poll() is Decision.STOP:
                 return _result(Ending.STOPPED, reports, parameters)
             before_epoch(folder, epoch)
             _save(folder, epoch, saving)
         report = EpochReport(epoch, score, {"valid/rank_ic": score}, {"rank_ic": np.zeros(3, np.float32)}, 0.01)
-        if reporter.report(report) is Verdict.STOP:
+        if reporter.report(report) is Decision.STOP:
             return _result(Ending.STOPPED, reports, parameters)
         reports.append(report)
     (folder / "model.pt").write_text(f"weights of {config['train']['seed']}")
@@ -43,7 +43,7 @@ def train(
 
 def _result(ending: Ending, reports: Sequence[EpochReport], num_parameters: int) -> FitResult:
     last = [report.score for report in reports[-3:]]
-    return FitResult(ending, tuple(reports), sum(last) / max(1, len(last)), len(reports), num_parameters)
+    return FitResult(ending, sum(last) / max(1, len(last)), len(reports), num_parameters)
 
 
 def _save(folder: Path, epoch: int, saving: Callable[[], None]) -> None:

@@ -6,16 +6,13 @@ from __future__ import annotations
 
 import os
 import pickle
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from hpo.adapters.processes import runners
+from hpo.domain.training import Decision, EpochReport, FitResult, Reporter
+from hpo.ranking.ranker import Ranker
 from support.plans import PLAN, Trap, begin
 from support.training import train
-from trainer.config import TrainerConfig
-from trainer.reports import EpochReport, FitResult, Reporter, Verdict
 
 _plan = pickle.loads(bytes.fromhex(os.environ[PLAN]))
 _trap = Trap(_plan)
@@ -28,19 +25,19 @@ class _Trapped:
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
 
-    def report(self, report: EpochReport) -> Verdict:
+    def report(self, report: EpochReport) -> Decision:
         _trap.passing("trial, between checkpoint and report")
-        verdict = self._reporter.report(report)
+        decision = self._reporter.report(report)
         _trap.passing("trial, between report and verdict")
-        return verdict
+        return decision
 
-    def poll(self) -> Verdict:
+    def poll(self) -> Decision:
         return self._reporter.poll()
 
 
-def fit(config: TrainerConfig, data: Any, reporter: Reporter, folder: Path) -> FitResult:
+def fit(self: Ranker, settings: Any, data: Path, reporter: Reporter, folder: Path, *, seed: int = 0) -> FitResult:
     return train(
-        config.model_dump(mode="json"),
+        self.plain(settings),
         _Trapped(reporter),
         folder,
         lambda folder, epoch: begin(_plan, _trap, "trial, amid epoch", folder, epoch),
@@ -48,11 +45,5 @@ def fit(config: TrainerConfig, data: Any, reporter: Reporter, folder: Path) -> F
     )
 
 
-runners._refuse_what_does_not_fit = lambda request, config, data: None  # that looks at the panel with torch
-for _name, _parts in {
-    "trainer.training.loop": {"fit": fit},
-    "trainer.data": {"open_training": lambda folder: None},
-}.items():
-    _module = ModuleType(_name)
-    vars(_module).update(_parts)
-    sys.modules[_name] = _module
+Ranker.fit = fit  # type: ignore[method-assign]  # in this process nothing else trains
+Ranker.check_memory = lambda self, settings, data, limit: None  # type: ignore[method-assign]  # there are no data

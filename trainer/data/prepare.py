@@ -56,7 +56,7 @@ def prepare(config: DataConfig, window: int, cache_folder: Path, progress: Progr
     Raises InputError where the source is refused.
     """
     fingerprint = _fingerprint(config, window, cache_folder)
-    folder = cache_folder / fingerprint[:16]
+    folder = panel_folder(cache_folder, fingerprint)
     said: tuple[str, ...] = ()
     with cache.locked(cache_folder / f"{folder.name}.lock"):
         problems = cache.verify(folder)
@@ -67,6 +67,11 @@ def prepare(config: DataConfig, window: int, cache_folder: Path, progress: Progr
         meta = cache.read_sealed(folder / cache.META)
     warnings = (*said, *meta["warnings"])
     return Prepared(folder / "search", folder / "holdout", fingerprint, warnings, meta["summary"])
+
+
+def panel_folder(cache_folder: Path, fingerprint: str) -> Path:
+    """Where the panel of this fingerprint lies once it is prepared."""
+    return cache_folder / fingerprint[:16]
 
 
 def open_training(search: Path) -> TrainingData:

@@ -57,9 +57,8 @@ def load(path: Path) -> dict[str, Any]:
 
     Raises CheckpointError where the file is truncated, altered or of another format; FileNotFoundError.
     """
-    raw = path.read_bytes()
-    payload, trailer = raw[:-_TRAILER], raw[-_TRAILER:]
-    if trailer != MARK + hashlib.sha256(payload).digest():
+    payload = _payload(path.read_bytes())
+    if payload is None:
         raise CheckpointError(f"{path} is damaged (its checksum does not match); use an older checkpoint.")
     try:
         state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
@@ -71,6 +70,11 @@ def load(path: Path) -> dict[str, Any]:
     if state.get("format") != FORMAT:
         raise CheckpointError(f"{path} has checkpoint format {state.get('format')}; this program reads {FORMAT}.")
     return state
+
+
+def is_whole(path: Path) -> bool:
+    """Whether the file's bytes are those that `save` wrote; they are not decoded. Raises FileNotFoundError."""
+    return _payload(path.read_bytes()) is not None
 
 
 def newest_valid(folder: Path) -> Path | None:
@@ -90,6 +94,12 @@ def load_newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
         except CheckpointError as error:
             logger.warning("%s", error)
     return None
+
+
+def _payload(raw: bytes) -> bytes | None:
+    """The bytes that torch wrote, None where the checksum behind them does not match."""
+    payload, trailer = raw[:-_TRAILER], raw[-_TRAILER:]
+    return payload if trailer == MARK + hashlib.sha256(payload).digest() else None
 
 
 def _sync_folder(folder: Path) -> None:

@@ -25,7 +25,8 @@ from hpo.adapters.dashboard.figures import key_figures
 from hpo.adapters.dashboard.pictures import learning_curve
 from hpo.domain.campaign import Campaign
 from hpo.runs.durable import encode, read_json
-from hpo.runs.folder import Attempt, EpochRecord, Result, SlotFolder, runs
+from hpo.runs.entries import EpochRecord, Result
+from hpo.runs.folder import Attempt, SlotFolder, runs
 
 FILES = "optuna-artifacts"
 """The folder below HPO_HOME that `optuna-dashboard --artifact-dir` takes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hpo.charts.plots import WIDTH, Axis, Curves, line_chart
-from hpo.runs.folder import EpochRecord
+from hpo.runs.entries import EpochRecord
 
 CURVES = {
     "valid/rank_ic": "accent",

@@ -154,12 +154,12 @@ class SlotRow(Base):
 
 
 class CheckpointRow(Base):
-    """The newest checkpoint of each kind that a slot answers for."""
+    """The files that a slot answers for: its model, and its result, which lists all others."""
 
     __tablename__ = "checkpoint"
     __table_args__ = (
         ForeignKeyConstraint(["campaign_id", "slot"], ["hpo.slot.campaign_id", "hpo.slot.number"], ondelete="CASCADE"),
-        CheckConstraint("kind IN ('model', 'last')", name="kind"),
+        CheckConstraint("kind IN ('model', 'result')", name="kind"),
         CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256"),
     )
 
@@ -169,6 +169,7 @@ class CheckpointRow(Base):
     epoch: Mapped[int]
     path: Mapped[str]
     host: Mapped[str]
+    home: Mapped[str]
     sha256: Mapped[str]
     score: Mapped[float | None]
     recorded_at: Mapped[datetime] = mapped_column(server_default=func.now())

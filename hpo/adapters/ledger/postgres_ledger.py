@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, delete, func, or_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -287,6 +287,14 @@ class PostgresLedger:
             return [to_checkpoint(row) for row in rows]
 
         return self._database.run(work)
+
+    def forget_checkpoints(self, campaign_id: int, slots: Collection[int]) -> None:
+        rows = CheckpointRow.campaign_id == campaign_id, CheckpointRow.slot.in_(slots), CheckpointRow.kind == "model"
+
+        def work(connection: Connection, repeated: bool) -> None:
+            connection.execute(delete(CheckpointRow).where(*rows))
+
+        self._database.alone(work)
 
     def count_holdout_opening(self, campaign_id: int) -> int:
         # A token per opening instead of a number: whoever repeats the statement adds nothing.

@@ -91,4 +91,4 @@ def to_view(row: SlotRow, worker: WorkerRow | None) -> SlotView:
 
 
 def to_checkpoint(row: CheckpointRow) -> CheckpointRecord:
-    return CheckpointRecord(row.slot, row.kind, row.epoch, row.path, row.host, row.sha256, row.score)
+    return CheckpointRecord(row.slot, row.kind, row.epoch, row.path, row.host, row.home, row.sha256, row.score)

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Update,
     and_,
     case,
+    delete,
     exists,
     func,
     insert,
@@ -144,7 +145,7 @@ def noted(progress: Progress) -> dict[str, Any]:
 
 
 def reopen(session: Session, campaign_id: int, slots: Collection[int]) -> None:
-    """Open FAILED slots again, and forget what was decided on their outcome. ValueError for others."""
+    """Open FAILED slots again; forget their files and what was decided on their outcome. ValueError for others."""
     failed = SlotRow.campaign_id == campaign_id, SlotRow.number.in_(slots), SlotRow.outcome == "failed"
     tiers = session.scalars(select(SlotRow.tier).where(*failed)).all()
     if len(tiers) != len(set(slots)):
@@ -159,6 +160,9 @@ def reopen(session: Session, campaign_id: int, slots: Collection[int]) -> None:
             num_losses=0,
             retried_trial=func.coalesce(SlotRow.trial_number, SlotRow.retried_trial),
         )
+    )
+    session.execute(
+        delete(CheckpointRow).where(CheckpointRow.campaign_id == campaign_id, CheckpointRow.slot.in_(slots))
     )
     if tiers:
         later = TierRow.campaign_id == campaign_id, TierRow.number >= min(tiers)
@@ -180,13 +184,14 @@ def put_checkpoint(claim: Claim, record: CheckpointRecord) -> ReturningInsert[in
         CheckpointRow.epoch: literal(record.epoch),
         CheckpointRow.path: literal(record.path),
         CheckpointRow.host: literal(record.host),
+        CheckpointRow.home: literal(record.home),
         CheckpointRow.sha256: literal(record.sha256),
         CheckpointRow.score: literal(record.score, CheckpointRow.score.type),
     }
     # The lock keeps the slot ours until the row is written.
     ours = select(*columns.values()).where(held(claim)).with_for_update(of=SlotRow)
     insertion = upsert(CheckpointRow).from_select(list(columns), ours)
-    replaced = {name: insertion.excluded[name] for name in ("epoch", "path", "host", "sha256", "score")}
+    replaced = {name: insertion.excluded[name] for name in ("epoch", "path", "host", "home", "sha256", "score")}
     return insertion.on_conflict_do_update(
         index_elements=["campaign_id", "slot", "kind"], set_={**replaced, "recorded_at": func.now()}
     ).returning(CheckpointRow.slot)

@@ -10,27 +10,28 @@ import mlflow
 import pandas as pd
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from trainer.scoring.prediction import predict
-from trainer.scoring.scorer import load_scorer
+from hpo.trainable.loading import load_trainable
 
 
-class Ranker(PythonModel):
-    """Scores a panel in long format.
+class Champion(PythonModel):
+    """Scores rows with the campaign's champion.
 
-    Takes rows of `date, symbol` and the columns the model was trained from (OHLCV, `sector` where it was used, ready
-    features), any number of days; gives `date, symbol, score_{h}d` for every usable stock-day, higher is better. A
-    score looks only at its own day and those before it, so give the days that the features look back on too.
+    Of the ranker: takes rows of `date, symbol` and the columns the model was trained from (OHLCV, `sector` where it
+    was used, ready features), any number of days; gives `date, symbol, score_{h}d` for every usable stock-day, higher
+    is better. A score looks only at its own day and those before it, so give the days that the features look back on
+    too.
     """
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the checkpoint; nothing in it is executed."""
-        self._scorer = load_scorer(Path(context.artifacts["checkpoint"]))
+        """Find what the checkpoint was trained by."""
+        self._trainable = load_trainable(context.model_config["trainable"])
+        self._checkpoint = Path(context.artifacts["checkpoint"])
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None
     ) -> pd.DataFrame:
-        """See the class. Raises InputError where a column is missing or a row is not what the data rules allow."""
-        return predict(model_input, self._scorer).table
+        """See the class. Raises UsageError where a column is missing or a row is not what the data rules allow."""
+        return self._trainable.predict(self._checkpoint, model_input, everything=True).table
 
 
-mlflow.models.set_model(Ranker())
+mlflow.models.set_model(Champion())

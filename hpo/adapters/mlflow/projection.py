@@ -14,8 +14,10 @@ from hpo.adapters.mlflow import records
 from hpo.adapters.mlflow.store import Experiment, Store, locked
 from hpo.adapters.processes.host import is_dead
 from hpo.domain.campaign import Campaign, CampaignState, WorkerIdentity, run_name
-from hpo.runs.durable import read_json, write_json
-from hpo.runs.folder import Attempt, Result, SlotFolder, runs
+from hpo.domain.errors import EnvironmentFault
+from hpo.runs.durable import read_sealed, write_sealed
+from hpo.runs.entries import Result
+from hpo.runs.folder import Attempt, SlotFolder, runs
 
 BOOK = "tracked.json"
 CAMPAIGN = "campaign"
@@ -95,16 +97,16 @@ class Projection:
 
     def run_id(self, slot_folder: Path) -> str:
         """The run of a slot that was synced. Raises FileNotFoundError for another."""
-        return TrialBook(**read_json(slot_folder / BOOK)).run_id
+        return TrialBook(**read_sealed(slot_folder / BOOK)).run_id
 
     def campaign_run_id(self) -> str:
         """The campaign's run, once it was synced. Raises FileNotFoundError before."""
-        return ParentBook(**read_json(self._folder / BOOK)).runs[CAMPAIGN]
+        return ParentBook(**read_sealed(self._folder / BOOK)).runs[CAMPAIGN]
 
     def address(self, slot: int) -> str | None:
         """See `MLflowTracker.address`."""
-        path = SlotFolder(self._folder, slot).folder / BOOK
-        return mlflow_run(self._store.uri, self._experiment.id, self.run_id(path.parent)) if path.exists() else None
+        book = self._book(SlotFolder(self._folder, slot))
+        return None if book is None else mlflow_run(self._store.uri, self._experiment.id, book.run_id)
 
     # -- looking ------------------------------------------------------------------------------------------------
 
@@ -151,13 +153,12 @@ class Projection:
         return num_written
 
     def _note(self, slot: SlotFolder, book: TrialBook) -> TrialBook:
-        write_json(slot.folder / BOOK, asdict(book))
+        write_sealed(slot.folder / BOOK, asdict(book))
         return book
 
     def _book(self, slot: SlotFolder) -> TrialBook | None:
-        path = slot.folder / BOOK
-        book = TrialBook(**read_json(path)) if path.exists() else None
-        return book if book is not None and book.experiment == self._experiment.key else None
+        found = _read_book(slot.folder / BOOK)
+        return TrialBook(**found) if found and found["experiment"] == self._experiment.key else None
 
     def _open_trial(self, slot: SlotFolder, attempt: Attempt, parent: str) -> str:
         run = attempt.run()
@@ -188,9 +189,9 @@ class Projection:
     def _open_parents(self, campaign: Campaign, said: Mapping[str, Mapping[str, str]]) -> ParentBook:
         """The runs of the campaign and of its tiers so far, made where they are not there."""
         path = self._folder / BOOK
-        book = ParentBook(**read_json(path)) if path.exists() else ParentBook("")
-        if book.experiment != self._experiment.key:
-            book = ParentBook(self._experiment.key)
+        found = _read_book(path)
+        is_ours = found is not None and found["experiment"] == self._experiment.key
+        book = ParentBook(**found) if found and is_ours else ParentBook(self._experiment.key)
         start = None if campaign.created_at is None else records.milliseconds(campaign.created_at)
         for key, tags in said.items():
             if key in book.runs and (key in self._said or self._store.is_there(book.runs[key])):
@@ -200,7 +201,7 @@ class Projection:
             name = campaign.name if key == CAMPAIGN else key
             book.runs[key] = self._store.find_or_create(self._experiment, identity, name, parent, start)
             book.said.pop(key, None)
-            write_json(path, asdict(book))
+            write_sealed(path, asdict(book))
         return book
 
     def _sync_parents(self, campaign: Campaign, book: ParentBook, said: Mapping[str, dict[str, str]]) -> int:
@@ -212,7 +213,7 @@ class Projection:
             num_written += self._store.log(book.runs[key], params=params, tags=tags)
             self._store.set_status(book.runs[key], tags[records.STATUS_TAG])
             book.said[key] = tags
-            write_json(self._folder / BOOK, asdict(book))
+            write_sealed(self._folder / BOOK, asdict(book))
         return num_written
 
 
@@ -243,6 +244,14 @@ def _tier_of(attempt: Attempt) -> str:
 def _is_dead(run: Mapping[str, Any]) -> bool:
     worker = run.get("worker")
     return worker is not None and is_dead(WorkerIdentity(**worker))
+
+
+def _read_book(path: Path) -> dict[str, Any] | None:
+    """What is known of the store; None where nothing is, or the file is damaged: it is found out again."""
+    try:
+        return read_sealed(path)
+    except (FileNotFoundError, EnvironmentFault):
+        return None
 
 
 def _stat(path: Path, what: str) -> int | None:

@@ -15,7 +15,8 @@ from hpo.adapters.dashboard.pictures import learning_curve
 from hpo.adapters.mlflow.store import Point
 from hpo.domain.campaign import Campaign, Outcome, TierPlan
 from hpo.runs.durable import encode
-from hpo.runs.folder import Attempt, EpochRecord, Result
+from hpo.runs.entries import EpochRecord, Result
+from hpo.runs.folder import Attempt
 
 MAX_KEY = 250
 MAX_VALUE = 6000

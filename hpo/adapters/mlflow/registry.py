@@ -6,7 +6,9 @@ import hashlib
 import importlib.metadata
 import tempfile
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -14,11 +16,10 @@ from hpo.adapters.mlflow.quiet import AnyType, ColSpec, MlflowException, ModelSi
 from hpo.adapters.mlflow.records import trial_key
 from hpo.adapters.mlflow.store import Store
 from hpo.domain.campaign import Campaign
+from hpo.domain.trainable import Serving, Trainable
+from hpo.trainable.loading import load_trainable
 
 ALIAS = "champion"
-REQUIREMENTS = ("tiertune", "mlflow", "torch", "numpy", "pandas", "pyarrow", "pydantic")
-"""Distributions the loaded model imports."""
-TEXTS = ("symbol", "sector")
 _CODE = Path(__file__).with_name("model.py")
 _BUDGET, _SHA256 = "tiertune.budget", "tiertune.sha256"
 
@@ -28,19 +29,25 @@ def model_name(campaign: str) -> str:
     return f"tiertune-{campaign}"
 
 
-def register(store: Store, campaign: Campaign, run_id: str, checkpoint: Path) -> str:
+def register(store: Store, campaign: Campaign, run_id: str, checkpoint: Path) -> str | None:
     """Register the checkpoint as a version of the campaign's model, once, and let the alias point to the newest.
 
     A version belongs to the budget it was crowned with; the alias never goes to a version of a smaller budget, nor
     back to an older version, so that a replay changes nothing.
 
     Returns:
-        `models:/NAME/VERSION`.
+        `models:/NAME/VERSION`; None where the trainable does not say how a model of its is asked.
     """
+    trainable = load_trainable(campaign.spec.trainable)
+    serving = trainable.serving(checkpoint)
+    if serving is None:
+        return None
     name = model_name(campaign.name)
     sha256 = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     _open_model(store, campaign, name)
-    version = _find_version(store, name, sha256) or _create_version(store, campaign, run_id, checkpoint, sha256)
+    version = _find_version(store, name, sha256) or _create_version(
+        store, campaign, run_id, sha256, lambda target: save_model(checkpoint, trainable, serving, target)
+    )
     holder = _holder(store, name)
     if holder is None or _rank(version) > _rank(holder):
         store.client.set_registered_model_alias(name, ALIAS, version.version)
@@ -48,7 +55,7 @@ def register(store: Store, campaign: Campaign, run_id: str, checkpoint: Path) ->
 
 
 def _open_model(store: Store, campaign: Campaign, name: str) -> None:
-    description = f"Ranks stocks daily; champion of the campaign '{campaign.name}'. Load models:/{name}@{ALIAS}."
+    description = f"Champion of the campaign '{campaign.name}'. Load models:/{name}@{ALIAS}."
     try:
         store.client.create_registered_model(name, {"tiertune.campaign": campaign.name}, description)
     except MlflowException as error:
@@ -61,9 +68,11 @@ def _find_version(store: Store, name: str, sha256: str) -> ModelVersion | None:
     return next((version for version in versions if version.tags.get(_SHA256) == sha256), None)
 
 
-def _create_version(store: Store, campaign: Campaign, run_id: str, checkpoint: Path, sha256: str) -> ModelVersion:
+def _create_version(
+    store: Store, campaign: Campaign, run_id: str, sha256: str, save: Callable[[Path], None]
+) -> ModelVersion:
     with tempfile.TemporaryDirectory() as folder:
-        save_model(checkpoint, Path(folder) / "model")
+        save(Path(folder) / "model")
         store.client.log_artifacts(run_id, folder)
     tags = {_SHA256: sha256, _BUDGET: str(campaign.spec.budget)}
     champion = campaign.champion or {}
@@ -86,59 +95,36 @@ def _rank(version: ModelVersion) -> tuple[int, int]:
     return int(version.tags.get(_BUDGET, 0)), int(version.version)
 
 
-def save_model(checkpoint: Path, target: Path) -> None:
-    """Write the checkpoint as an MLflow model made from code: nothing in it is pickled."""
-    from trainer.scoring.scorer import load_scorer  # imports torch, which a sync does not need
-
-    scorer = load_scorer(checkpoint, device="cpu")
-    columns = input_columns(scorer.feature_names)
+def save_model(checkpoint: Path, trainable: Trainable[Any], serving: Serving, target: Path) -> None:
+    """Write the checkpoint as an MLflow model made from code: nothing in it is pickled by MLflow."""
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")  # advice about type hints and the like
         mlflow.pyfunc.save_model(
             target,
             python_model=str(_CODE),
             artifacts={"checkpoint": str(checkpoint.resolve())},
-            signature=_signature(columns, scorer.horizons),
-            input_example=_example(columns),
-            pip_requirements=_requirements(Path(folder)),
+            model_config={"trainable": trainable.name},
+            signature=_signature(serving),
+            input_example=pd.DataFrame(dict(serving.example)),
+            pip_requirements=_requirements(serving.packages, Path(folder)),
         )
 
 
-def _requirements(folder: Path) -> list[str]:
+def _requirements(packages: Sequence[str], folder: Path) -> list[str]:
     """What the model imports, pinned, and every other version of this environment as a constraint, which pip heeds
     where it needs the package at all. Without a build's local part, which no index knows."""
     on_path = list(importlib.metadata.distributions())
     installed = {found.name: found.version.split("+")[0] for found in reversed(on_path)}  # the first is imported
     constraints = folder / "constraints.txt"
     constraints.write_text("".join(f"{name}=={version}\n" for name, version in sorted(installed.items())))
-    return [*(f"{name}=={installed[name]}" for name in REQUIREMENTS), f"-c {constraints}"]
+    return [*(f"{name}=={installed[name]}" for name in packages), f"-c {constraints}"]
 
 
-def input_columns(features: tuple[str, ...]) -> tuple[str, ...]:
-    """The columns a model with these features is asked with."""
-    from trainer.data.features import FEATURES
-    from trainer.data.market import OHLCV
-
-    twins = {f"{name}_in_sector" for name in FEATURES}
-    return (
-        "date",
-        "symbol",
-        *(OHLCV if FEATURES.keys() & set(features) else ()),
-        *(("sector",) if twins & set(features) else ()),
-        *(name for name in features if name not in FEATURES and name not in twins),
-    )
-
-
-def _signature(columns: tuple[str, ...], horizons: tuple[int, ...]) -> ModelSignature:
+def _signature(serving: Serving) -> ModelSignature:
     # MLflow refuses whole numbers where it was told `double`, and text where it was told `datetime`.
     anything = AnyType()  # type: ignore[no-untyped-call]  # MLflow left it without annotations
-    given = Schema([ColSpec("string" if name in TEXTS else anything, name) for name in columns])
-    keys = [ColSpec("datetime", "date"), ColSpec("string", "symbol")]
-    return ModelSignature(given, Schema([*keys, *(ColSpec("float", f"score_{h}d") for h in horizons)]))
-
-
-def _example(columns: tuple[str, ...]) -> pd.DataFrame:
-    """Two stocks on two days: the form, not a panel that could be scored."""
-    rows = [(date, symbol) for date in ("2024-01-02", "2024-01-03") for symbol in ("AAA", "BBB")]
-    texts = {"date": [date for date, _ in rows], "symbol": [symbol for _, symbol in rows], "sector": ["Energy"] * 4}
-    return pd.DataFrame({name: texts.get(name, [1.0, 2.0, 3.0, 4.0]) for name in columns})
+    given, made = (
+        Schema([ColSpec(anything if kind is None else kind, name) for name, kind in columns.items()])
+        for columns in (serving.inputs, serving.outputs)
+    )
+    return ModelSignature(given, made)

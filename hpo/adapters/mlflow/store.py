@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from requests import RequestException
-from sqlalchemy import NullPool, create_engine
+from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from hpo.adapters.mlflow.address import secrets_in, shown
@@ -29,6 +31,14 @@ KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Tag by which the MLflow UI shows training runs, and not what it has for language models."""
 LOCK = ".tracked.lock"
 LOCK_SECONDS = 60.0
+ADDRESSES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+    ("logged_models", "artifact_location"),
+)
+"""Tables and columns in which MLflow keeps where artifacts lie."""
 DATABASES = ("postgresql", "sqlite", "mysql", "mssql")
 
 
@@ -96,7 +106,25 @@ class Store:
             assert found is not None, "an experiment that was just created"
         elif found.lifecycle_stage == "deleted":
             self.client.restore_experiment(found.experiment_id)
+        self._follow(found.artifact_location, self._location(campaign))
         return Experiment(found.experiment_id, f"{found.experiment_id}@{found.creation_time}")
+
+    def _follow(self, noted: str, here: str | None) -> None:
+        """Note the new place of a campaign's artifacts where the state folder was moved with them in it: MLflow keeps
+        absolute addresses and has no call to change them."""
+        if here is None or noted == here or not (noted.startswith("file:") and here.startswith("file:")):
+            return
+        if _path(noted).exists() or not _path(here).exists():
+            return
+        engine = create_engine(self.uri, poolclass=NullPool)
+        with engine.begin() as connection:
+            for table, column in ADDRESSES:
+                connection.execute(
+                    text(
+                        f"UPDATE {table} SET {column} = :here || substr({column}, :rest) "
+                        f"WHERE substr({column}, 1, :length) IN (:noted, :below)"
+                    ).bindparams(here=here, rest=len(noted) + 1, length=len(noted) + 1, noted=noted, below=f"{noted}/")
+                )
 
     def is_there(self, run_id: str) -> bool:
         """False for a run that somebody deleted."""
@@ -168,6 +196,10 @@ class Store:
     @property
     def _is_database(self) -> bool:
         return self.uri.startswith(DATABASES)
+
+
+def _path(uri: str) -> Path:
+    return Path(url2pathname(urlsplit(uri).path))
 
 
 @contextmanager

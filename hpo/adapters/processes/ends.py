@@ -11,7 +11,7 @@ from typing import Any
 
 from hpo.domain.errors import EnvironmentFault
 from hpo.domain.ports import TrialEnd, TrialRequest
-from trainer.reports import Ending, FitResult
+from hpo.domain.training import Ending, FitResult, TrialFailure
 
 DEATH_SECONDS = 1.0
 """How long a worker outlives its trial before it says that the trial died by itself."""
@@ -46,14 +46,10 @@ def failure(error: Exception, folder: Path) -> TrialEnd:
     if isinstance(error, OSError):
         said = f"{error.filename or folder} cannot be used ({error.strerror or error}); mend that, then resume"
         return TrialEnd("environment", message=said)
-    from trainer.errors import CacheFault, DoesNotFitError, TrainingFailure
-
-    if isinstance(error, EnvironmentFault | CacheFault):
+    if isinstance(error, EnvironmentFault):
         return TrialEnd("environment", message=str(error))
-    if isinstance(error, DoesNotFitError):
+    if isinstance(error, TrialFailure):
         return TrialEnd("failed", reason=error.reason, message=str(error), excess=error.excess)
-    if isinstance(error, TrainingFailure):
-        return TrialEnd("failed", reason=error.reason, message=str(error))
     if isinstance(error, MemoryError):
         return TrialEnd("failed", reason="out_of_memory", message="the host ran out of memory")
     traceback.print_exc()

@@ -14,21 +14,17 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from hpo.adapters.processes.ends import death, end_of, failure
 from hpo.domain.ports import TrialEnd, TrialRequest
+from hpo.domain.training import Decision, EpochReport, Reporter
 from hpo.runs.folder import Attempt
-from trainer.reports import EpochReport, Verdict
-
-if TYPE_CHECKING:
-    from trainer.config import TrainerConfig
-    from trainer.data.panel import TrainingData
+from hpo.trainable.loading import load_trainable
 
 POLL_SECONDS = 0.1
 STOP_GRACE_SECONDS = 20.0
@@ -36,15 +32,10 @@ STOP_GRACE_SECONDS = 20.0
 FIRST_VICTIM = 500
 """What a trial adds to its score for when the system is out of memory (proc(5), oom_score_adj): so that it is ended
 then, and not the worker, the supervisor or the database."""
-PRELOAD = [
-    "torch",
-    "torch._dynamo",
-    "trainer.training.loop",
-    "trainer.training.memory",
-    "trainer.data",
-    "hpo.adapters.processes.runners",
-]
-"""What the warm parent imports. Every torch optimizer imports torch._dynamo, which takes a second."""
+PRELOAD = ["hpo.adapters.processes.runners"]
+"""What the warm parent imports, whatever is trained."""
+LAST = "last.pt"
+"""The checkpoint that a trial goes on from."""
 WORKER_NUMBER = "HPO_WORKER_NUMBER"
 """Environment variable in which a supervisor tells its workers apart, counted from 1."""
 SAFE_PATH = "PYTHONSAFEPATH"
@@ -54,9 +45,9 @@ _ORPHANED = 70
 
 
 class PipeReporter:
-    """The trial's side: hands each epoch over without waiting, except for the verdict on the epoch before.
+    """The trial's side: hands each epoch over without waiting, except for the decision on the epoch before.
 
-    Because epoch e+1 is never handed over before the verdict on e is in, a STOP always ends the run with the same
+    Because epoch e+1 is never handed over before the decision on e is in, a STOP always ends the run with the same
     epochs, however late it arrives. What is said is said by a thread: the worker that it wakes may take the core from
     whoever wrote to the pipe.
     """
@@ -70,19 +61,23 @@ class PipeReporter:
         self._answered = threading.Event()
         self._answered.set()
         self._stopped = False
-        threading.Thread(target=self._listen, name="verdicts", daemon=True).start()
+        threading.Thread(target=self._listen, name="decisions", daemon=True).start()
 
-    def report(self, report: EpochReport) -> Verdict:
+    def report(self, report: EpochReport) -> Decision:
         self._answered.wait()
         if self._stopped:
-            return Verdict.STOP
+            return Decision.STOP
         self._attempt.append_epoch(report)
         self._answered.clear()
         self._outbox.put(report)
-        return Verdict.CONTINUE
+        return Decision.CONTINUE
 
-    def poll(self) -> Verdict:
-        return Verdict.STOP if self._stopped else Verdict.CONTINUE
+    def poll(self) -> Decision:
+        return Decision.STOP if self._stopped else Decision.CONTINUE
+
+    def decide(self) -> Decision:
+        self._answered.wait()
+        return self.poll()
 
     def end(self, end: TrialEnd) -> None:
         """Say how the trial ended, as the last word."""
@@ -101,30 +96,31 @@ class PipeReporter:
     def _listen(self) -> None:
         while True:
             try:
-                verdict = self._connection.recv()
+                decision = self._connection.recv()
             except (EOFError, OSError):
                 os._exit(_ORPHANED)
-            if verdict is Verdict.STOP:
+            if decision is Decision.STOP:
                 self._stopped = True
             self._answered.set()
 
 
 class ProcessRunner:
-    """A process per trial, started from a fork server that has imported torch but never touched CUDA.
+    """A process per trial, started from a fork server that has imported what trains but never touched CUDA.
 
     Make it before other threads run: for a moment the environment lacks what trials must not have.
+    preload: modules that the fork server imports (`Trainable.preload`).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, preload: Sequence[str] = ()) -> None:
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(PRELOAD)
+        self._context.set_forkserver_preload([*preload, *PRELOAD])
         # Safe path: without it the fork server, which is `python -c`, would look for modules in the working directory
         # first, and a folder there that is named as a package of ours would be taken for it.
         with _without(SECRETS), _safe_path():
             forkserver.ensure_running()
 
     def run(
-        self, request: TrialRequest, on_epoch: Callable[[EpochReport], Verdict], stop: Callable[[], bool]
+        self, request: TrialRequest, on_epoch: Callable[[EpochReport], Decision], stop: Callable[[], bool]
     ) -> TrialEnd:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_train, args=(request, theirs), name="trial", daemon=True)
@@ -140,14 +136,14 @@ class ProcessRunner:
                 process.join()
 
     def _converse(
-        self, pipe: Connection, on_epoch: Callable[[EpochReport], Verdict], stop: Callable[[], bool]
+        self, pipe: Connection, on_epoch: Callable[[EpochReport], Decision], stop: Callable[[], bool]
     ) -> TrialEnd | None:
         """The trial's end, or None when it ended without a word."""
         stop_since: float | None = None
         while stop_since is None or time.monotonic() - stop_since < STOP_GRACE_SECONDS:
             if stop_since is None and stop():
                 stop_since = time.monotonic()
-                _answer(pipe, Verdict.STOP)
+                _answer(pipe, Decision.STOP)
             try:
                 if not pipe.poll(POLL_SECONDS):
                     continue
@@ -157,9 +153,9 @@ class ProcessRunner:
             if isinstance(message, TrialEnd):
                 return message
             if stop_since is None:
-                verdict = on_epoch(message)
-                _answer(pipe, verdict)
-                if verdict is Verdict.STOP:
+                decision = on_epoch(message)
+                _answer(pipe, decision)
+                if decision is Decision.STOP:
                     stop_since = time.monotonic()
         return TrialEnd("stopped")
 
@@ -171,7 +167,7 @@ class InProcessRunner:
     """The same conversation without a process, for debugging and fast tests."""
 
     def run(
-        self, request: TrialRequest, on_epoch: Callable[[EpochReport], Verdict], stop: Callable[[], bool]
+        self, request: TrialRequest, on_epoch: Callable[[EpochReport], Decision], stop: Callable[[], bool]
     ) -> TrialEnd:
         return _fit(request, DirectReporter(Attempt(request.folder), on_epoch, stop))
 
@@ -182,19 +178,22 @@ class InProcessRunner:
 class DirectReporter:
     """What PipeReporter is, within one process."""
 
-    def __init__(self, attempt: Attempt, on_epoch: Callable[[EpochReport], Verdict], stop: Callable[[], bool]) -> None:
+    def __init__(self, attempt: Attempt, on_epoch: Callable[[EpochReport], Decision], stop: Callable[[], bool]) -> None:
         self._attempt, self._on_epoch, self._stop = attempt, on_epoch, stop
-        self._verdict = Verdict.CONTINUE
+        self._decision = Decision.CONTINUE
 
-    def report(self, report: EpochReport) -> Verdict:
-        if self._verdict is Verdict.CONTINUE:
+    def report(self, report: EpochReport) -> Decision:
+        if self._decision is Decision.CONTINUE:
             self._attempt.append_epoch(report)
-            self._verdict = self._on_epoch(report)
-            return Verdict.CONTINUE  # the epoch is taken; STOP is seen at the next step, as in a process of its own
-        return Verdict.STOP
+            self._decision = self._on_epoch(report)
+            return Decision.CONTINUE  # the epoch is taken; STOP is seen at the next step, as in a process of its own
+        return Decision.STOP
 
-    def poll(self) -> Verdict:
-        return Verdict.STOP if self._stop() else self._verdict
+    def poll(self) -> Decision:
+        return Decision.STOP if self._stop() else self._decision
+
+    def decide(self) -> Decision:
+        return self.poll()
 
 
 @contextmanager
@@ -220,9 +219,9 @@ def _safe_path() -> Iterator[None]:
             os.environ[SAFE_PATH] = before
 
 
-def _answer(pipe: Connection, verdict: Verdict) -> None:
+def _answer(pipe: Connection, decision: Decision) -> None:
     try:
-        pipe.send(verdict)
+        pipe.send(decision)
     except ConnectionError:
         return  # the trial died; the next poll finds out how
 
@@ -250,6 +249,8 @@ def _take_gpu() -> None:
     number = os.environ.get(WORKER_NUMBER)
     if not number:
         return
+    if "torch" not in sys.modules:
+        return
     import torch
 
     if torch.cuda.is_available():
@@ -266,29 +267,17 @@ def _send_output_to(log: Path) -> None:
     faulthandler.enable(file=2)
 
 
-def _fit(request: TrialRequest, reporter: Any) -> TrialEnd:
+def _fit(request: TrialRequest, reporter: Reporter) -> TrialEnd:
     try:
         return _trained(request, reporter)
     except Exception as error:  # the boundary of the trial: nothing that it raises reaches the worker
         return failure(error, request.folder)
 
 
-def _trained(request: TrialRequest, reporter: Any) -> TrialEnd:
-    from trainer.config import TrainerConfig
-    from trainer.data import open_training
-    from trainer.training.loop import fit
-
-    config, data = TrainerConfig.model_validate(request.config), open_training(request.data)
-    _refuse_what_does_not_fit(request, config, data)
-    return end_of(fit(config, data, reporter, request.folder))
-
-
-def _refuse_what_does_not_fit(request: TrialRequest, config: TrainerConfig, data: TrainingData) -> None:
-    """Raise DoesNotFitError; never where the trial has begun already, whatever has become of the memory since."""
-    from trainer.training.checkpoint import LAST
-    from trainer.training.device import room
-    from trainer.training.memory import check_fits
-    from trainer.training.precision import choose_device
-
+def _trained(request: TrialRequest, reporter: Reporter) -> TrialEnd:
+    trainable = load_trainable(request.trainable)
+    settings = trainable.parse(request.config)
+    # Never where the trial has begun already, whatever has become of the memory since.
     if request.memory is not None and not (request.folder / LAST).exists():
-        check_fits(config, data.panel.features.shape, room(choose_device(config.train.device), request.memory))
+        trainable.check_memory(settings, request.data, request.memory)
+    return end_of(trainable.fit(settings, request.data, reporter, request.folder, seed=request.seed))

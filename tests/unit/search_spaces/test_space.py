@@ -1,10 +1,10 @@
-"""Spaces hold together: no name twice, nothing both held and searched, heads that divide every width."""
+"""Spaces hold together: no name twice, nothing both held and searched."""
 
 from __future__ import annotations
 
 import pytest
 
-from search_spaces import ChoiceDimension, Dimension, FloatDimension, IntegerDimension, Space, SpaceError, Tier, Value
+from search_spaces import ChoiceDimension, Dimension, FloatDimension, Space, SpaceError, Tier, Value
 
 LR = FloatDimension(name="optim.lr", low=1e-4, high=1e-2, log=True, default=1e-3)
 WIDTH = ChoiceDimension(name="model.hidden_size", choices=(16, 32), ordered=True, default=16)
@@ -41,25 +41,6 @@ def test_a_tier_needs_a_name_of_its_own_and_a_dimension() -> None:
 def test_nothing_is_both_held_and_searched() -> None:
     with pytest.raises(SpaceError, match=r"'optim\.lr' is searched as a dimension too"):
         space(("one", (LR,)), settings={"optim.lr": 1e-3})
-
-
-@pytest.mark.parametrize(
-    ("dimensions", "settings"),
-    [
-        ((WIDTH, ChoiceDimension(name="model.num_heads", choices=(2, 3), default=2)), {}),
-        ((WIDTH, IntegerDimension(name="model.num_heads", low=1, high=4, default=1)), {}),
-        ((WIDTH,), {"model.num_heads": 5}),
-        ((HEADS,), {"model.hidden_size": 18}),
-    ],
-)
-def test_heads_divide_every_width_that_can_occur(dimensions: tuple[Dimension, ...], settings: dict[str, Value]) -> None:
-    with pytest.raises(SpaceError, match=r"model\.num_heads \d does not divide model\.hidden_size \d+"):
-        space(("one", dimensions), settings=settings)
-
-
-def test_agreeing_heads_are_taken() -> None:
-    assert space(("one", (WIDTH,)), ("two", (HEADS,))).defaults()["model.num_heads"] == 2
-    space(("one", (WIDTH,))).check_heads({"model.num_heads": 16})
 
 
 def test_the_fingerprint_sees_everything_but_the_name() -> None:

@@ -15,11 +15,12 @@ from optuna.trial import TrialState, create_trial
 from sqlalchemy import text
 from support.simulated import SimulatedRunner, configuration, worker
 
-from hpo.adapters.doctor import Doctor
+from hpo.adapters.doctor import FILES, Doctor
 from hpo.adapters.ledger.postgres_ledger import PostgresLedger
 from hpo.adapters.optuna.study_storage import study_storage
 from hpo.domain.campaign import Campaign, WorkerIdentity
-from hpo.engine.tiers import DUPLICATE_OF, SLOT
+from hpo.engine.tiers import DUPLICATE_OF, SLOT, VALUES
+from hpo.runs.durable import write_sealed
 from hpo.runs.folder import SlotFolder, campaign_folder
 
 NAME = "ward"
@@ -76,7 +77,7 @@ def test_a_healthy_campaign_has_no_breach_and_every_check_says_over_how_much_it_
     assert ward.breaches() == {}
     asked = {check.rule: check.num_checked for check in ward.doctor.examine(NAME)}
     assert asked["finished and open slots are the budget, and the ledger agrees with itself"] == 2
-    assert asked["recorded checkpoints hold"] == 2
+    assert asked[FILES] == 2
     assert asked["run folders hold the same curves"] == 2
     assert ward.doctor.repair(NAME) == []
     assert ward.synced == []
@@ -103,12 +104,30 @@ def shorten_folder_curve(ward: Ward) -> None:
     attempt.metrics_file.write_text("".join(lines[:-1]))
 
 
-def change_params(ward: Ward) -> None:
+def change_run(ward: Ward) -> None:
     attempt = SlotFolder(ward.runs, 2).current()
     assert attempt is not None
     run = attempt.run()
     run["params"]["optim.lr"] *= 2
-    (attempt.folder / "run.json").write_text(json.dumps(run))
+    write_sealed(attempt.folder / "run.json", run)
+
+
+def change_curve(ward: Ward) -> None:
+    ward.execute(
+        "UPDATE optuna.trial_intermediate_values SET intermediate_value = 0.5 WHERE step = 2 AND trial_id = "
+        "(SELECT min(trial_id) FROM optuna.trials)"
+    )
+
+
+def change_params(ward: Ward) -> None:
+    ward.execute(
+        f"UPDATE optuna.trial_user_attributes SET value_json = '{{}}' WHERE key = '{VALUES}' AND trial_id = "
+        "(SELECT min(trial_id) FROM optuna.trials)"
+    )
+
+
+def change_code(ward: Ward) -> None:
+    ward.execute(f"UPDATE hpo.campaign SET fingerprints = '{json.dumps({'code': 'another'})}'")
 
 
 def lose_epoch(ward: Ward) -> None:
@@ -137,10 +156,13 @@ def rebind(ward: Ward) -> None:
 @pytest.mark.parametrize(
     ("harm", "rule"),
     [
-        (flip_checkpoint, "recorded checkpoints hold"),
-        (change_folder_curve, "run folders hold the same curves"),
-        (shorten_folder_curve, "run folders hold the same curves"),
+        (flip_checkpoint, FILES),
+        (change_folder_curve, FILES),
+        (shorten_folder_curve, FILES),
+        (change_run, FILES),
+        (change_curve, "run folders hold the same curves"),
         (change_params, "trials were trained with their parameters"),
+        (change_code, "all trials were trained with one code"),
         (lose_epoch, "curves have no gaps"),
         (change_score, "ledger and Optuna agree on how trials ended"),
         (change_outcome, "ledger and Optuna agree on how trials ended"),
@@ -179,7 +201,7 @@ def test_the_lease_of_a_dead_worker_is_ended(ward: Ward) -> None:
 
 def test_a_run_that_mlflow_believes_to_run_is_brought_up_to_date(ward: Ward) -> None:
     book = SlotFolder(ward.runs, 1).folder / "tracked.json"
-    book.write_text(json.dumps({"status": "RUNNING"}))
+    write_sealed(book, {"status": "RUNNING"})
     assert "MLflow keeps no finished run RUNNING" in ward.breaches()
 
     assert ward.doctor.repair(NAME) == ["3 items were brought to MLflow"]

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from hpo.adapters.dashboard.pictures import learning_curve
 from hpo.adapters.mlflow import records
 from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, Outcome, TierPlan
-from hpo.runs.folder import EpochRecord, Result
+from hpo.runs.entries import EpochRecord, Result
 
 TIME = datetime(2024, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 

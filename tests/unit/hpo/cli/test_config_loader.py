@@ -12,11 +12,14 @@ import yaml
 from hpo.cli import config_loader
 from hpo.domain.config import SearchConfig
 from hpo.domain.errors import UsageError
+from hpo.domain.settings import quoted
 from search_spaces import SpaceError
 from trainer.__main__ import compose_config
 from trainer.config import PHASE_PRESETS, TrainerConfig
-from trainer.errors import InputError
-from trainer.settings import quoted
+
+
+def source_of(config: SearchConfig) -> str:
+    return str(config.trainer["data"]["source"])
 
 
 def test_later_wins_defaults_space_file_overrides(tmp_path: Path) -> None:
@@ -28,22 +31,23 @@ def test_later_wins_defaults_space_file_overrides(tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text(f"space: {space}\ntrials: 3\ntrainer: {{train: {{epochs: 6, score_epochs: 3}}}}\n")
     config, loaded = config_loader.load(["trainer.train.epochs=8"], file)
-    train = config.trainer.train
-    assert (config.trials, train.epochs, train.score_epochs, config.trainer.model.window) == (3, 8, 3, 7)
+    trainer = TrainerConfig.model_validate(config.trainer)
+    assert (config.trials, trainer.train.epochs, trainer.train.score_epochs, trainer.model.window) == (3, 8, 3, 7)
     assert [tier.name for tier in loaded.tiers] == ["one"]
     assert config.seed == SearchConfig().seed
 
 
 def test_paths_are_kept_absolute_and_names_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert config_loader.load(["trainer.data.source=prices.csv"])[0].trainer.data.source == f"{tmp_path}/prices.csv"
-    assert config_loader.load([])[0].trainer.data.source == "planted:realistic"
+    assert source_of(config_loader.load(["trainer.data.source=prices.csv"])[0]) == f"{tmp_path}/prices.csv"
+    assert source_of(config_loader.load([], data="prices.csv")[0]) == f"{tmp_path}/prices.csv"
+    assert source_of(config_loader.load([])[0]) == "planted:realistic"
     assert config_loader.load(["space=atft"])[0].space == "atft"
 
 
 def test_the_objective_is_what_the_trainer_monitors() -> None:
     config, _ = config_loader.load(["objective=neutral_rank_ic"])
-    assert config.trainer.train.monitor == "neutral_rank_ic"
+    assert config.trainer["train"]["monitor"] == "neutral_rank_ic"
 
 
 def test_options_of_optuna_classes_take_any_key() -> None:
@@ -79,6 +83,12 @@ def test_a_printed_configuration_is_read_back(tmp_path: Path) -> None:
         (["trainer.optim={lr:0.2}"], ["'trainer.optim.lr' is searched"]),
         (["trainer.train.monitor=rank_ic_5d"], ["follows 'objective'"]),
         (["trainer.train.seed=5"], ["follows 'seed'"]),
+        (["objective=sharpe"], ["'ranker' has no such metric", "rank_ic_5d"]),
+        (["objective=rank_ic_7d"], ["objective=rank_ic_7d", "Did you mean 'rank_ic_"]),
+        (["trainable=linear"], ["trainable=linear", "my_module:MyTrainable"]),
+        (["trainable=rankr"], ["Did you mean 'ranker'?"]),
+        (["trainable=no_such_module:Thing"], ["there is no module 'no_such_module'"]),
+        (["trainable=math:tau"], ["is a float and no trainable"]),
     ],
 )
 def test_wrong_settings_are_refused_in_one_sentence(overrides: Sequence[str], words: Sequence[str]) -> None:
@@ -100,13 +110,13 @@ def test_wrong_settings_are_refused_in_one_sentence(overrides: Sequence[str], wo
 def test_wrong_files_are_refused_by_name(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text(text)
-    with pytest.raises((UsageError, InputError), match=r"\A[^\n]+\Z") as refusal:
+    with pytest.raises(UsageError, match=r"\A[^\n]+\Z") as refusal:
         config_loader.load([], file)
     assert words in str(refusal.value)
 
 
 def test_missing_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"cannot read the configuration file .*gone\.yaml"):
+    with pytest.raises(UsageError, match=r"cannot read the configuration file .*gone\.yaml"):
         config_loader.load([], tmp_path / "gone.yaml")
     with pytest.raises(SpaceError, match=r"gone\.yaml"):
         config_loader.load([f"space={tmp_path / 'gone.yaml'}"])
@@ -125,13 +135,13 @@ def test_changed_keeps_what_is_not_named() -> None:
 def test_any_text_survives_quoting(text: str) -> None:
     source = f"/data/{text}"
     config, _ = config_loader.load([f"trainer.data.source={quoted(source)}"])
-    assert config.trainer.data.source == source
+    assert source_of(config) == source
 
 
 @pytest.mark.parametrize("source", ["planted:clean?stocks=40&days=500", "/data/a, b [c].csv", "'planted:null'"])
 def test_a_source_needs_no_quotes(source: str) -> None:
     config, _ = config_loader.load([f"trainer.data.source={source}"])
-    assert config.trainer.data.source == compose_config([f"data.source={source}"]).data.source == source.strip("'")
+    assert source_of(config) == compose_config([f"data.source={source}"]).data.source == source.strip("'")
 
 
 def test_settings_as_overrides_are_what_the_trainer_takes() -> None:

@@ -18,7 +18,6 @@ from hpo.cli.output import say
 from hpo.cli.parser import build_parser, duration, parse
 from hpo.domain.errors import EnvironmentFault, HpoError, Interrupted, StoreUnavailable, UsageError
 from search_spaces import SpaceError
-from trainer.errors import InputError
 
 ALL = sorted(commands.COMMANDS)
 
@@ -93,7 +92,6 @@ def test_durations() -> None:
     [
         (UsageError("fix this"), EXIT_INPUT),
         (SpaceError("fix this"), EXIT_INPUT),
-        (InputError("fix this"), EXIT_INPUT),
         (HpoError("fix this"), EXIT_INPUT),
         (EnvironmentFault("fix this"), EXIT_ENVIRONMENT),
         (StoreUnavailable("fix this"), EXIT_ENVIRONMENT),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from hpo.domain.errors import UsageError
-from hpo.engine.binding import bind, check_turns, settings_of
+from hpo.domain.settings import flatten
+from hpo.engine import binding
+from hpo.ranking.ranker import Ranker
 from search_spaces import (
     ChoiceDimension,
     Dimension,
@@ -19,10 +22,20 @@ from search_spaces import (
     catalog,
     load_space,
 )
-from trainer.config import TrainerConfig
 
 RATE = FloatDimension(name="optim.lr", low=1e-4, high=1e-2, log=True, default=1e-3)
 WIDTH = ChoiceDimension(name="model.hidden_size", choices=(16, 32, 64, 128), ordered=True, default=32)
+
+
+RANKER = Ranker()
+
+
+def bind(base: dict[str, Any], values: Mapping[str, Value]) -> dict[str, Any]:
+    return binding.bind(RANKER, base, values)
+
+
+def check_turns(space: Space, base: dict[str, Any]) -> None:
+    binding.check_turns(RANKER, space, base)
 
 
 def space(*dimensions: Dimension) -> Space:
@@ -30,12 +43,11 @@ def space(*dimensions: Dimension) -> Space:
 
 
 def test_bind_puts_values_in_place_and_leaves_the_rest() -> None:
-    base = TrainerConfig()
-    bound = bind(base, {"optim.lr": 5e-4, "model.hidden_size": 64, "data.split.num_folds": 2})
-    assert (bound.optim.lr, bound.model.hidden_size, bound.data.split.num_folds) == (5e-4, 64, 2)
-    changed = {name for name, value in settings_of(bound).items() if settings_of(base)[name] != value}
-    assert changed == {"optim.lr", "model.hidden_size", "data.split.num_folds"}
-    assert base == TrainerConfig()
+    base = binding.complete(RANKER, {})
+    bound = flatten(bind(base, {"optim.lr": 5e-4, "model.hidden_size": 64, "data.split.num_folds": 2}))
+    changed = {name: value for name, value in bound.items() if flatten(base)[name] != value}
+    assert changed == {"optim.lr": 5e-4, "model.hidden_size": 64, "data.split.num_folds": 2}
+    assert base == binding.complete(RANKER, {}), "the base is left as it was"
 
 
 @pytest.mark.parametrize(
@@ -52,13 +64,13 @@ def test_bind_puts_values_in_place_and_leaves_the_rest() -> None:
 )
 def test_bind_refuses_what_the_trainer_does_not_have_or_take(values: dict[str, Value], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
-        bind(TrainerConfig(), values)
+        bind({}, values)
 
 
 @pytest.mark.parametrize("name", catalog())
 def test_every_dimension_of_the_catalog_turns_something(name: str) -> None:
     ours = load_space(name)
-    check_turns(ours, bind(TrainerConfig(), ours.settings))
+    check_turns(ours, bind({}, ours.settings))
 
 
 @pytest.mark.parametrize(
@@ -84,18 +96,57 @@ def test_a_dimension_that_cannot_turn_is_refused_by_name(
     dimension: Dimension, settings: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(UsageError, match=sentence):
-        check_turns(space(dimension), bind(TrainerConfig(), settings))
+        check_turns(space(dimension), bind({}, settings))
 
 
 def test_heads_matter_only_to_a_model_that_has_them() -> None:
     odd = ChoiceDimension(name="model.hidden_size", choices=(18, 30), default=18)
-    check_turns(space(odd), bind(TrainerConfig(), {"model.kind": "mlp", "model.num_heads": 4}))
+    check_turns(space(odd), bind({}, {"model.kind": "mlp", "model.num_heads": 4}))
 
 
-def test_a_dimension_without_effect_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = bind
-    monkeypatch.setattr(
-        "hpo.engine.binding.bind", lambda base, values: real(base, {k: 1e-3 for k in values if k == "optim.lr"})
-    )
-    with pytest.raises(UsageError, match=r"dimension optim\.lr changes nothing between 0\.0001 and 0\.01"):
-        check_turns(space(RATE), TrainerConfig())
+@pytest.mark.parametrize(
+    "name",
+    [
+        "data.min_price",
+        "data.split.embargo_days",
+        "model.window",
+        "train.seed",
+        "train.threads",
+        "train.score_epochs",
+    ],
+)
+def test_what_all_trials_share_cannot_be_searched(name: str) -> None:
+    shared = IntegerDimension(name=name, low=5, high=9, default=7)
+    with pytest.raises(UsageError, match=rf"dimension {name} cannot be searched, because all trials"):
+        check_turns(space(shared), {})
+
+
+PLATEAU = FloatDimension(name="optim.plateau_factor", low=0.1, high=0.9, default=0.5)
+FINAL = FloatDimension(name="optim.final_lr_fraction", low=0.01, high=0.1, default=0.01)
+AVERAGED = FloatDimension(name="train.swa_fraction", low=0.0, high=0.4, default=0.2)
+SCHEDULE = ChoiceDimension(name="optim.schedule", choices=("cosine", "plateau"), default="cosine")
+
+
+@pytest.mark.parametrize(
+    ("dimension", "settings"),
+    [(PLATEAU, {}), (FINAL, {"optim.schedule": "one_cycle"}), (AVERAGED, {"train.epochs": 3})],
+    ids=["a factor of a schedule that is not used", "an end that is not reached", "an average that never begins"],
+)
+def test_a_dimension_that_nothing_reads_is_refused(dimension: Dimension, settings: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=rf"dimension {dimension.name} between .* turns nothing"):
+        check_turns(space(dimension), bind({}, settings))
+
+
+@pytest.mark.parametrize(
+    ("dimensions", "settings"),
+    [
+        ((PLATEAU,), {"optim.schedule": "plateau"}),
+        ((PLATEAU, SCHEDULE), {}),
+        ((AVERAGED,), {"train.epochs": 10}),
+    ],
+    ids=["it is used", "another dimension switches it on", "the average begins"],
+)
+def test_a_dimension_that_is_read_somewhere_is_taken(
+    dimensions: tuple[Dimension, ...], settings: dict[str, Any]
+) -> None:
+    check_turns(space(*dimensions), bind({}, settings))

@@ -26,6 +26,7 @@ from hpo.engine.objective import Objective
 from hpo.engine.samplers import MEMORY, tell_unfit
 from hpo.engine.tiers import COPIED_FROM
 from hpo.engine.worker import Worker
+from hpo.ranking.ranker import Ranker
 from hpo.runs.folder import SlotFolder, campaign_folder
 from hpo.wiring import build_worker
 from search_spaces import Space, parse_space
@@ -56,9 +57,13 @@ def configuration(name: str, memory: int | None) -> tuple[SearchConfig, Space]:
     return SearchConfig.model_validate(values), parse_space(SPACE, "widths", "a test")
 
 
+def settings() -> TrainerConfig:
+    return TrainerConfig.model_validate(configuration("x", None)[0].trainer)
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    trainer = configuration("x", None)[0].trainer
+    trainer = settings()
     return prepare(trainer.data, trainer.model.window, tmp_path_factory.mktemp("cache")).search
 
 
@@ -70,7 +75,9 @@ def search(ledger: PostgresLedger, storage: Any, data: Path, tmp_path: Path) -> 
         config, space = configuration(name, memory)
         campaign = open_campaign(ledger, config, space)
         identity, runs = WorkerIdentity("host", 1, 0.0), campaign_folder(tmp_path, name)
-        objective = Objective(campaign, config, space, own_ledger, storage, InProcessRunner(), data, runs, identity)
+        objective = Objective(
+            campaign, config, space, Ranker(), own_ledger, storage, InProcessRunner(), data, runs, identity, "code"
+        )
         Worker(
             own_ledger, objective, campaign, identity, config.worker, SystemClock(), lambda _: True, threading.Event()
         ).run()
@@ -114,7 +121,9 @@ def test_where_nothing_fits_every_slot_is_used_once_and_the_search_ends(
     assert first["num_trials"]["pruned"] == 0
     assert "No trial is complete, so the defaults stand." in first["reason"]
     doctor = Doctor(ledger, storage, campaign_folder(tmp_path, "full"), lambda: 0)
-    assert [breach for check in doctor.examine("full") for breach in check.breaches] == []
+    breaches = [breach for check in doctor.examine("full") for breach in check.breaches]
+    assert len(breaches) == 1
+    assert breaches[0].startswith("All 6 trials of 'full' failed, the first with: does_not_fit: ")
     assert campaign.state is CampaignState.RUNNING  # whoever sits at it names the champion, or says that there is none
 
 
@@ -123,7 +132,7 @@ def test_what_fits_is_trained_and_only_what_does_not_is_refused(
 ) -> None:
     shape = open_training(data).panel.features.shape
     small, large = (
-        estimate(configuration("x", None)[0].trainer.model_copy(update={"model": model}), shape)
+        estimate(settings().model_copy(update={"model": model}), shape)
         for model in (
             TrainerConfig.model_validate({"model": {"kind": "mlp", "window": 3, "hidden_size": width}}).model
             for width in (8, 512)
@@ -166,7 +175,7 @@ def test_a_worker_that_dies_after_telling_optuna_leaves_a_slot_that_is_only_pass
 
 
 def test_what_has_begun_is_not_refused_however_little_memory_is_left(data: Path, tmp_path: Path) -> None:
-    config = configuration("x", None)[0].trainer.model_dump(mode="json")
+    config = settings().model_dump(mode="json")
     attempt = SlotFolder(tmp_path, 1).open_attempt(1, {"campaign": "x", "slot": 1}, {})
 
     def end(memory: int | None) -> Any:
@@ -222,7 +231,7 @@ def test_the_memory_of_a_trial_is_settled_before_any_takes_some(
         settings = {"num_workers": workers, "trial_memory": declared}
         config = SearchConfig.model_validate({**config.model_dump(), "worker": settings})
         campaign = open_campaign(ledger, config, space)
-        worker = build_worker(app, campaign, config, space, data, threading.Event())
+        worker = build_worker(app, campaign, config, space, data, "code", threading.Event())
         assert worker._objective._config.worker.trial_memory == expected
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from hpo.engine.conversation import sortable
-from hpo.runs.folder import EpochRecord
+from hpo.runs.entries import EpochRecord
 
 
 def record(epoch: int, rank_ic: float) -> EpochRecord:

@@ -21,10 +21,12 @@ from hpo.domain.campaign import (
     WorkerIdentity,
 )
 from hpo.domain.config import SearchConfig
+from hpo.domain.training import EpochReport
+from hpo.ranking.ranker import Ranker
 from hpo.report import analyse, candidates, collect, summary_lines, write_report
+from hpo.runs.archive import Archive
 from hpo.runs.folder import SlotFolder
 from search_spaces import dump_space, load_space
-from trainer.reports import EpochReport
 
 BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
 NUM_DAYS = 60
@@ -34,8 +36,9 @@ SPACE = load_space("quickstart")
 @pytest.fixture
 def campaign() -> Campaign:
     config = SearchConfig(study="read", trials=4).model_dump(mode="json")
-    config["trainer"]["data"]["source"] = "/home/somebody/prices.parquet"
-    config["trainer"]["train"] |= {"epochs": 12, "score_epochs": 3}
+    trainer = Ranker().plain(Ranker().parse({"train": {"epochs": 12, "score_epochs": 3}}))
+    trainer["data"]["source"] = "/home/somebody/prices.parquet"
+    config["trainer"] = trainer
     spec = CampaignSpec(
         name="read",
         config={"search": config, "space": {"name": SPACE.name, "yaml": dump_space(SPACE)}},
@@ -103,7 +106,7 @@ SLOTS = [
 
 
 def test_a_campaign_is_read_whole(campaign: Campaign, runs: Path) -> None:
-    evidence = collect(campaign, SLOTS, runs)
+    evidence = collect(campaign, SLOTS, Archive(runs, ()), Ranker())
     assert evidence.outcomes() == {"complete": 2, "pruned": 1, "failed": 1, "unfinished": 0}
     champion = evidence.champion
     assert champion is not None
@@ -129,7 +132,7 @@ def test_daily_series_are_the_mean_of_the_scores_epochs(campaign: Campaign, runs
     last_three = {
         name: np.mean([attempt.daily(epoch)[name] for epoch in (10, 11, 12)], axis=0) for name in attempt.daily(1)
     }
-    champion = collect(campaign, SLOTS, runs).champion
+    champion = collect(campaign, SLOTS, Archive(runs, ()), Ranker()).champion
     assert champion is not None
     np.testing.assert_allclose(champion.daily["rank_ic_5d"], last_three["rank_ic_5d"], rtol=1e-6)
     over_horizons = np.mean(list(last_three.values()), axis=0)
@@ -138,7 +141,7 @@ def test_daily_series_are_the_mean_of_the_scores_epochs(campaign: Campaign, runs
 
 
 def test_a_run_folder_elsewhere_leaves_what_the_ledger_knows(campaign: Campaign, runs: Path) -> None:
-    failed = collect(campaign, SLOTS, runs).trials[3]
+    failed = collect(campaign, SLOTS, Archive(runs, ()), Ranker()).trials[3]
     assert failed.reason == "out_of_memory"
     assert failed.daily == {}
     assert failed.epochs == ()
@@ -151,7 +154,8 @@ def test_a_report_does_not_tell_where_somebody_keeps_their_things(
     """Neither page nor JSON names a folder of the machine, wherever the words came from."""
     said = f"error: {tmp_path}/cache and {Path.home()}/notes and /home/somebody/prices.parquet cannot be read"
     slots = [*SLOTS[:3], replace(SLOTS[3], reason=said)]
-    evidence = collect(campaign, slots, runs, data_summary={"source": "/home/somebody/prices.parquet", "days": 60})
+    summary = {"source": "/home/somebody/prices.parquet", "days": 60}
+    evidence = collect(campaign, slots, Archive(runs, ()), Ranker(), data_summary=summary)
     assert evidence.data_source == "prices.parquet"
     assert evidence.trials[3].reason == "error: HPO_HOME/cache and ~/notes and prices.parquet cannot be read"
     written = write_report(evidence, tmp_path / "out")
@@ -171,18 +175,18 @@ def test_the_command_names_every_setting_that_is_not_a_default(campaign: Campaig
             section = section[part]
         section[last] = value
     plain = "hpo run study=read trials=4 --space quickstart --data prices.parquet"
-    assert collect(campaign, SLOTS, runs).command == plain
+    assert collect(campaign, SLOTS, Archive(runs, ()), Ranker()).command == plain
     search["seed"], search["tiers"]["refinement_fraction"] = 3, 0.3
     search["trainer"]["data"]["horizons"] = [1, 5]
     search["trainer"]["data"]["split"]["train_end"] = "2020-12-31"
-    assert collect(campaign, SLOTS, runs).command == (
+    assert collect(campaign, SLOTS, Archive(runs, ()), Ranker()).command == (
         f"{plain} seed=3 tiers.refinement_fraction=0.3 "
         "'trainer.data.horizons=[1,5]' trainer.data.split.train_end=2020-12-31"
     )
 
 
 def test_the_evidence_suffices_for_a_verdict(campaign: Campaign, runs: Path) -> None:
-    evidence = collect(campaign, SLOTS, runs)
+    evidence = collect(campaign, SLOTS, Archive(runs, ()), Ranker())
     found = analyse(evidence)
     assert found.num_tried == 3
     assert found.overfitting is None

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from hpo.domain.errors import UsageError
+from hpo.ranking.metrics import with_means
 from hpo.report.comparison import Contender, Measured, compare, comparison_lines
-from hpo.report.evidence import with_means
 from hpo.report.statistics.intervals import paired_interval
 
 DAYS = np.datetime64("2024-01-01") + np.arange(120)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from hpo.domain.campaign import Outcome
+from hpo.domain.campaign import CheckpointRecord, Outcome
+from hpo.domain.errors import EnvironmentFault
+from hpo.domain.training import Decision, EpochReport
+from hpo.ranking.ranker import Ranker
 from hpo.report.holdout import measure
 from hpo.report.portfolio import long_short
+from hpo.runs.archive import Archive
+from hpo.runs.durable import sha256_of
 from hpo.runs.folder import Attempt, SlotFolder
 from trainer.config import DataConfig, ModelConfig, TrainConfig, TrainerConfig
-from trainer.data import Prepared, ceiling, open_holdout, open_training, prepare
-from trainer.reports import EpochReport, Verdict
-from trainer.training.loop import fit
+from trainer.data import Prepared, ceiling, open_holdout, prepare
 
 CONFIG = TrainerConfig(
     data=DataConfig(source="planted:clean?stocks=40&days=420", horizons=(1, 5)),
@@ -31,12 +34,15 @@ class Recorder:
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
 
-    def report(self, report: EpochReport) -> Verdict:
+    def report(self, report: EpochReport) -> Decision:
         self._attempt.append_epoch(report)
-        return Verdict.CONTINUE
+        return Decision.CONTINUE
 
-    def poll(self) -> Verdict:
-        return Verdict.CONTINUE
+    def poll(self) -> Decision:
+        return Decision.CONTINUE
+
+    def decide(self) -> Decision:
+        return Decision.CONTINUE
 
 
 @pytest.fixture(scope="module")
@@ -45,21 +51,24 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 
 
 @pytest.fixture(scope="module")
-def runs(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Slot 1 trained to its end; slot 2 kept no checkpoint."""
-    folder = tmp_path_factory.mktemp("runs") / "campaign"
+def archive(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
+    """Slot 1 trained to its end; the ledger does not answer for the checkpoint of slot 2."""
+    home = tmp_path_factory.mktemp("home")
+    folder, records = home / "runs" / "campaign", []
     threads = torch.get_num_threads()
     for slot in (1, 2):
         attempt = SlotFolder(folder, slot).open_attempt(1, run={}, config={})
-        result = fit(CONFIG, open_training(prepared.search), Recorder(attempt), attempt.folder)
+        result = Ranker().fit(CONFIG, prepared.search, Recorder(attempt), attempt.folder)
         attempt.finish(Outcome.COMPLETE, result.score, result.last_epoch, result.num_parameters)
-    attempt.model.unlink()
-    yield folder
+        path = str(attempt.model.relative_to(home))
+        records.append(CheckpointRecord(slot, "model", 1, path, "host", str(home), sha256_of(attempt.model)))
+    yield Archive(folder, records[:1])
     torch.set_num_threads(threads)
 
 
-def test_runs_are_scored_on_the_holdout(prepared: Prepared, runs: Path) -> None:
-    found = measure(runs, [1, 2, 3], 1, prepared.holdout)
+def test_runs_are_scored_on_the_holdout(prepared: Prepared, archive: Archive) -> None:
+    found = measure(Ranker(), archive, [1, 2, 3], 1, prepared.holdout)
+    assert found is not None
     data = open_holdout(prepared.holdout)
     assert list(found.daily) == [1]
     assert len(found.dates) == len(data.days)
@@ -69,8 +78,9 @@ def test_runs_are_scored_on_the_holdout(prepared: Prepared, runs: Path) -> None:
     assert float(np.nanmean(found.daily[1]["rank_ic_1d"])) > 0.05
 
 
-def test_the_ceiling_is_the_markets_own_and_above_the_champion(prepared: Prepared, runs: Path) -> None:
-    found = measure(runs, [1], 1, prepared.holdout)
+def test_the_ceiling_is_the_markets_own_and_above_the_champion(prepared: Prepared, archive: Archive) -> None:
+    found = measure(Ranker(), archive, [1], 1, prepared.holdout)
+    assert found is not None
     data = open_holdout(prepared.holdout)
     best = ceiling(data.panel, data.days)
     assert found.ceiling is not None
@@ -80,8 +90,10 @@ def test_the_ceiling_is_the_markets_own_and_above_the_champion(prepared: Prepare
         assert mean > float(np.nanmean(found.daily[1][f"rank_ic_{horizon}d"]))
 
 
-def test_the_champions_scores_can_be_traded(prepared: Prepared, runs: Path) -> None:
-    scored = measure(runs, [1], 1, prepared.holdout).champion_scores
+def test_the_champions_scores_can_be_traded(prepared: Prepared, archive: Archive) -> None:
+    found = measure(Ranker(), archive, [1], 1, prepared.holdout)
+    assert found is not None
+    scored = found.champion_scores
     assert scored is not None
     num_days = len(scored.dates)
     assert scored.scores.shape == (num_days, 40, 2)
@@ -91,3 +103,15 @@ def test_the_champions_scores_can_be_traded(prepared: Prepared, runs: Path) -> N
     label, ahead = scored.targets["raw"][3, :, 0], scored.returns[4]
     both = np.isfinite(label) & np.isfinite(ahead)
     np.testing.assert_allclose(label[both], ahead[both], rtol=1e-4, atol=1e-6)
+
+
+def test_a_lost_checkpoint_is_refused_by_name(prepared: Prepared, archive: Archive) -> None:
+    lost = replace(archive.records[0], path="runs/campaign/slot-0001/attempt-1/gone.pt")
+    with pytest.raises(EnvironmentFault, match=r"The checkpoint of trial 1 is not at .*gone\.pt"):
+        measure(replace(archive, records=[lost]), [1], 1, prepared.holdout)
+
+
+def test_a_swapped_checkpoint_is_refused_by_name(prepared: Prepared, archive: Archive) -> None:
+    other = replace(archive.records[0], sha256="0" * 64)
+    with pytest.raises(EnvironmentFault, match=r"slot-0001/attempt-1/model\.pt is not the checkpoint of trial 1"):
+        measure(replace(archive, records=[other]), [1], 1, prepared.holdout)

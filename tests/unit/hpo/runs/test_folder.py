@@ -12,8 +12,8 @@ import pytest
 
 from hpo.domain.campaign import Outcome
 from hpo.domain.errors import EnvironmentFault, UsageError
-from hpo.runs.folder import Attempt, SlotFolder, campaign_folder, retain, runs
-from trainer.reports import EpochReport
+from hpo.domain.training import EpochReport
+from hpo.runs.folder import Attempt, SlotFolder, campaign_folder, drop_checkpoints, runs
 
 RUN = {"campaign": "night", "tier": 1}
 CONFIG = {"train": {"epochs": 3}}
@@ -159,7 +159,7 @@ def test_runs_come_in_order_and_strangers_are_passed_over(tmp_path: Path) -> Non
     assert [slot.slot for slot in runs(folder)] == [3, 12]
 
 
-def test_only_finished_slots_outside_the_best_lose_their_checkpoints(tmp_path: Path) -> None:
+def test_the_named_slots_lose_their_checkpoints_and_keep_their_records(tmp_path: Path) -> None:
     folder = campaign_folder(tmp_path, "night")
     attempts = {slot: SlotFolder(folder, slot).open_attempt(1, RUN, CONFIG) for slot in (1, 2, 3)}
     for slot, attempt in attempts.items():
@@ -168,7 +168,7 @@ def test_only_finished_slots_outside_the_best_lose_their_checkpoints(tmp_path: P
         (attempt.folder / "last.pt").write_bytes(b"weights")
         if slot != 3:
             attempt.finish(Outcome.COMPLETE, 0.1)
-    assert retain(folder, keep={2}) == 2
+    assert drop_checkpoints(folder, {1}) == 2
     assert [slot for slot, attempt in attempts.items() if attempt.model.exists()] == [2, 3]
     assert len(attempts[1].epochs()) == 1
     assert attempts[1].result() is not None

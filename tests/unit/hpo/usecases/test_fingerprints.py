@@ -9,6 +9,7 @@ import pytest
 
 from hpo.domain.campaign import CampaignSpec, TierPlan
 from hpo.domain.config import SearchConfig
+from hpo.ranking.ranker import Ranker
 from hpo.usecases import fingerprints
 from search_spaces import dump_space, load_space
 
@@ -40,10 +41,10 @@ def test_what_can_change_a_result_is(changes: dict[str, Any]) -> None:
 
 
 def test_the_code_has_one_fingerprint_until_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = fingerprints.code_fingerprint()
-    assert fingerprints.code_fingerprint() == before
+    before = fingerprints.code_fingerprint(Ranker())
+    assert fingerprints.code_fingerprint(Ranker()) == before
     monkeypatch.setattr(fingerprints, "SCIENTIFIC_CODE", fingerprints.SCIENTIFIC_CODE[:-1])
-    assert fingerprints.code_fingerprint() != before
+    assert fingerprints.code_fingerprint(Ranker()) != before
 
 
 def test_differences_name_the_setting_and_both_values() -> None:

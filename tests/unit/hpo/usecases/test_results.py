@@ -25,6 +25,7 @@ from hpo.domain.errors import EnvironmentFault, UsageError
 from hpo.engine.objective import Objective
 from hpo.engine.tiers import plan_tiers
 from hpo.engine.worker import Worker
+from hpo.ranking.ranker import Ranker
 from hpo.report.comparison import compare
 from hpo.runs.folder import SlotFolder, campaign_folder
 from hpo.testing.memory_ledger import MemoryLedger
@@ -32,8 +33,6 @@ from hpo.usecases import compare as contenders
 from hpo.usecases import results
 from search_spaces import dump_space
 from trainer import __main__ as trainer_command
-from trainer.data import prepare
-from trainer.errors import InputError
 from trainer.training import checkpoint
 
 SPACE = """
@@ -79,7 +78,8 @@ def app(prices: Path, session_database_url: str, tmp_path_factory: pytest.TempPa
             "trainer.train.device=cpu",
         ]
     )  # fmt: skip
-    prepared = prepare(config.trainer.data, config.trainer.model.window, home / "cache")
+    ranker = Ranker()
+    prepared = ranker.prepare(ranker.parse(config.trainer), home / "cache")
     ledger = MemoryLedger(FakeClock())
     stored = {"search": config.model_dump(mode="json"), "space": {"name": "mine", "yaml": dump_space(space)}}
     plan = plan_tiers(config.trials, [tier.name for tier in space.tiers], config.tiers)
@@ -87,7 +87,9 @@ def app(prices: Path, session_database_url: str, tmp_path_factory: pytest.TempPa
     runs = campaign_folder(home, "harvest")
     identity = this_process()
     storage = study_storage(session_database_url)
-    objective = Objective(campaign, config, space, ledger, storage, InProcessRunner(), prepared.search, runs, identity)
+    objective = Objective(
+        campaign, config, space, ranker, ledger, storage, InProcessRunner(), prepared.search, runs, identity, "code"
+    )
     Worker(ledger, objective, campaign, identity, config.worker, FakeClock(), lambda _: False, threading.Event()).run()
     return SimpleNamespace(home=home, ledger=ledger, runs=lambda name: campaign_folder(home, name))
 
@@ -151,7 +153,7 @@ def test_scores_of_days_that_were_learnt_from_are_refused(
     known = pd.read_parquet(prices / "known.parquet")
     early = tmp_path / "early.parquet"
     known[known["date"] < "2021-02-01"].to_parquet(early, index=False)
-    with pytest.raises(InputError, match="looking ahead"):
+    with pytest.raises(UsageError, match="looking ahead"):
         results.predict(app, campaign, early, tmp_path / "out.csv", everything=False)
     assert not (tmp_path / "out.csv").exists()
     assert len(results.predict(app, campaign, early, tmp_path / "out.csv", everything=True).table) > 0

@@ -18,12 +18,12 @@ from hpo.adapters.processes.clock import FakeClock
 from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, SlotView, TierPlan, WorkerIdentity
 from hpo.domain.config import SearchConfig
 from hpo.domain.errors import Interrupted, StoreUnavailable, UsageError
+from hpo.domain.trainable import Prepared
 from hpo.engine.supervisor import StopRequest
 from hpo.runs.folder import campaign_folder
 from hpo.testing.memory_ledger import MemoryLedger
 from hpo.usecases import session
 from search_spaces import dump_space, load_space
-from trainer.data import Prepared
 
 SPACE = load_space("quickstart")
 CONFIG = SearchConfig(study="night", trials=4)
@@ -121,7 +121,7 @@ def test_an_interruption_says_what_is_saved_and_how_to_go_on(
 
 def test_a_worker_with_other_data_is_refused(app: Any, campaign: Campaign, prepared: Prepared) -> None:
     other = replace(campaign, spec=replace(campaign.spec, fingerprints={"data": "another"}))
-    with pytest.raises(UsageError, match="is not what the campaign 'night' was started on"):
+    with pytest.raises(UsageError, match="are not what the campaign 'night' was started on"):
         session.work(app, other, CONFIG.worker, supervised=False)
 
 
@@ -134,33 +134,12 @@ def test_a_campaign_is_found_by_name_or_the_names_are_shown(app: Any) -> None:
         session.find_campaign(app, "nigth")
 
 
-def test_a_store_that_is_away_delays_the_champion_and_says_how(app: Any, campaign: Campaign) -> None:
+def test_a_store_that_is_away_is_said_at_the_end(app: Any, campaign: Campaign) -> None:
     face = Listener()
-    crowned = replace(campaign, champion={"slot": 1, "run_folder": str(app.home)})
     app.tracker = AwayTracker()
-    session._publish(app, crowned, face)
-    assert face.said == [
-        "The champion is not registered in MLflow yet (MLflow is away); `hpo sync study=night` does it."
-    ]
     with session.tracking(app, session.find_campaign(app, "night")) as projector:
         session._last_sync(projector, campaign, face)
     assert "(MLflow is away); nothing is lost" in face.said[-1]
-
-
-def test_the_report_goes_to_the_tracker(app: Any, campaign: Campaign) -> None:
-    attached: list[str] = []
-
-    class Keeper(NullTracker):
-        def attach_report(self, campaign: Campaign, runs: Path, files: Sequence[Path]) -> None:
-            attached.extend(file.name for file in files)
-
-    app.tracker = Keeper()
-    folder = session.report_folder(app, campaign)
-    folder.mkdir(parents=True)
-    for name in ("report.html", "report.json", "notes.txt"):
-        (folder / name).write_text("")
-    session._publish(app, replace(campaign, champion={"slot": 1, "run_folder": str(app.home)}), Listener())
-    assert attached == ["report.html", "report.json"]
 
 
 def test_signals_are_requests_only_while_the_block_runs() -> None:

@@ -1,0 +1,229 @@
+"""What a campaign trains: the one contract between the search and a model, its data and its metrics."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+
+from pydantic import TypeAdapter
+
+from hpo.domain.errors import UsageError
+from hpo.domain.training import FitResult, Reporter
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from search_spaces import Space
+
+S = TypeVar("S")
+
+Progress = Callable[[str, float], None]
+"""Called with the name of a step and its done fraction, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Something a trial can be judged by.
+
+    label: for people; empty: the name. direction: a metric that is minimised is recorded with its sign turned, so
+    that a higher score is always better. overlap: neighbouring units that share information (labels over five days:
+    5). no_skill: the value of a model that knows nothing, None where there is no such value and only the default
+    configuration can be compared with.
+    """
+
+    name: str
+    label: str = ""
+    direction: Literal["maximize", "minimize"] = "maximize"
+    overlap: int = 1
+    no_skill: float | None = None
+
+    @property
+    def shown(self) -> str:
+        """The label as scores are shown under it."""
+        label = self.label or self.name
+        return label if self.direction == "maximize" else f"minus {label}"
+
+
+@dataclass(frozen=True)
+class Length:
+    """num_epochs: of a full training. score_epochs: the last epochs whose mean is the trial's score."""
+
+    num_epochs: int
+    score_epochs: int = 1
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Where prepared data lie.
+
+    search: what trials are given. holdout: what is opened once the champion is chosen; None: there is none.
+    fingerprint: hex digest of the content and of every setting that shapes it. warnings: sentences for people.
+    summary: plain JSON values for the report.
+    """
+
+    search: Path
+    holdout: Path | None
+    fingerprint: str
+    warnings: tuple[str, ...] = ()
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A checkpoint on a part of the data.
+
+    units: [D], ascending: days, or positions. series: metric name -> [D], higher is better, NaN where a unit has no
+    value. ceiling: the series of the best possible scores, where they are known. details: what only the trainable's
+    own report sections read.
+    """
+
+    units: NDArray[Any]
+    series: Mapping[str, NDArray[np.float32]]
+    ceiling: Mapping[str, NDArray[np.float32]] | None = None
+    details: Any = None
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Scores of new data: the table, and what a person is told about it."""
+
+    table: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What a registered model asks for, gives and needs.
+
+    inputs, outputs: column -> `string`, `datetime`, `double`, or None for anything. example: column -> values.
+    packages: distributions that the loaded model imports.
+    """
+
+    inputs: Mapping[str, str | None]
+    outputs: Mapping[str, str | None]
+    example: Mapping[str, Sequence[Any]]
+    packages: tuple[str, ...]
+
+
+class Trainable(ABC, Generic[S]):
+    """Settings, data, training, metrics and scores of one kind of model.
+
+    One object serves a whole process and keeps nothing between calls. Everything but `schema` and `fit` has a
+    default. Settings travel as plain JSON (`plain`) and are validated again where they arrive (`parse`).
+    """
+
+    name: str = ""
+    """What the campaign calls it: `ranker` or an import path. Set by whoever loads it."""
+    schema: type[S]
+    """Class of the settings: pydantic or dataclass, every field with a default."""
+    shared: ClassVar[Sequence[str]] = ()
+    """Settings (dotted; `data.` for a whole section) that all trials of a campaign share: they cannot be searched."""
+    follows: ClassVar[Mapping[str, str]] = {}
+    """Settings that the search derives: dotted setting -> `seed` or `objective`."""
+    source: str | None = None
+    """The setting that says where the data come from (`--data`)."""
+    preload: Sequence[str] = ()
+    """Modules that the parent of all trial processes imports once."""
+    packages: ClassVar[Sequence[str]] = ()
+    """Distributions whose versions can change a result."""
+
+    # Settings
+
+    def parse(self, values: Mapping[str, Any]) -> S:
+        """Validated settings; what values lack is taken from the defaults. Raises pydantic.ValidationError."""
+        return TypeAdapter(self.schema).validate_python(dict(values))
+
+    def plain(self, settings: S) -> dict[str, Any]:
+        """Settings as plain JSON, complete."""
+        tree: dict[str, Any] = TypeAdapter(self.schema).dump_python(settings, mode="json")
+        return tree
+
+    @abstractmethod
+    def length(self, settings: S) -> Length:
+        """How long a training is."""
+
+    def metrics(self, settings: S) -> Sequence[Metric]:
+        """What a campaign may maximise; the first is the default objective."""
+        return (Metric("score"),)
+
+    def check_space(self, space: Space, settings: S) -> None:
+        """Raise UsageError for a space whose parts contradict each other. settings: with the space's defaults."""
+        return
+
+    def effective(self, settings: S) -> Mapping[str, Any]:
+        """What of the settings a training reads: two settings that agree in it train alike."""
+        return self.plain(settings)
+
+    def resolve_source(self, source: str) -> str:
+        """A source as every process will find it: an absolute path."""
+        return str(Path(source).expanduser().absolute())
+
+    def on_machine(self, settings: S, num_threads: int) -> S:
+        """Settings with what depends on this machine settled, so that training again gives the same bits."""
+        return settings
+
+    def describe_device(self) -> str | None:
+        """What a training here would run on, None where the trainable does not know."""
+        return None
+
+    # Data
+
+    @abstractmethod
+    def prepare(self, settings: S, cache: Path, progress: Progress | None = None) -> Prepared:
+        """Make the data ready, or find them made. Several processes may call at once. Raises UsageError."""
+
+    def data_faults(self, cache: Path, fingerprint: str) -> Sequence[str]:
+        """What is wrong with prepared data in the cache, a sentence each; nothing where there are none."""
+        return ()
+
+    # Training
+
+    @abstractmethod
+    def fit(self, settings: S, data: Path, reporter: Reporter, folder: Path, *, seed: int = 0) -> FitResult:
+        """Train, tell the reporter every epoch, and go on from what lies in the folder.
+
+        Checkpoints are `last.pt` and `previous.pt` (to go on from) and `model.pt` (the state after the last epoch, to
+        score with), each whole or not there. data: `Prepared.search`. Raises TrialFailure.
+        """
+
+    def check_memory(self, settings: S, data: Path, limit: int) -> None:
+        """Raise TrialFailure (`does_not_fit`, with its excess) where a training needs more than limit bytes."""
+        return
+
+    def is_whole(self, checkpoint: Path) -> bool:
+        """Whether a checkpoint's bytes are those that were written. Raises FileNotFoundError."""
+        return True
+
+    # Afterwards
+
+    def derive(self, daily: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
+        """Series with those that follow from them (a mean over horizons)."""
+        return daily
+
+    def validation_units(self, data: Path) -> NDArray[Any] | None:
+        """The units of the validation series, where they have names of their own; None: they are only counted."""
+        return None
+
+    def score(self, checkpoint: Path, part: Path, *, details: bool = False) -> Scored | None:
+        """A `model.pt` on the holdout; None where the trainable cannot score. details: fill the ceiling and the details
+        too."""
+        return None
+
+    def predict(self, checkpoint: Path, source: Path | pd.DataFrame, *, everything: bool = False) -> Predicted:
+        """Scores of new data, a file or a frame. everything: also of what the training has seen."""
+        raise UsageError(f"The trainable '{self.name}' cannot predict: give it a method `predict`.")
+
+    def serving(self, checkpoint: Path) -> Serving | None:
+        """How a registered model is asked; None: it is not registered."""
+        return None
+
+    def code(self) -> Sequence[Path]:
+        """Files whose content decides results."""
+        file = inspect.getsourcefile(type(self))
+        return () if file is None else (Path(file),)

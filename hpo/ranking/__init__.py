@@ -1,0 +1,1 @@
+"""The embedded ranker as a trainable: the only room of the search that knows the trainer."""

@@ -1,0 +1,41 @@
+"""One training of the embedded trainer, in a trial's process: its reports and endings in the search's words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hpo.domain.training import Decision, Ending, EpochReport, FitResult, Reporter
+from trainer import reports
+from trainer.config import TrainerConfig
+from trainer.data import open_training
+from trainer.training import loop
+from trainer.training.device import room
+from trainer.training.memory import check_fits
+from trainer.training.precision import choose_device
+
+VERDICTS = {Decision.CONTINUE: reports.Verdict.CONTINUE, Decision.STOP: reports.Verdict.STOP}
+
+
+class _Listener:
+    """A reporter of the search as the trainer knows one."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+
+    def report(self, report: reports.EpochReport) -> reports.Verdict:
+        return VERDICTS[self._reporter.report(EpochReport(**vars(report)))]
+
+    def poll(self) -> reports.Verdict:
+        return VERDICTS[self._reporter.poll()]
+
+
+def fit(settings: TrainerConfig, data: Path, reporter: Reporter, folder: Path) -> FitResult:
+    """Train. Raises trainer.errors.TrainingFailure."""
+    result = loop.fit(settings, open_training(data), _Listener(reporter), folder)
+    return FitResult(Ending(result.ending.value), result.score, result.last_epoch, result.num_parameters)
+
+
+def check_memory(settings: TrainerConfig, data: Path, limit: int) -> None:
+    """Raise trainer.errors.DoesNotFitError where a training needs more than there is."""
+    shape = open_training(data).panel.features.shape
+    check_fits(settings, shape, room(choose_device(settings.train.device), limit))

@@ -1,0 +1,44 @@
+"""A checkpoint of the ranker on the holdout: its daily series, its scores stock by stock, and the best possible."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo.domain.trainable import Scored
+from hpo.ranking.metrics import with_means
+from hpo.report.evidence import PanelScores
+from trainer.data import HoldoutData, open_holdout
+from trainer.scoring.scorer import load_scorer
+from trainer.training.evaluate import daily_metrics
+
+
+def score(checkpoint: Path, part: Path, *, details: bool) -> Scored:
+    """Daily RankIC by metric name. Raises trainer.errors.CheckpointError for a damaged file."""
+    data = open_holdout(part)
+    rows = slice(data.days.start, data.days.stop)
+    scores = load_scorer(checkpoint).score(data.panel, data.days)
+    dates, series, oracle = np.array(data.panel.dates[rows]), _series(scores, data), data.panel.oracle
+    if not details:
+        return Scored(dates, series)
+    ceiling = None if oracle is None else _series(np.array(oracle[rows], dtype=np.float32), data)
+    return Scored(dates, series, ceiling, _panel_scores(scores, data))
+
+
+def _series(scores: NDArray[np.float32], data: HoldoutData) -> dict[str, NDArray[np.float32]]:
+    return with_means(daily_metrics(scores, data.panel, data.days))
+
+
+def _panel_scores(scores: NDArray[np.float32], data: HoldoutData) -> PanelScores:
+    panel, rows = data.panel, slice(data.days.start, data.days.stop)
+    return PanelScores(
+        dates=np.array(panel.dates[rows]),
+        horizons=panel.horizons,
+        scores=scores,
+        targets={name: np.array(values[rows]) for name, values in panel.targets.items()},
+        returns=np.array(panel.returns[rows]),
+        sectors=np.array(panel.sectors),
+        sector_names=panel.sector_names,
+    )

@@ -1,0 +1,173 @@
+"""The embedded trainer behind the contract of a trainable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import trainer
+from hpo.domain.campaign import DEFAULT_TRAINABLE
+from hpo.domain.errors import EnvironmentFault, UsageError
+from hpo.domain.trainable import Length, Metric, Predicted, Prepared, Progress, Scored, Serving, Trainable
+from hpo.domain.training import FitResult, Reporter, TrialFailure
+from hpo.ranking import metrics, serving
+from hpo.ranking.space import check_heads, effective
+from trainer.config import TrainerConfig
+from trainer.errors import CacheFault, DoesNotFitError, TrainerError, TrainingFailure
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from search_spaces import Space
+
+BUILT_IN = "planted:"
+"""Beginning of sources that are generated, and no path."""
+
+
+class Ranker(Trainable[TrainerConfig]):
+    """Ranks stocks every day, trained by `trainer`."""
+
+    name = DEFAULT_TRAINABLE
+    schema = TrainerConfig
+    shared = (
+        "data.",
+        "model.window",
+        "train.seed",
+        "train.device",
+        "train.threads",
+        "train.monitor",
+        "train.score_epochs",
+    )
+    follows: ClassVar[Mapping[str, str]] = {"train.monitor": "objective", "train.seed": "seed"}
+    source = "data.source"
+    # Every torch optimizer imports torch._dynamo, which takes a second.
+    preload = (
+        "torch",
+        "torch._dynamo",
+        "trainer.training.loop",
+        "trainer.training.memory",
+        "trainer.data",
+        "hpo.ranking.ranker",
+        "hpo.ranking.fitting",
+    )
+    packages = ("torch", "numpy", "pytorch_optimizer")
+
+    def length(self, settings: TrainerConfig) -> Length:
+        return Length(settings.train.epochs, settings.train.score_epochs)
+
+    def metrics(self, settings: TrainerConfig) -> Sequence[Metric]:
+        return metrics.metrics_of(settings.data.horizons)
+
+    def check_space(self, space: Space, settings: TrainerConfig) -> None:
+        check_heads(space, settings)
+
+    def effective(self, settings: TrainerConfig) -> Mapping[str, Any]:
+        return effective(settings)
+
+    def resolve_source(self, source: str) -> str:
+        return source if source.startswith(BUILT_IN) else super().resolve_source(source)
+
+    def on_machine(self, settings: TrainerConfig, num_threads: int) -> TrainerConfig:
+        if settings.train.threads:
+            return settings
+        return settings.model_copy(update={"train": settings.train.model_copy(update={"threads": num_threads})})
+
+    def describe_device(self) -> str:
+        from trainer.config import TrainConfig
+        from trainer.training.precision import choose_precision
+
+        precision = choose_precision(TrainConfig())
+        return f"{precision.device}, {precision.reason}"
+
+    def prepare(self, settings: TrainerConfig, cache: Path, progress: Progress | None = None) -> Prepared:
+        from trainer.data import prepare
+
+        with refusing():
+            made = prepare(settings.data, settings.model.window, cache, progress)
+        return Prepared(**vars(made))
+
+    def data_faults(self, cache: Path, fingerprint: str) -> Sequence[str]:
+        from trainer.data import verify
+        from trainer.data.prepare import panel_folder
+
+        folder = panel_folder(cache, fingerprint)
+        return verify(folder) if folder.exists() else ()
+
+    def fit(self, settings: TrainerConfig, data: Path, reporter: Reporter, folder: Path, *, seed: int = 0) -> FitResult:
+        from hpo.ranking.fitting import fit
+
+        with failing():
+            return fit(settings, data, reporter, folder)
+
+    def check_memory(self, settings: TrainerConfig, data: Path, limit: int) -> None:
+        from hpo.ranking.fitting import check_memory
+
+        with failing():
+            check_memory(settings, data, limit)
+
+    def is_whole(self, checkpoint: Path) -> bool:
+        from trainer.training.checkpoint import is_whole
+
+        return is_whole(checkpoint)
+
+    def derive(self, daily: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
+        return metrics.with_means(daily)
+
+    def validation_units(self, data: Path) -> NDArray[Any]:
+        import numpy as np
+
+        from trainer.data import open_training
+
+        with refusing():
+            opened = open_training(data)
+        return np.concatenate([opened.panel.dates[fold.valid.start : fold.valid.stop] for fold in opened.folds])
+
+    def score(self, checkpoint: Path, part: Path, *, details: bool = False) -> Scored:
+        from hpo.ranking.holdout import score
+
+        with refusing():
+            return score(checkpoint, part, details=details)
+
+    def predict(self, checkpoint: Path, source: Path | pd.DataFrame, *, everything: bool = False) -> Predicted:
+        with refusing():
+            return serving.predict(checkpoint, source, everything=everything)
+
+    def serving(self, checkpoint: Path) -> Serving:
+        with refusing():
+            return serving.serving(checkpoint)
+
+    def code(self) -> Sequence[Path]:
+        """The trainer's files, less those that only show what others compute."""
+        root = Path(trainer.__file__).parent
+        shown = (root / "tools", root / "__main__.py")
+        files = sorted(root.rglob("*.py"), key=lambda file: file.relative_to(root).as_posix())
+        own = Path(__file__).with_name("fitting.py")
+        return (*(file for file in files if not any(part in (file, *file.parents) for part in shown)), own)
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """What the trainer refuses is the user's to change."""
+    try:
+        yield
+    except CacheFault as fault:
+        raise EnvironmentFault(str(fault)) from fault
+    except TrainerError as error:
+        raise UsageError(str(error)) from error
+
+
+@contextmanager
+def failing() -> Iterator[None]:
+    """What ends a training ends the trial."""
+    try:
+        yield
+    except CacheFault as fault:
+        raise EnvironmentFault(str(fault)) from fault
+    except DoesNotFitError as error:
+        raise TrialFailure(error.reason, str(error), error.excess) from error
+    except TrainingFailure as error:
+        raise TrialFailure(error.reason, str(error)) from error

@@ -1,0 +1,66 @@
+"""The ranker asked for scores of new data: from a file, and as a registered model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo.domain.trainable import Predicted, Serving
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PACKAGES = ("tiertune", "mlflow", "torch", "numpy", "pandas", "pyarrow", "pydantic")
+"""Distributions the loaded model imports."""
+
+
+def predict(checkpoint: Path, source: Path | pd.DataFrame, *, everything: bool) -> Predicted:
+    """A row per date and symbol: of the days after the last one the search was given, or of every day."""
+    from trainer.scoring.prediction import predict as score
+    from trainer.scoring.scorer import load_scorer
+
+    scorer = load_scorer(checkpoint)
+    given = str(source) if isinstance(source, Path) else source
+    made = score(given, scorer, after=None if everything else scorer.last_day)
+    notes = []
+    if made.num_context_days:
+        notes.append(f"{made.num_context_days} days up to the end of the search's data served as look-back alone.")
+    if made.num_short_days:
+        notes.append(
+            f"Warning: {made.num_short_days} of the scored days look back further than the data go; "
+            "give more of the days before them."
+        )
+    days, symbols = made.table["date"].nunique(), made.table["symbol"].nunique()
+    return Predicted(made.table, (*notes, f"{len(made.table):,} scores, {days} days, {symbols} symbols"))
+
+
+def serving(checkpoint: Path) -> Serving:
+    """Rows of `date, symbol` and the columns that the model was trained from in, `score_{h}d` for each out."""
+    from trainer.scoring.scorer import load_scorer
+
+    scorer = load_scorer(checkpoint, device="cpu")
+    inputs = {name: "string" if name in ("symbol", "sector") else None for name in input_columns(scorer.feature_names)}
+    outputs = {"date": "datetime", "symbol": "string", **{f"score_{h}d": "float" for h in scorer.horizons}}
+    return Serving(inputs, outputs, _example(tuple(inputs)), PACKAGES)
+
+
+def input_columns(features: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns a model with these features is asked with."""
+    from trainer.data.features import FEATURES
+    from trainer.data.market import OHLCV
+
+    twins = {f"{name}_in_sector" for name in FEATURES}
+    return (
+        "date",
+        "symbol",
+        *(OHLCV if FEATURES.keys() & set(features) else ()),
+        *(("sector",) if twins & set(features) else ()),
+        *(name for name in features if name not in FEATURES and name not in twins),
+    )
+
+
+def _example(columns: tuple[str, ...]) -> dict[str, list[Any]]:
+    """Two stocks on two days: the form, not a panel that could be scored."""
+    rows = [(date, symbol) for date in ("2024-01-02", "2024-01-03") for symbol in ("AAA", "BBB")]
+    texts = {"date": [date for date, _ in rows], "symbol": [symbol for _, symbol in rows], "sector": ["Energy"] * 4}
+    return {name: texts.get(name, [1.0, 2.0, 3.0, 4.0]) for name in columns}

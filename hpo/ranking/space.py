@@ -1,0 +1,59 @@
+"""Which of the trainer's settings fit together, and which have an effect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hpo.domain.errors import UsageError
+from hpo.domain.settings import flatten
+from search_spaces import Space, Value
+from search_spaces.dimensions import possible_values
+from trainer.config import MODEL_KNOBS, TrainerConfig
+
+WIDTH, HEADS = "model.hidden_size", "model.num_heads"
+"""The two settings of which the second must divide the first."""
+
+DECAYING = ("cosine", "polynomial", "exponential")
+"""Schedules that end at `final_lr_fraction`."""
+
+
+def check_heads(space: Space, settings: TrainerConfig) -> None:
+    """Refuse a space unless every number of heads divides every width, whether sampled or held.
+
+    Raises:
+        UsageError: naming the first pair that disagrees.
+    """
+    if "num_heads" not in MODEL_KNOBS[settings.model.kind]:
+        return
+    searched = {d.name: possible_values(d) for d in space.dimensions if d.name in (WIDTH, HEADS)}
+    widths: Sequence[Value] = searched.get(WIDTH, (settings.model.hidden_size,))
+    heads: Sequence[Value] = searched.get(HEADS, (settings.model.num_heads,))
+    if isinstance(widths, range):
+        widths = widths[:2]  # what divides the first and the step divides all; a range may be astronomically long
+    for count in heads:
+        for width in widths:
+            if int(count) < 1 or int(width) % int(count):
+                raise UsageError(
+                    f"{HEADS} {count} does not divide {WIDTH} {width}; every number of heads that can be sampled or is "
+                    "held must divide every width that can be."
+                )
+
+
+def effective(settings: TrainerConfig) -> Mapping[str, Any]:
+    """The settings that a training reads, by dotted name; the others change nothing."""
+    model, optim, train = settings.model, settings.optim, settings.train
+    flat = flatten(settings.model_dump(mode="json"))
+    idle = [
+        f"model.{field}"
+        for field in type(model).model_fields
+        if field not in MODEL_KNOBS[model.kind] and field != "kind"
+    ]
+    if optim.schedule != "plateau":
+        idle += ["optim.plateau_factor", "optim.plateau_patience"]
+    if optim.schedule not in DECAYING:
+        idle += ["optim.final_lr_fraction"]
+    read = {name: value for name, value in flat.items() if name not in idle}
+    num_averaged = round(train.swa_fraction * train.epochs)
+    read["train.swa_fraction"] = num_averaged if num_averaged > 1 else 0  # the average of one epoch is that epoch
+    return read

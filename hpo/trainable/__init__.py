@@ -1,0 +1,1 @@
+"""Trainables of a user's own: what they are written with, loaded by and checked against."""

@@ -1,0 +1,80 @@
+"""From the name of a trainable to the trainable: the ranker, or a user's own by import path."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+import traceback
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hpo.domain.campaign import DEFAULT_TRAINABLE
+from hpo.domain.errors import UsageError, nearest
+from hpo.domain.trainable import Trainable
+
+BUILT_IN = {DEFAULT_TRAINABLE: "hpo.ranking.ranker:Ranker"}
+"""Names of the trainables that come along -> their import paths."""
+
+
+@cache
+def load_trainable(name: str) -> Trainable[Any]:
+    """The trainable of that name; made once a process.
+
+    name: a row of BUILT_IN, or `module:object` where object is a Trainable class or a function of (settings, trial).
+    Modules are looked for among installed packages first and then in the working directory.
+
+    Raises:
+        UsageError: no such module or object, one that cannot be imported, or something that is no trainable.
+    """
+    path = BUILT_IN.get(name, name)
+    module_name, colon, attribute = path.partition(":")
+    if not colon or not module_name or not attribute.isidentifier():
+        raise UsageError(
+            f"trainable={name}: write the import path of your own as my_module:MyTrainable, or one of "
+            f"{', '.join(BUILT_IN)}.{nearest(name, BUILT_IN)}"
+        )
+    found = getattr(_module(name, module_name), attribute, None)
+    if found is None:
+        raise UsageError(f"trainable={name}: the module {module_name} has no '{attribute}'.")
+    trainable = _made(name, found)
+    trainable.name = name
+    return trainable
+
+
+def _made(name: str, found: Any) -> Trainable[Any]:
+    if isinstance(found, Trainable):
+        return found
+    if inspect.isclass(found) and issubclass(found, Trainable):
+        try:
+            return found()
+        except TypeError as error:
+            raise UsageError(f"trainable={name}: the class cannot be made without arguments ({error}).") from None
+    raise UsageError(
+        f"trainable={name} is {'a class' if inspect.isclass(found) else f'a {type(found).__name__}'} and no trainable; "
+        "derive the class from hpo.trainable.OwnTrainable, or name a function train(settings, trial)."
+    )
+
+
+def _module(name: str, module: str) -> Any:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)  # at the end: a file of the user's never stands in the way of an installed package
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module == error.name or module.startswith(f"{error.name}.")):
+            raise UsageError(
+                f"trainable={name}: there is no module '{module}', neither installed nor in {here}; start from the "
+                "folder it lies in, or install its package."
+            ) from None
+        raise _broken(name, error) from error
+    except Exception as error:  # the user's code may raise anything
+        raise _broken(name, error) from error
+
+
+def _broken(name: str, error: Exception) -> UsageError:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    said = f"{type(error).__name__}: {error}"
+    return UsageError(f"trainable={name} cannot be imported: {said} ({frame.filename}, line {frame.lineno}).")

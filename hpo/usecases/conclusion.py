@@ -1,0 +1,160 @@
+"""What a complete campaign ends with: report, registration and the retention of checkpoints, each safe to repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from hpo.domain.campaign import Campaign, CampaignState, SlotState
+from hpo.domain.config import SearchConfig
+from hpo.domain.errors import EnvironmentFault
+from hpo.domain.trainable import Prepared
+from hpo.report.collect import candidates, collect
+from hpo.report.findings import analyse
+from hpo.report.holdout import measure
+from hpo.report.page import Written, write_report
+from hpo.report.summary import summary_lines
+from hpo.runs.durable import read_sealed, sha256_of, write_sealed
+from hpo.runs.folder import drop_checkpoints
+from hpo.trainable.loading import load_trainable
+from hpo.usecases.compare import NUM_LEADERS
+from hpo.wiring import App, archive_of, find_campaign
+
+CONCLUDED = "concluded.json"
+"""Beside a campaign's slots: the budget whose report, registration and retention were done here."""
+DIGESTS = "digests.json"
+"""Beside a report's files: the SHA-256 of each."""
+
+Say = Callable[[str], None]
+
+
+def conclude(app: App, campaign: Campaign, config: SearchConfig, prepared: Prepared, say: Say) -> None:
+    """Report, register and tidy up a complete campaign; may be repeated. The mark says that it was done."""
+    written = report(app, campaign, prepared, say)
+    try:
+        publish(app, find_campaign(app, campaign.name), say)
+    except EnvironmentFault as error:
+        say(f"The champion is not registered in MLflow yet ({error}); `hpo sync study={campaign.name}` does it.")
+    _retain(app, campaign, set(candidates(campaign, app.ledger.slots(campaign.id), config.worker.keep_checkpoints)))
+    write_sealed(app.runs(campaign.name) / CONCLUDED, {"budget": campaign.spec.budget})
+    say(f"Report: {written.html}")
+
+
+def is_concluded(app: App, campaign: Campaign) -> bool:
+    """Whether this budget's conclusion was made here. A mark that is damaged says nothing."""
+    try:
+        return bool(read_sealed(app.runs(campaign.name) / CONCLUDED).get("budget") == campaign.spec.budget)
+    except (EnvironmentFault, FileNotFoundError):
+        return False
+
+
+def report(app: App, campaign: Campaign, prepared: Prepared, say: Say, output: Path | None = None) -> Written:
+    """Write the campaign's report and say its summary. A complete campaign's holdout is opened, and counted.
+
+    Raises:
+        EnvironmentFault: no finished trial's run folder is here, or the champion's is not, or a file that the report
+            reads is damaged.
+    """
+    archive, slots = archive_of(app, campaign), app.ledger.slots(campaign.id)
+    done = [view.slot for view in slots if view.state is SlotState.DONE]
+    missing = archive.missing(slots)
+    if missing and not any(archive.attempt(slot) for slot in done):
+        raise EnvironmentFault(f"There is nothing to report here. {' '.join(missing)}")
+    trainable, holdout = load_trainable(campaign.spec.trainable), None
+    if prepared.holdout is not None and campaign.champion is not None and campaign.champion["slot"] is not None:
+        archive.model(campaign.champion["slot"])
+        app.ledger.count_holdout_opening(campaign.id)
+        chosen = candidates(campaign, slots, NUM_LEADERS)
+        holdout = measure(trainable, archive, chosen, campaign.champion["slot"], prepared.holdout)
+        campaign = find_campaign(app, campaign.name)
+    evidence = collect(campaign, slots, archive, trainable, holdout, data_summary=prepared.summary)
+    findings = analyse(evidence)
+    folder = output or report_folder(app, campaign)
+    written = write_report(evidence, folder, findings)
+    if output is None:
+        write_sealed(folder / DIGESTS, {file.name: sha256_of(file) for file in (written.html, written.json)})
+    for line in (*summary_lines(evidence, findings), *(f"Warning: {said}" for said in missing)):
+        say(line)
+    return written
+
+
+def report_folder(app: App, campaign: Campaign) -> Path:
+    """Where the campaign's report is written unless a folder is named."""
+    return app.home / "reports" / campaign.name
+
+
+def project(app: App, name: str) -> int:
+    """One pass of the tracker over the campaign as it is now; the number of items written."""
+    return app.tracker.sync(find_campaign(app, name), app.runs(name))
+
+
+def sync(app: App, campaign: Campaign, say: Say) -> int:
+    """Bring MLflow up to date with the run folders and the champion; the number of items written.
+
+    Raises:
+        EnvironmentFault: MLflow did not take everything, or part of what it should be told is not on this machine.
+    """
+    number = project(app, campaign.name)
+    missing = archive_of(app, campaign).missing(app.ledger.slots(campaign.id))
+    if missing:
+        raise EnvironmentFault(
+            f"MLflow cannot be brought up to date with the campaign '{campaign.name}' from here ({number} items "
+            f"written). {' '.join(missing)} Run `hpo sync study={campaign.name}` there, or copy them here."
+        )
+    publish(app, campaign, say)
+    return number
+
+
+def publish(app: App, campaign: Campaign, say: Say) -> None:
+    """Give MLflow the report and the champion, if there is one. Raises EnvironmentFault where MLflow is away, or the
+    champion's recorded checkpoint is not here."""
+    champion = campaign.champion
+    if champion is None or champion["slot"] is None:
+        return
+    model, folder = archive_of(app, campaign).model(champion["slot"]), report_folder(app, campaign)
+    broken = _report_faults(folder) if folder.exists() else []
+    if broken:
+        raise EnvironmentFault(f"{broken[0]}; write the report again with `hpo report study={campaign.name}`.")
+    project(app, campaign.name)
+    app.tracker.attach_report(campaign, app.runs(campaign.name), sorted(folder.glob("report.*")))
+    uri = app.tracker.register_champion(campaign, model.parent, model)
+    if uri:
+        say(f"  registered in MLflow as {uri}")
+
+
+def faults(app: App, campaign: Campaign) -> list[str]:
+    """A sentence for whatever the conclusion made here and is not whole. All of it can be made again."""
+    folder, is_complete = report_folder(app, campaign), campaign.state is CampaignState.COMPLETE
+    found = []
+    slot = (campaign.champion or {}).get("slot")
+    is_ours = app.runs(campaign.name).exists() and (slot is None or archive_of(app, campaign).is_kept(slot))
+    if is_complete and is_ours and not is_concluded(app, campaign):
+        found.append(f"{app.runs(campaign.name) / CONCLUDED} is missing or damaged: the conclusion counts as not made")
+    if folder.exists() or (is_complete and is_ours):
+        found += _report_faults(folder)
+    return found
+
+
+def _report_faults(folder: Path) -> list[str]:
+    try:
+        digests = read_sealed(folder / DIGESTS)
+    except FileNotFoundError:
+        return [f"{folder / DIGESTS} is missing: the report cannot be told from another"]
+    except EnvironmentFault:
+        return [f"{folder / DIGESTS} is damaged: the report cannot be told from another"]
+    paths = {folder / name: digest for name, digest in digests.items()}
+    gone = [f"{path} is missing" for path in paths if not path.is_file()]
+    return gone + [
+        f"{path} is damaged: its SHA-256 is not the recorded one"
+        for path, digest in paths.items()
+        if path.is_file() and sha256_of(path) != digest
+    ]
+
+
+def _retain(app: App, campaign: Campaign, keep: set[int]) -> None:
+    """Delete the checkpoints of the finished slots that are not to be kept. The ledger is told first: what it does
+    not answer for may be gone."""
+    archive = archive_of(app, campaign)
+    dropped = {record.slot for record in archive.records if archive.attempt(record.slot) is not None} - keep
+    app.ledger.forget_checkpoints(campaign.id, dropped)
+    drop_checkpoints(app.runs(campaign.name), dropped)
