@@ -15,9 +15,6 @@ SHORTEST = 3
 _URL_PASSWORD = re.compile(r"(?P<before>\b[A-Za-z][\w+.-]*://[^\s:/@]*:)\S+(?=@)")
 _NAMED_PASSWORD = re.compile(r"(?P<before>\b(?:PGPASSWORD|password)\s*[=:]\s*)(?:'[^']*'|\"[^\"]*\"|[^\s&,;]+)", re.I)
 
-_PASSWORD_WORD = re.compile(r"\bpassword\s*=\s*('(?:[^'\\]|\\.)*'|(?:[^\s'\\]|\\.)*)", re.DOTALL)
-_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-
 
 def redact_text(text: str, *secrets: str) -> str:
     """The text without passwords: those in URLs and behind `password=` or `PGPASSWORD=`, and the given secrets.
@@ -47,6 +44,21 @@ def secrets_of(environment: Mapping[str, str]) -> Sequence[str]:
         url = environment.get(name, "")
         found.append(url.partition("://")[2].rpartition("@")[0].partition(":")[2])
         found += [value for option, value in parse_qsl(url.partition("?")[2]) if option == "password"]
-        found += [_ESCAPED.sub(r"\1", word.strip("'")) for word in _PASSWORD_WORD.findall(url)]
+        found += _said_in_words(url)
     forms = {form for secret in found for form in (secret, unquote(secret))}
     return [form for form in forms | {repr(form)[1:-1] for form in forms} if len(form) >= SHORTEST]
+
+
+def _said_in_words(text: str) -> Sequence[str]:
+    """`name=value` words that hold a password, and that password as libpq reads it; nothing where there is none."""
+    if re.match(r"\s*[A-Za-z][\w+.-]*://", text) or "=" not in text:
+        return ()
+    # Imported here: a command that ends without an error needs no driver.
+    from psycopg2 import ProgrammingError
+    from psycopg2.extensions import parse_dsn
+
+    try:
+        password = parse_dsn(text).get("password")
+    except ProgrammingError:
+        return ()
+    return (text, password) if password else ()

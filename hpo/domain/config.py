@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator
 
@@ -24,7 +24,7 @@ Limit = Annotated[timedelta, Field(ge=timedelta(seconds=1), le=timedelta(days=36
 class SamplerConfig(Section):
     """Which Optuna sampler proposes configurations."""
 
-    name: str = "tpe"
+    name: str = "joint"
     """A row of `hpo.engine.samplers.SAMPLERS`."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the Optuna class, as its documentation names them."""
@@ -40,14 +40,19 @@ class PrunerConfig(Section):
 
 
 class TierPolicy(Section):
-    """How the budget is spread over the tiers."""
+    """What a tier varies and knows, and how the budget is spread over the tiers."""
 
+    mode: Literal["strict", "cumulative", "joint"] = "joint"
+    """strict: a tier varies its own dimensions, with those of other tiers held, and the refinement all around the
+    incumbent. cumulative: a tier opens its dimensions; earlier ones stay open, later ones are held at their defaults.
+    joint: every tier varies all dimensions. In the latter two, a tier knows all earlier trials and searches full
+    ranges."""
     shares: tuple[Annotated[float, Field(gt=0.0)], ...] = (0.5, 0.3, 0.2)
     """Relative shares of the tiers, in order, of what the refinement leaves."""
     refinement_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.25
-    """Share of the budget that tunes all dimensions jointly around the incumbent."""
+    """Share of the budget that tunes all dimensions jointly (in the mode strict, around the incumbent)."""
     refinement_width: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
-    """Width of the refinement's ranges around the incumbent, as a share of each dimension's full range."""
+    """Width of a strict refinement's ranges around the incumbent, as a share of each dimension's full range."""
 
 
 class WorkerConfig(Section):

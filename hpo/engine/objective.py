@@ -29,7 +29,7 @@ from hpo.domain.trainable import Trainable
 from hpo.engine.binding import bind, complete, derived
 from hpo.engine.conversation import Conversation, sortable, trailing_mean
 from hpo.engine.samplers import tell_unfit
-from hpo.engine.stage import Stage, open_study, settle, stages
+from hpo.engine.stage import Stage, decide_stage, open_study, settle, stages
 from hpo.engine.study_cache import StudyCache
 from hpo.engine.tiers import NUM_PARAMETERS, VALUES
 from hpo.runs.durable import sha256_of
@@ -138,7 +138,7 @@ class Objective:
     def decide(self, campaign: Campaign, tier: int) -> Mapping[str, Any]:
         """The decision of a tier whose slots are all done."""
         stage = stages(campaign, self._config, self._space, self._length)[tier]
-        return stage.decide(open_study(stage, self._storage, self._ledger).get_trials(deepcopy=False))
+        return decide_stage(stage, self._storage, self._ledger)
 
     def _stage(self, tier: int) -> Stage:
         """The tier's stage, with its study ready. Whoever holds a slot of it knows that all before it is decided."""

@@ -1,9 +1,10 @@
-"""Optuna's samplers by name, each with defaults that suit a search of tens of noisy trials.
+"""Samplers by name, Optuna's and our own, each with defaults that suit a search of tens of noisy trials.
 
 A sampler is built anew for every slot, with a seed of its own, so that a search that was killed proposes what the
 undisturbed one would have proposed. What a sampler must remember therefore lies in the storage:
 
 - tpe, gp, random read the finished trials and need nothing else (gp refits its kernel from scratch);
+- joint reads all trials, and keeps with each the fitted parameters that the next fit starts from;
 - cmaes keeps its distribution, nsgaii and nsgaiii their generations, in attributes of trials and study;
 - qmc counts its sequence in an attribute of the study, grid keeps each trial's cell, brute_force reads the trials.
 
@@ -19,7 +20,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import optuna
@@ -30,6 +31,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo.domain.config import SamplerConfig
 from hpo.domain.errors import UsageError, nearest
+from hpo.engine import joint
+from hpo.engine.tiers import is_result
 
 NESTED = ("base_sampler", "independent_sampler")
 """Options that take another sampler: `{name: ..., options: {...}}`."""
@@ -47,7 +50,7 @@ MEMORY = "memory"
 
 @dataclass(frozen=True)
 class Row:
-    """One sampler. cls: attribute of `optuna.samplers`. defaults: our options where they differ from Optuna's.
+    """One sampler. cls: its class in home. defaults: our options where they differ from the class's.
 
     deck: draws from one shuffled deck, so that its seed is the study's. stops: asks the study to stop when it has
     tried everything, which only `Study.optimize` can do; the budget decides here.
@@ -57,10 +60,12 @@ class Row:
     defaults: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     deck: bool = False
     stops: bool = False
+    home: ModuleType = optuna.samplers
 
 
 SAMPLERS: Mapping[str, Row] = MappingProxyType(
     {
+        "joint": Row("JointSampler", {"is_result": is_result}, home=joint),
         # Ten start-up trials, Optuna's default, are half of a budget of twenty.
         "tpe": Row("TPESampler", {"n_startup_trials": 3}),
         "random": Row("RandomSampler"),
@@ -79,27 +84,37 @@ SAMPLERS: Mapping[str, Row] = MappingProxyType(
 
 
 def build_sampler(
-    config: SamplerConfig, *, seed: int, study_seed: int, distributions: Mapping[str, BaseDistribution]
+    config: SamplerConfig,
+    *,
+    seed: int,
+    study_seed: int,
+    distributions: Mapping[str, BaseDistribution],
+    budget: int | None = None,
 ) -> BaseSampler:
     """A fresh sampler for one slot.
 
     seed: the slot's; study_seed: the study's, for those that deal from one deck; distributions: what will be asked
-    for, needed by grid and brute_force, which refuse a dimension without end.
+    for, needed by grid and brute_force, which refuse a dimension without end; budget: trials that the study will have,
+    where that is known.
 
     Raises:
         UsageError: an unknown sampler or option, an option the class refuses, an endless dimension.
     """
     row = _row(config.name)
-    cls = getattr(optuna.samplers, row.cls)
+    cls = getattr(row.home, row.cls)
     known = inspect.signature(cls).parameters
     _check_options(config, known)
     options = {**row.defaults, **config.options}
     for name in NESTED:
         if name in options:
             nested = _nested(config.name, name, options[name])
-            options[name] = build_sampler(nested, seed=seed, study_seed=study_seed, distributions=distributions)
+            options[name] = build_sampler(
+                nested, seed=seed, study_seed=study_seed, distributions=distributions, budget=budget
+            )
     if "seed" in known:
         options.setdefault("seed", study_seed if row.deck else seed)
+    if "budget" in known:
+        options.setdefault("budget", budget)
     if row.stops:
         _refuse_endless(config, distributions)
     if config.name == "grid":

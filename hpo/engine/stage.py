@@ -16,6 +16,8 @@ from hpo.domain.campaign import REFINEMENT, Campaign, TierPlan, derive_seed, exp
 from hpo.domain.config import SearchConfig
 from hpo.domain.ports import Ledger
 from hpo.domain.trainable import Length
+from hpo.engine.decisions import decide
+from hpo.engine.joint import choose
 from hpo.engine.parameters import INDEX_SUFFIX, distributions, to_params, to_values
 from hpo.engine.pruners import build_pruner
 from hpo.engine.samplers import build_sampler
@@ -24,11 +26,12 @@ from hpo.engine.tiers import (
     DUPLICATE_OF,
     RETRY_OF,
     SLOT,
-    decide,
+    VALUES,
     dimensions_of,
+    earlier_results,
     incumbent_copy,
+    is_result,
     note,
-    refinement_seeds,
     retried,
 )
 from search_spaces import Dimension, Space, Value
@@ -42,6 +45,7 @@ class Stage:
     """A tier whose predecessors are decided.
 
     held: dotted values of all dimensions as handed over. within: the distributions in force, by parameter name.
+    budget: trials of the whole campaign. is_last: no tier follows.
     """
 
     campaign: str
@@ -53,7 +57,14 @@ class Stage:
     within: Mapping[str, BaseDistribution]
     config: SearchConfig
     space: Space
+    budget: int
+    is_last: bool
     length: Length
+
+    @property
+    def knows_all(self) -> bool:
+        """Whether the study holds every earlier trial of the campaign."""
+        return self.config.tiers.mode != "strict"
 
     @property
     def study_name(self) -> str:
@@ -62,7 +73,13 @@ class Stage:
     def sampler(self, seed: int) -> optuna.samplers.BaseSampler:
         """A fresh sampler for one slot."""
         study_seed = derive_seed(self.config.seed, self.plan.number, "study")
-        return build_sampler(self.config.sampler, seed=seed, study_seed=study_seed, distributions=self.within)
+        return build_sampler(
+            self.config.sampler,
+            seed=seed,
+            study_seed=study_seed,
+            distributions=self.within,
+            budget=self.budget if self.knows_all else None,
+        )
 
     def pruner(self) -> optuna.pruners.BasePruner:
         return build_pruner(self.config.pruner, self.length.num_epochs)
@@ -99,10 +116,6 @@ class Stage:
         values = to_values(self.dimensions, params)
         return {name: value for name, value in values.items() if f"{name}{INDEX_SUFFIX}" in params}
 
-    def decide(self, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
-        """The tier's decision (see `hpo.engine.tiers.decide`)."""
-        return decide(self.plan, self.study_name, trials, self.held, self.length.score_epochs)
-
 
 def stages(campaign: Campaign, config: SearchConfig, space: Space, length: Length) -> dict[int, Stage]:
     """Tier number -> stage, for every tier whose predecessors are decided. length: of a training."""
@@ -111,11 +124,23 @@ def stages(campaign: Campaign, config: SearchConfig, space: Space, length: Lengt
     handed_over: Mapping[str, Any] | None = None
     earlier: tuple[TierPlan, ...] = ()
     for plan in campaign.spec.tiers:
-        dimensions = dimensions_of(space, plan.name)
-        is_refinement = plan.name == REFINEMENT
-        within = distributions(dimensions, held if is_refinement else None, config.tiers.refinement_width)
+        dimensions = _opened(space, (*earlier, plan), config)
+        narrow = plan.name == REFINEMENT and config.tiers.mode == "strict"
+        within = distributions(dimensions, held if narrow else None, config.tiers.refinement_width)
+        is_last = plan is campaign.spec.tiers[-1]
         found[plan.number] = Stage(
-            campaign.name, plan, earlier, handed_over, held, dimensions, within, config, space, length
+            campaign.name,
+            plan,
+            earlier,
+            handed_over,
+            held,
+            dimensions,
+            within,
+            config,
+            space,
+            campaign.spec.budget,
+            is_last,
+            length,
         )
         if plan.number not in campaign.decisions:
             break
@@ -124,10 +149,20 @@ def stages(campaign: Campaign, config: SearchConfig, space: Space, length: Lengt
     return found
 
 
+def _opened(space: Space, tiers: Sequence[TierPlan], config: SearchConfig) -> tuple[Dimension, ...]:
+    """What the last of these tiers varies, in the order of the space."""
+    if config.tiers.mode == "joint":
+        return space.dimensions
+    if config.tiers.mode == "strict":
+        return dimensions_of(space, tiers[-1].name)
+    opened = {dimension for tier in tiers for dimension in dimensions_of(space, tier.name)}
+    return tuple(dimension for dimension in space.dimensions if dimension in opened)
+
+
 def open_study(stage: Stage, storage: optuna.storages.BaseStorage, ledger: Ledger) -> optuna.Study:
     """The stage's study; made ready by whoever comes first, however often that one dies on the way, and once more where
     the tiers before it were decided anew."""
-    handed_over = (stage.handed_over or {}).get("source") or "nothing"
+    handed_over = _handed_over(stage)
     with ledger.exclusive(f"study {stage.study_name}"):
         study = optuna.create_study(
             study_name=stage.study_name, storage=storage, direction="maximize", load_if_exists=True
@@ -141,6 +176,46 @@ def open_study(stage: Stage, storage: optuna.storages.BaseStorage, ledger: Ledge
                 study.add_trial(copy)
         study.set_user_attr(READY, handed_over)
     return study
+
+
+def _handed_over(stage: Stage) -> str:
+    """What the study was made ready with, to tell whether the tier before has been decided anew."""
+    decision = stage.handed_over or {}
+    source = decision.get("source") or "nothing"
+    return f"{source} of {sorted(decision.get('num_trials', {}).items())}" if stage.knows_all else source
+
+
+def decide_stage(stage: Stage, storage: optuna.storages.BaseStorage, ledger: Ledger) -> dict[str, Any]:
+    """The decision of a tier whose slots are all done (see `hpo.engine.decisions`).
+
+    The joint model of the whole campaign is asked by the last tier, and by every tier that knows all trials; a strict
+    tier before that decides by its own scores, as its trials differ in nothing but its dimensions.
+    """
+    study = open_study(stage, storage, ledger)
+    trials: Sequence[FrozenTrial] = study.get_trials(deepcopy=False)
+    choice = None
+    if stage.is_last or stage.knows_all:
+        if not stage.knows_all:
+            trials = _widened(stage, trials, storage)
+        results = [trial for trial in trials if trial.state.is_finished() and is_result(trial)]
+        within = stage.within if stage.knows_all else distributions(stage.space.dimensions)
+        default = next((n for n, trial in enumerate(results) if trial.user_attrs[SLOT] == 1), None)
+        choice = choose(results, within, default)
+    score_epochs = stage.length.score_epochs
+    return decide(stage.plan, stage.study_name, trials, stage.held, score_epochs, choice)
+
+
+def _widened(stage: Stage, trials: Sequence[FrozenTrial], storage: optuna.storages.BaseStorage) -> list[FrozenTrial]:
+    """A strict study's own trials and all earlier ones, with the parameters of all dimensions."""
+    within = distributions(stage.space.dimensions)
+    found = list(earlier_results(_earlier_trials(stage, storage), stage.space.dimensions, within, failures=True))
+    for trial in trials:
+        if COPIED_FROM not in trial.user_attrs and VALUES in trial.user_attrs:
+            wide = incumbent_copy(trial, stage.study_name, stage.space.dimensions, within)
+            del wide.user_attrs[COPIED_FROM]
+            wide.number = trial.number
+            found.append(wide)
+    return found
 
 
 def own_trials(trials: Sequence[FrozenTrial]) -> dict[int, list[FrozenTrial]]:
@@ -194,16 +269,22 @@ def _describe(study: optuna.Study, stage: Stage) -> None:
 
 
 def _copies(stage: Stage, storage: optuna.storages.BaseStorage) -> Sequence[FrozenTrial]:
-    """What the study knows before its first own trial: the incumbent, or in the refinement all that lies near it."""
-    earlier = [
-        (name, trial)
-        for name in (plan.study_name(stage.campaign) for plan in stage.earlier)
-        for trial in optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
-    ]
-    if stage.plan.name == REFINEMENT:
-        return refinement_seeds(earlier, stage.space, stage.within)
+    """What the study knows before its first own trial: all results that lie in its ranges, or, in a strict tier before
+    the refinement, the incumbent."""
+    earlier = _earlier_trials(stage, storage)
+    if stage.knows_all or stage.plan.name == REFINEMENT:
+        return earlier_results(earlier, stage.dimensions, stage.within, failures=stage.knows_all)
     if stage.handed_over is None or stage.handed_over["source"] is None:
         return ()
     source = stage.handed_over["source"]
     name, trial = next((name, trial) for name, trial in earlier if f"{name}#{trial.number}" == source)
     return (incumbent_copy(trial, name, stage.dimensions, stage.within),)
+
+
+def _earlier_trials(stage: Stage, storage: optuna.storages.BaseStorage) -> list[tuple[str, FrozenTrial]]:
+    """(study, trial) of all tiers before, copies included."""
+    return [
+        (name, trial)
+        for name in (plan.study_name(stage.campaign) for plan in stage.earlier)
+        for trial in optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
+    ]

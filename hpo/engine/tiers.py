@@ -7,20 +7,17 @@ A finished trial carries these user attributes: `slot`; `values`, all its dotted
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
-import optuna
 from optuna.distributions import BaseDistribution
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hpo.domain.campaign import REFINEMENT, TierPlan
 from hpo.domain.config import TierPolicy
-from hpo.engine.parameters import INDEX_SUFFIX, parameter_name, to_params
+from hpo.domain.failures import RETRIABLE
+from hpo.engine.joint import RECORD
+from hpo.engine.parameters import parameter_name, to_params
 from search_spaces import ChoiceDimension, Dimension, Space, Value
 
 SLOT, VALUES, NUM_PARAMETERS, COPIED_FROM = "slot", "values", "num_parameters", "copied_from"
@@ -32,17 +29,12 @@ DUPLICATE_OF = "duplicate_of"
 RETRY_OF = "retry_of"
 """User attribute of a trial that a slot was given after a failure: the number of the FAILED one, given up for it."""
 
-TIE = 1e-4
-"""Scores this close are a tie: far less than a year of validation can tell apart."""
-
-MIN_TRIALS_FOR_IMPORTANCE = 8
-"""PED-ANOVA compares the best quarter with the rest; with fewer trials that quarter is one trial."""
-
-RUNG = "completed_rung_"
-"""Under such system attributes Optuna's successive halving and hyperband keep what a trial is compared by."""
+KEPT = ("completed_rung_", RECORD)
+"""Beginnings of the system attributes that a copy keeps: what Optuna's successive halving and hyperband compare by, and
+what the joint sampler starts from."""
 
 RESULTS = (TrialState.COMPLETE, TrialState.PRUNED)
-"""States of trials that say something about their configuration."""
+"""States of trials that say something about their configuration's score."""
 
 
 def plan_tiers(num_trials: int, tier_names: Sequence[str], policy: TierPolicy) -> tuple[TierPlan, ...]:
@@ -73,46 +65,6 @@ def dimensions_of(space: Space, tier_name: str) -> tuple[Dimension, ...]:
     return next((tier.dimensions for tier in space.tiers if tier.name == tier_name), space.dimensions)
 
 
-def decide(
-    plan: TierPlan, study_name: str, trials: Sequence[FrozenTrial], held: Mapping[str, Value], score_epochs: int
-) -> dict[str, Any]:
-    """What a finished tier hands on, as plain JSON.
-
-    trials: all of the tier's study, the copied incumbent included; it competes with its own result, so that a tier
-    that does not beat it keeps it. held: the values that stand where there is no complete trial, of this tier or any
-    before: the defaults. score_epochs: epochs that are averaged into a score.
-
-    The best complete trial wins. Scores within TIE go to the model with fewer parameters, then to the lower slot.
-
-    Returns:
-        tier, tier_name; values: dotted setting -> value over all tiers so far; score; slot; trial_number in this
-        study; source: `<study>#<trial>` where the trial ran (these four None without any complete trial);
-        kept_incumbent; runner_up {slot, score, values} and margin, its distance, None if there is none; noise: the
-        standard error of a score through the noise of epochs alone, None if unknown; importances: setting -> share,
-        {} with fewer than MIN_TRIALS_FOR_IMPORTANCE; num_trials: state -> number, copies apart; reason: sentences.
-    """
-    ranked = _ranked(trials)
-    best = ranked[0] if ranked else None
-    second = ranked[1] if len(ranked) > 1 else None
-    noise = score_noise([candidate.trial for candidate in ranked], score_epochs)
-    return {
-        "tier": plan.number,
-        "tier_name": plan.name,
-        "values": dict(best.values if best else held),
-        "score": best.score if best else None,
-        "slot": best.slot if best else None,
-        "trial_number": best.trial.number if best else None,
-        "source": _source(best.trial, study_name) if best else None,
-        "kept_incumbent": best is None or best.is_copy,
-        "runner_up": {"slot": second.slot, "score": second.score, "values": second.values} if second else None,
-        "margin": best.score - second.score if best and second else None,
-        "noise": noise,
-        "importances": importances(trials),
-        "num_trials": _counts(trials),
-        "reason": _reason(plan, ranked, noise, trials),
-    }
-
-
 def incumbent_copy(
     trial: FrozenTrial, study_name: str, dimensions: Sequence[Dimension], within: Mapping[str, BaseDistribution]
 ) -> FrozenTrial:
@@ -125,98 +77,44 @@ def incumbent_copy(
         ValueError: a value outside within.
     """
     values = trial.user_attrs[VALUES]
+    attributes = {name: value for name, value in trial.user_attrs.items() if name != RETRY_OF}
     return create_trial(
         state=trial.state,
         values=trial.values,
         params=to_params(dimensions, {d.name: values.get(d.name, d.default) for d in dimensions}),
         distributions=dict(within),
-        user_attrs={**trial.user_attrs, COPIED_FROM: _source(trial, study_name)},
-        system_attrs={key: value for key, value in trial.system_attrs.items() if key.startswith(RUNG)},
+        user_attrs={**attributes, COPIED_FROM: source_of(trial, study_name)},
+        system_attrs={key: value for key, value in trial.system_attrs.items() if key.startswith(KEPT)},
         constraints=trial.constraints or None,
         intermediate_values=trial.intermediate_values,
     )
 
 
-def refinement_seeds(
-    earlier: Iterable[tuple[str, FrozenTrial]], space: Space, within: Mapping[str, BaseDistribution]
+def earlier_results(
+    earlier: Iterable[tuple[str, FrozenTrial]],
+    dimensions: Sequence[Dimension],
+    within: Mapping[str, BaseDistribution],
+    failures: bool = False,
 ) -> tuple[FrozenTrial, ...]:
-    """What the refinement knows before its first trial: every earlier trial that lies inside its ranges.
+    """What a tier knows before its first trial: every earlier trial that lies inside its ranges, each once, by slot.
 
-    earlier: (study name, trial) over all tiers. Complete and pruned trials are copied, each once, by slot, and those
-    that were refused because they do not fit.
+    earlier: (study name, trial) over all tiers. Complete and pruned trials are copied, and those that were refused
+    because they do not fit. failures: and those that failed
+    through their configuration.
     """
-    seeds: dict[int, FrozenTrial] = {}
+    copies: dict[int, FrozenTrial] = {}
     for study_name, trial in earlier:
-        is_result = trial.state in RESULTS and (trial.value is not None or trial.constraints)
-        if not is_result or COPIED_FROM in trial.user_attrs or not _lies_within(trial, space.dimensions, within):
+        is_scored = trial.state in RESULTS and (trial.value is not None or trial.constraints)
+        is_failure = failures and trial.state is TrialState.FAIL and is_result(trial)
+        if not (is_scored or is_failure) or {COPIED_FROM, DUPLICATE_OF} & trial.user_attrs.keys():
             continue
-        seeds[trial.user_attrs[SLOT]] = incumbent_copy(trial, study_name, space.dimensions, within)
-    return tuple(seeds[slot] for slot in sorted(seeds))
+        if _lies_within(trial, dimensions, within):
+            copies[trial.user_attrs[SLOT]] = incumbent_copy(trial, study_name, dimensions, within)
+    return tuple(copies[slot] for slot in sorted(copies))
 
 
-def importances(trials: Iterable[FrozenTrial]) -> dict[str, float]:
-    """Setting -> its share of what separates the best quarter of trials from the rest, largest first, summing to 1.
-
-    PED-ANOVA (Watanabe et al., IJCAI 2023) over complete and pruned trials, the latter with the score at which they
-    were ended; {} with fewer than MIN_TRIALS_FOR_IMPORTANCE.
-    """
-    results = [
-        create_trial(value=trial.value, params=trial.params, distributions=trial.distributions)
-        for trial in trials
-        if trial.state in RESULTS and trial.value is not None
-    ]
-    if len(results) < MIN_TRIALS_FOR_IMPORTANCE:
-        return {}
-    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
-    study.add_trials(results)
-    shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=0.25))
-    return {name.removesuffix(INDEX_SUFFIX): share for name, share in shares.items()}
-
-
-def score_noise(trials: Iterable[FrozenTrial], score_epochs: int) -> float | None:
-    """Standard error of a score through the noise of epochs alone (not of seeds or days), None with too few epochs.
-
-    From the differences of neighbouring epochs in the second half of each curve, where little is left to learn: their
-    root mean square is sqrt(2) times the noise of one epoch, and a score is a mean over score_epochs of them.
-    """
-    steps: list[float] = []
-    for trial in trials:
-        curve = [trial.intermediate_values[step] for step in sorted(trial.intermediate_values)]
-        late = curve[len(curve) // 2 :]
-        steps += [after - before for before, after in pairwise(late)]
-    if len(steps) < 3:
-        return None
-    return math.sqrt(statistics.fmean(step * step for step in steps) / 2 / score_epochs)
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    """A complete trial as the decision ranks it."""
-
-    trial: FrozenTrial
-    score: float
-    slot: int
-    values: Mapping[str, Value]
-
-    @property
-    def is_copy(self) -> bool:
-        return COPIED_FROM in self.trial.user_attrs
-
-
-def _ranked(trials: Iterable[FrozenTrial]) -> list[_Candidate]:
-    """Complete trials, best first; those within TIE of the best by size and slot."""
-    found = [
-        _Candidate(t, t.value, t.user_attrs[SLOT], dict(t.user_attrs[VALUES]))
-        for t in trials
-        if t.state is TrialState.COMPLETE and t.value is not None
-    ]
-    found.sort(key=lambda c: (-c.score, c.slot))
-    tied = [c for c in found if c.score >= found[0].score - TIE]
-    tied.sort(key=lambda c: (c.trial.user_attrs.get(NUM_PARAMETERS, math.inf), -c.score, c.slot))
-    return tied + found[len(tied) :]
-
-
-def _source(trial: FrozenTrial, study_name: str) -> str:
+def source_of(trial: FrozenTrial, study_name: str) -> str:
+    """`<study>#<trial>` where a trial of that study really ran."""
     return str(trial.user_attrs.get(COPIED_FROM, f"{study_name}#{trial.number}"))
 
 
@@ -226,50 +124,19 @@ def _lies_within(trial: FrozenTrial, dimensions: Sequence[Dimension], within: Ma
     return all(within[name]._contains(within[name].to_internal_repr(value)) for name, value in params.items())
 
 
+def is_result(trial: FrozenTrial) -> bool:
+    """Whether a trial says, or will say, something about its configuration: failures through the code or the machine do
+    not, and neither do duplicates."""
+    if trial.state is TrialState.FAIL:
+        reason = str(trial.user_attrs.get("reason") or RETRIABLE[0])
+        return DUPLICATE_OF not in trial.user_attrs and reason.partition(":")[0] not in RETRIABLE
+    return True
+
+
 def retried(trials: Iterable[FrozenTrial]) -> set[int]:
     """Numbers of a study's trials that failed and were given up for another of the same slot."""
     own = (trial.user_attrs for trial in trials if COPIED_FROM not in trial.user_attrs)
     return {attributes[RETRY_OF] for attributes in own if RETRY_OF in attributes}
-
-
-def _counts(trials: Iterable[FrozenTrial]) -> dict[str, int]:
-    trials = list(trials)
-    given_up = retried(trials)
-    counts = {"complete": 0, "pruned": 0, "failed": 0, "copied": 0}
-    words = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
-    for trial in trials:
-        word = "copied" if COPIED_FROM in trial.user_attrs else words.get(trial.state)
-        if word == "pruned" and trial.constraints:  # it did not fit, and was never started
-            word = "failed"
-        if word is not None and DUPLICATE_OF not in trial.user_attrs and trial.number not in given_up:
-            counts[word] += 1
-    return counts
-
-
-def _reason(plan: TierPlan, ranked: Sequence[_Candidate], noise: float | None, trials: Sequence[FrozenTrial]) -> str:
-    counts = _counts(trials)
-    own = counts["complete"] + counts["pruned"] + counts["failed"]
-    tally = f"{own} trials: {counts['complete']} complete, {counts['pruned']} pruned, {counts['failed']} failed."
-    if not own:
-        tally = f"The budget left no trial for the tier {plan.name}."
-    if not ranked:
-        return f"{tally} No trial is complete, so the defaults stand."
-    best = ranked[0]
-    shown = f"slot {best.slot} with {best.score:.5f}"
-    verdict = f"The best is {shown}."
-    if best.is_copy:
-        verdict = f"None beat the incumbent, {shown}, which is kept." if own else f"The incumbent, {shown}, is kept."
-    if len(ranked) == 1:
-        return f"{tally} {verdict}"
-    second = ranked[1]
-    margin = best.score - second.score
-    if margin < TIE:
-        return f"{tally} {verdict} Slot {second.slot} ties with it; the smaller model, then the earlier slot, wins."
-    distance = f"Slot {second.slot} follows {margin:.5f} behind"
-    if noise is None:
-        return f"{tally} {verdict} {distance}."
-    sides = "more" if margin > 2 * math.sqrt(2) * noise else "no more"
-    return f"{tally} {verdict} {distance}, {sides} than the noise of epochs explains (standard error {noise:.5f})."
 
 
 def note(
@@ -290,9 +157,8 @@ def note(
     lines += ["", "Holds", *held_lines] if held_lines else []
     lines += [
         "",
-        "The best complete trial is handed to the next tier; scores within "
-        f"{TIE:g} of it go to the model with fewer parameters. A trial with `{COPIED_FROM}` ran in an earlier tier: it "
-        "is here to be beaten, and counts against no budget. A pruned trial was clearly behind and was stopped.",
+        f"The best complete trial is handed to the next tier. A trial with `{COPIED_FROM}` ran in an earlier tier: it "
+        "is here to be learned from, and counts against no budget. A pruned trial was clearly behind and was stopped.",
     ]
     return "\n".join(lines)
 

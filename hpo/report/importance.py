@@ -8,21 +8,21 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import create_trial
 
-from hpo.engine import tiers
+from hpo.engine import decisions
 from hpo.report.evidence import TrialEvidence
 
 
 def importances(trials: Sequence[TrialEvidence], log_settings: Collection[str] = ()) -> dict[str, float]:
     """Setting -> share of what separates the best quarter from the rest, largest first, summing to 1.
 
-    As `hpo.engine.tiers.importances` has it for one tier, {} with too few trials included. trials: complete ones, with
-    scores.
+    As `hpo.engine.decisions.importances` has it for one tier, {} with too few trials included. trials: complete ones,
+    with scores.
     log_settings: those compared on a logarithmic scale. Settings that never vary or that some trial lacks are left out.
     """
     distributions = _distributions(trials, log_settings) if trials else {}
     if not distributions:
         return {}
-    return tiers.importances(
+    return decisions.importances(
         create_trial(
             params={name: _parameter(trial.settings[name], distributions[name]) for name in distributions},
             distributions=distributions,

@@ -12,7 +12,7 @@ from hpo.domain.errors import UsageError
 from hpo.domain.failures import RETRIABLE, retriable
 from hpo.domain.trainable import Length, Prepared, Progress, Trainable
 from hpo.engine.binding import check_turns, complete
-from hpo.engine.stage import open_study, stages
+from hpo.engine.stage import decide_stage, stages
 from hpo.engine.tiers import plan_tiers
 from hpo.trainable.loading import load_trainable
 from hpo.usecases.fingerprints import code_fingerprint, config_fingerprint, differences
@@ -133,7 +133,6 @@ def decide_rest(app: App, campaign: Campaign, config: SearchConfig, space: Space
     for tier in campaign.spec.tiers:
         if tier.number not in campaign.decisions:
             stage = stages(campaign, config, space, length_of(config))[tier.number]
-            study = open_study(stage, app.storage, app.ledger)
-            app.ledger.decide_tier(campaign.id, tier.number, stage.decide(study.get_trials(deepcopy=False)))
+            app.ledger.decide_tier(campaign.id, tier.number, decide_stage(stage, app.storage, app.ledger))
             campaign = find_campaign(app, campaign.name)
     return campaign

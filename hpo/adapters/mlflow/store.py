@@ -74,7 +74,8 @@ class Store:
         try:
             yield
         except (MlflowException, SQLAlchemyError, RequestException, OSError) as error:
-            said = redact_text((str(error).strip() or type(error).__name__).splitlines()[0], *secrets_in(self.uri))
+            told = redact_text(str(error), *secrets_in(self.uri)).strip()
+            said = told.splitlines()[0] if told else type(error).__name__
             raise StoreUnavailable(
                 f"MLflow at {shown(self.uri)} does not take the records: {said.rstrip('.')}. "
                 "The run folders hold them; `hpo sync` brings MLflow up to date later."

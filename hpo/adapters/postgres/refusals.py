@@ -37,8 +37,8 @@ def code_of(error: DBAPIError) -> str | None:
 
 def unusable(url: str, error: Exception) -> EnvironmentFault:
     """What to raise when the server does not answer or does not let us do what we must."""
-    said = str(error).strip()
-    reason = redact_error(said.splitlines()[0] if said else type(error).__name__).rstrip(".")
+    said = redact_error(str(error)).strip()  # as a whole: a password may go over several lines
+    reason = said.splitlines()[0].rstrip(".") if said else type(error).__name__
     remedy = REMEDIES.get(getattr(error, "pgcode", None) or "", USUAL_REMEDY)
     if NO_SUCH_HOST in reason:
         # A name that nobody knows may be a piece of the password.

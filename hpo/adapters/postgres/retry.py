@@ -247,5 +247,5 @@ def single_statements(engine: Engine) -> Iterator[Connection]:
 
 
 def _reason(error: DBAPIError | PoolTimeout) -> str:
-    text = str(error.orig if isinstance(error, DBAPIError) else error).strip()
-    return redact_error(text.splitlines()[0].rstrip(".")) if text else type(error).__name__
+    text = redact_error(str(error.orig if isinstance(error, DBAPIError) else error)).strip()
+    return text.splitlines()[0].rstrip(".") if text else type(error).__name__

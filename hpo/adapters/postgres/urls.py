@@ -43,9 +43,9 @@ _OURS = re.compile(r"postgres(ql)?(\+(psycopg|psycopg2|asyncpg|pg8000))?", re.IG
 _OTHERS = ("sqlite", "mysql", "mariadb", "mssql", "oracle", "mongodb", "redis", "http", "https", "file")
 # A name of digits alone is rather a piece of a password than a host.
 _HOST = r"(?:\[[0-9A-Fa-f:.]+\]|(?![0-9]+(?:[:,/?]|$))(?:[\w.-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?"
-_TAIL = re.compile(rf"(?P<hosts>{_HOST}(?:,{_HOST})*)(?:/(?P<database>[^/?@]*))?(?:\?(?P<query>.*))?", re.DOTALL)
+_TAIL = re.compile(rf"(?P<hosts>{_HOST}(?:,{_HOST})*)(?:/(?P<database>[^?@]*))?(?:\?(?P<query>.*))?", re.DOTALL)
 _LOGIN = re.compile(r"(?P<user>[^:@/?]*)(?::(?P<password>.*))?", re.DOTALL)
-_HOST_AND_PORT = re.compile(r"(?P<host>\[.*\]|[^:]*):(?P<port>[0-9]+)")
+_HOST_AND_PORT = re.compile(r"(?P<host>\[.*\]|[^:]*):(?P<port>[0-9]*)")
 
 Settings = dict[str, str]
 """A connection's settings under libpq's names."""
@@ -117,7 +117,7 @@ def _readings(rest: str) -> Iterator[Settings]:
 
 def _host_and_port(text: str) -> tuple[str, str]:
     found = _HOST_AND_PORT.fullmatch(text)
-    return (found["host"].strip("[]"), found["port"]) if found else (text.strip("[]").removesuffix(":"), "")
+    return (found["host"].strip("[]"), found["port"]) if found else (text.strip("[]"), "")
 
 
 @cache

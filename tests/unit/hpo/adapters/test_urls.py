@@ -60,6 +60,8 @@ def test_sockets_options_and_addresses_are_kept() -> None:
     assert parse("postgresql://[::1]:5432/d").host == "::1"
     assert parse("postgresql:///d").database == "d"
     assert parse("postgresql://h?dbname=d").database == "d"
+    assert parse("postgresql://[::1]:/d").host == "::1"
+    assert parse(canonical("postgresql://h/a%2Fb")).database == "a/b"
 
 
 @pytest.mark.parametrize(

@@ -12,17 +12,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hpo.domain.campaign import REFINEMENT, TierPlan
 from hpo.domain.config import TierPolicy
+from hpo.engine.decisions import decide, importances, score_noise
 from hpo.engine.parameters import distributions, to_params
-from hpo.engine.tiers import (
-    decide,
-    dimensions_of,
-    importances,
-    incumbent_copy,
-    note,
-    plan_tiers,
-    refinement_seeds,
-    score_noise,
-)
+from hpo.engine.tiers import dimensions_of, earlier_results, incumbent_copy, note, plan_tiers
 from search_spaces import ChoiceDimension, Dimension, FloatDimension, Space, Tier, Value
 
 RATE = FloatDimension(name="optim.lr", low=1e-4, high=1e-2, log=True, default=1e-3)
@@ -207,7 +199,7 @@ def test_the_refinement_starts_from_every_earlier_result_inside_its_ranges() -> 
         ("c/2-regularisation", copied(trial(1, 0.05, dimensions=(DROPOUT,)))),
         ("c/2-regularisation", trial(6, 0.06, dimensions=(DROPOUT,), model_dropout=0.2)),
     ]
-    seeds = refinement_seeds(earlier, SPACE, within)
+    seeds = earlier_results(earlier, SPACE.dimensions, within)
     assert [seed.user_attrs["slot"] for seed in seeds] == [1, 2, 6]
     assert [seed.state for seed in seeds] == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.COMPLETE]
     assert [seed.user_attrs["copied_from"] for seed in seeds] == [

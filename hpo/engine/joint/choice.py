@@ -1,0 +1,90 @@
+"""The choice at the end: the best complete trial by posterior mean, or the default where it is not clearly beaten."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo.engine.joint.coordinates import Coordinates
+from hpo.engine.joint.fitting import Fitted, fit
+from hpo.engine.joint.observations import is_feasible
+
+REQUIRED = 0.8
+"""Probability with which a challenger must be better than the default, given how many challengers there are."""
+
+
+@dataclass(frozen=True)
+class Lead:
+    """What the first of all challengers has over the default, in units of the score.
+
+    challenger: its position among the trials that were given. gain, error: mean and standard deviation of the
+    difference of their true scores; the model is averaged with one in which all configurations are equal. probability:
+    that it is better, to the power of the number of challengers, as the first of them is also the luckiest.
+    """
+
+    challenger: int
+    gain: float
+    error: float
+    probability: float
+
+    @property
+    def is_proven(self) -> bool:
+        return self.probability >= REQUIRED
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the model makes of a campaign's trials. Positions are those in the trials that were given.
+
+    ranking: complete trials with the posterior mean of their scores, best first; the default stands in front where its
+    challenger's lead is not proven. lead: of the first other trial over the default; None where the default is not
+    complete, or has no challenger.
+    """
+
+    ranking: tuple[tuple[int, float], ...]
+    lead: Lead | None
+
+
+def choose(
+    trials: Sequence[FrozenTrial], distributions: Mapping[str, BaseDistribution], default: int | None
+) -> Choice | None:
+    """The choice among the complete, feasible trials of a search that maximises; None where there is none.
+
+    trials: finished, all with the parameters of distributions; those that are not complete inform the model. default:
+    position of the default configuration's trial.
+    """
+    complete = [
+        position
+        for position, trial in enumerate(trials)
+        if trial.state is TrialState.COMPLETE and trial.value is not None and is_feasible(trial)
+    ]
+    fitted = fit(trials, Coordinates.of(distributions), sign=1.0, thorough=True)
+    if not complete or fitted is None:
+        return None
+    means = fitted.posterior.mean(fitted.points[complete]) * fitted.seen.scale + fitted.seen.centre
+    mean = dict(zip(complete, (float(each) for each in means), strict=True))
+    order = sorted(complete, key=lambda position: (-mean[position], position))
+    challengers = [position for position in order if position != default]
+    lead = None
+    if default in mean and challengers:
+        lead = _lead(fitted, challengers[0], default, len(challengers))
+        if not lead.is_proven:
+            order = [default, *challengers]
+    return Choice(tuple((position, mean[position]) for position in order), lead)
+
+
+def _lead(fitted: Fitted, challenger: int, default: int, num_challengers: int) -> Lead:
+    mean, covariance = fitted.posterior.joint(fitted.points[[challenger, default]])
+    gain = float(mean[0] - mean[1])
+    variance = max(float(covariance[0, 0] + covariance[1, 1] - 2.0 * covariance[0, 1]), 1e-12)
+    flat = fitted.evidence.probability_of_flat()
+    better = 0.5 * flat + (1.0 - flat) * NormalDist().cdf(gain / math.sqrt(variance))
+    # The mean and variance of a mixture of the difference with a point at zero.
+    error = math.sqrt((1.0 - flat) * (variance + flat * gain**2))
+    scale = fitted.seen.scale
+    return Lead(challenger, (1.0 - flat) * gain * scale, error * scale, better**num_challengers)

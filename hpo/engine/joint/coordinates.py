@@ -1,0 +1,136 @@
+"""The unit cube the joint model thinks in: Optuna's parameters as coordinates on [0, 1], and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial
+
+Array = NDArray[np.float64]
+
+MAX_LEVELS = 24
+"""An axis with more values than this is treated as continuous, and rounded."""
+
+GRID = 11
+"""Points at which a continuous axis is looked at."""
+
+GRID_JITTER = 0.05
+"""Standard deviation by which these points are moved, so that no value is out of reach."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One parameter. levels: its possible coordinates, None where it is continuous; unordered: no level is nearer to
+    another than to a third, and a coordinate is a position divided by their number."""
+
+    name: str
+    distribution: BaseDistribution
+    levels: Array | None
+    unordered: bool
+
+    def encode(self, value: Any) -> float:
+        """The coordinate of a value, clipped to [0, 1]; NaN for one that is none of the choices."""
+        if self.unordered:
+            try:
+                return self.distribution.to_internal_repr(value) / _num_choices(self.distribution)
+            except ValueError:
+                return math.nan
+        low, high, here = (_scaled(self.distribution, each) for each in (*_ends(self.distribution), value))
+        return min(1.0, max(0.0, (here - low) / (high - low)))
+
+    def decode(self, coordinate: float) -> Any:
+        """The nearest value that the distribution allows."""
+        if self.unordered:
+            return self.distribution.to_external_repr(round(coordinate * _num_choices(self.distribution)))
+        low, high = _ends(self.distribution)
+        start, end = _scaled(self.distribution, low), _scaled(self.distribution, high)
+        here = start + coordinate * (end - start)
+        value = math.exp(here) if _is_log(self.distribution) else here
+        step = _step(self.distribution)
+        if step is not None:
+            value = low + step * round((value - low) / step)
+        value = min(high, max(low, value))
+        return round(value) if isinstance(self.distribution, IntDistribution) else float(value)
+
+    def points(self, rng: np.random.Generator) -> Array:
+        """Coordinates to look at along this axis."""
+        if self.levels is not None:
+            return self.levels
+        grid = np.linspace(0.0, 1.0, GRID) + rng.normal(0.0, GRID_JITTER, GRID)
+        return np.array(np.clip(grid, 0.0, 1.0))
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """All axes, in the order of their names."""
+
+    axes: tuple[Axis, ...]
+
+    @classmethod
+    def of(cls, distributions: Mapping[str, BaseDistribution]) -> Coordinates:
+        """Axes of all parameters that have more than one value."""
+        return cls(
+            tuple(
+                _axis(name, distributions[name]) for name in sorted(distributions) if not distributions[name].single()
+            )
+        )
+
+    @property
+    def unordered(self) -> NDArray[np.bool_]:
+        return np.array([axis.unordered for axis in self.axes], dtype=bool)
+
+    def encode(self, params: Mapping[str, Any]) -> Array:
+        """[axes]; NaN for a parameter that is not there, as under a condition that does not hold."""
+        return np.array([axis.encode(params[axis.name]) if axis.name in params else math.nan for axis in self.axes])
+
+    def encode_all(self, trials: Iterable[FrozenTrial]) -> Array:
+        """[trials, axes]."""
+        rows = [self.encode(trial.params) for trial in trials]
+        return np.array(rows).reshape(len(rows), len(self.axes))
+
+    def decode(self, point: Array) -> dict[str, Any]:
+        """Parameter -> value of a point without NaN."""
+        return {axis.name: axis.decode(float(here)) for axis, here in zip(self.axes, point, strict=True)}
+
+
+def _axis(name: str, distribution: BaseDistribution) -> Axis:
+    if isinstance(distribution, CategoricalDistribution):
+        num_choices = _num_choices(distribution)
+        return Axis(name, distribution, np.arange(num_choices) / num_choices, unordered=True)
+    axis = Axis(name, distribution, None, unordered=False)
+    low, high = _ends(distribution)
+    step = _step(distribution)
+    if step is None or (high - low) / step + 1 > MAX_LEVELS:
+        return axis
+    values = [low + step * n for n in range(round((high - low) / step) + 1)]
+    return Axis(name, distribution, np.array([axis.encode(value) for value in values]), unordered=False)
+
+
+def _num_choices(distribution: BaseDistribution) -> int:
+    assert isinstance(distribution, CategoricalDistribution)
+    return len(distribution.choices)
+
+
+def _ends(distribution: BaseDistribution) -> tuple[float, float]:
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    return distribution.low, distribution.high
+
+
+def _step(distribution: BaseDistribution) -> float | None:
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    return distribution.step
+
+
+def _is_log(distribution: BaseDistribution) -> bool:
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    return distribution.log
+
+
+def _scaled(distribution: BaseDistribution, value: float) -> float:
+    return math.log(value) if _is_log(distribution) else float(value)
