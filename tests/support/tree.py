@@ -24,6 +24,7 @@ class Tree:
 
     arena: Arena
     environment: dict[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
 
     def __post_init__(self) -> None:
         self.home = self.arena.home
@@ -46,6 +47,7 @@ class Tree:
             return subprocess.Popen(
                 [sys.executable, "-m", "hpo", word, study, *space, *more],
                 env=clean_environment(self.home, **own),
+                cwd=self.cwd,
                 stdout=output,
                 stderr=output,
             )
