@@ -35,20 +35,21 @@ def slot_faults(trainable: Trainable[Any], archive: Archive, slot: SlotView) -> 
 
 def champion_fault(archive: Archive, campaign: Campaign) -> str | None:
     """What is wrong with the weights that were crowned."""
-    champion = campaign.champion
-    if champion is None or champion["slot"] is None:
+    champion = campaign.crowned
+    if champion is None:
         return None
-    record = archive.record(champion["slot"], "model")
-    crowned = champion.get("sha256")
-    if record is not None and crowned is not None and crowned != record.sha256:
-        return (
-            f"The champion was crowned with the SHA-256 {crowned[:12]}, and the ledger has "
-            f"{record.sha256[:12]} for the checkpoint of trial {champion['slot']}."
-        )
-    try:
-        archive.model(champion["slot"])
-    except EnvironmentFault as error:
-        return f"The champion cannot be loaded. {error}"
+    crowned = {member.slot: member.sha256 for member in champion.members.values()}
+    for slot, sha256 in ({champion.slot: champion.sha256} | crowned).items():
+        record = None if slot is None else archive.record(slot, "model")
+        if record is not None and sha256 is not None and sha256 != record.sha256:
+            return (
+                f"The champion was crowned with the SHA-256 {sha256[:12]}, and the ledger has "
+                f"{record.sha256[:12]} for the checkpoint of trial {slot}."
+            )
+        try:
+            archive.model(slot or 0)
+        except EnvironmentFault as error:
+            return f"The champion cannot be loaded. {error}"
     return None
 
 

@@ -95,7 +95,8 @@ def status(options: argparse.Namespace) -> None:
 
 
 def best(options: argparse.Namespace) -> None:
-    """The champion, or the incumbent so far: for people, or as settings that `trainer` takes."""
+    """What is deployed and the single champion, or the best trial so far: for people, or the latter as settings that
+    `trainer` takes."""
     with open_app() as app:
         campaign = find_campaign(app, _study(options.overrides))
         if options.format == "text":
@@ -117,7 +118,7 @@ def predict(options: argparse.Namespace) -> None:
     output = Path(options.output)
     with open_app() as app:
         campaign = find_campaign(app, _study(options.overrides))
-        made = results.predict(app, campaign, Path(options.data), output, everything=options.all)
+        made = results.predict(app, campaign, Path(options.data), output, everything=options.all, trial=options.trial)
     for note in made.notes[:-1]:
         print(note)
     print(f"{made.notes[-1] if made.notes else f'{len(made.table):,} rows'}: {output}")
@@ -127,14 +128,14 @@ def compare_trials(options: argparse.Namespace) -> None:
     """Two champions or trials on the same days, paired."""
     from hpo.report.comparison import compare, comparison_lines
     from hpo.usecases import compare as contenders
-    from hpo.usecases.results import best_slot
 
     with open_app() as app:
         named = [_named_trial(app, name) for name in (options.first, options.second)]
-        sides = [(each, best_slot(app, each) if slot is None else slot) for each, slot in named]
+        sides = [(each, _side(app, each, slot)) for each, slot in named]
         if sides[0] == sides[1]:
+            which = "what is deployed" if sides[0][1] is None else f"trial {sides[0][1]}"
             raise UsageError(
-                f"'{options.first}' and '{options.second}' are both trial {sides[0][1]} of '{sides[0][0].name}'; "
+                f"'{options.first}' and '{options.second}' are both {which} of '{sides[0][0].name}'; "
                 "name two different trials."
             )
         metric = str(sides[0][0].spec.config["search"]["objective"])
@@ -192,10 +193,44 @@ def doctor(options: argparse.Namespace) -> None:
         check_up(app, campaign, say, repair=options.repair)
 
 
+def check(options: argparse.Namespace) -> None:
+    """Ask a trainable what every one promises, and say what was seen; an error where something does not hold."""
+    from hpo.cli.config_loader import trainable_settings
+    from hpo.trainable.contract import Outcome, check_trainable
+
+    def say(outcome: Outcome) -> None:
+        print(f"{'broken' if outcome.seen else 'holds ':6}  {outcome.name}: {outcome.rule}", flush=True)
+        if outcome.seen:
+            print(f"        seen: {outcome.seen}.", flush=True)
+
+    trainable, settings = trainable_settings(options.trainable, options.overrides)
+    outcomes = check_trainable(trainable, settings, say)
+    num_broken = sum(outcome.seen is not None for outcome in outcomes)
+    print(f"{len(outcomes)} checks ran, {num_broken} broken.")
+    if num_broken:
+        raise UsageError(f"'{options.trainable}' breaks {num_broken} of the {len(outcomes)} promises of a trainable.")
+
+
 def config(options: argparse.Namespace) -> None:
     """Print every setting of a run as YAML."""
     resolved, _ = _composed(options)
     print(yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False), end="")
+
+
+def data(options: argparse.Namespace) -> None:
+    """Say what is recognised in a source, as a run with these settings would take it."""
+    from hpo.cli.face import Terminal
+    from hpo.usecases.campaigns import trainable_of
+    from hpo.wiring import home_folder
+
+    options.overrides = [f"trainer.{word}" if word.startswith("data.") else word for word in options.overrides]
+    config, _ = _composed(options)
+    trainable, settings = trainable_of(config)
+    face = Terminal()
+    with face.preparing() as progress:
+        prepared = trainable.prepare(settings, home_folder() / "cache", progress)
+    for line in (*prepared.lines, *(f"Warning: {warning}" for warning in prepared.warnings)):
+        face.say(line)
 
 
 def dashboard(options: argparse.Namespace) -> None:
@@ -231,7 +266,9 @@ COMMANDS: Mapping[str, Command] = {
     "worker": worker,
     "sync": sync,
     "doctor": doctor,
+    "check-trainable": check,
     "config": config,
+    "data": data,
     "dashboard": dashboard,
     "url": url,
     "db": db,
@@ -259,6 +296,13 @@ def _named_trial(app: App, name: str) -> tuple[Campaign, int | None]:
     if "#" in name and not number.isdigit():
         raise UsageError(f"'{name}': write NAME for a campaign's champion or NAME#7 for its trial 7.")
     return find_campaign(app, study), int(number) if number else None
+
+
+def _side(app: App, campaign: Campaign, slot: int | None) -> int | None:
+    """A trial of a comparison; None: the campaign's committee."""
+    if slot is not None or (campaign.crowned is not None and campaign.crowned.is_committee):
+        return slot
+    return results.best_slot(app, campaign)
 
 
 def _study(overrides: Sequence[str]) -> str:

@@ -86,7 +86,7 @@ def _looking(add: Adder) -> None:
     )
     predict = add(
         "predict",
-        "score new data with the champion, a row per date and symbol",
+        "score new data with what the campaign deploys, a row per date and symbol",
         "hpo predict study=night --data prices.parquet --output scores.csv",
     )
     _settings(predict)
@@ -94,10 +94,11 @@ def _looking(add: Adder) -> None:
         "--data", required=True, metavar="FILE", help="Parquet or CSV with the columns the campaign was trained on"
     )
     predict.add_argument("--output", default="scores.parquet", metavar="FILE", help="default: scores.parquet; or .csv")
+    predict.add_argument("--trial", type=int, metavar="N", help="score with one trial instead of what is deployed")
     predict.add_argument("--all", action="store_true", help="score the days that were learnt from too (look-ahead)")
     compare = add("compare", "compare two campaigns or two trials on the same days", "hpo compare night#7 other")
     for name in ("first", "second"):
-        compare.add_argument(name, metavar="NAME[#TRIAL]", help="a campaign's champion, or one of its trials")
+        compare.add_argument(name, metavar="NAME[#TRIAL]", help="what a campaign deploys, or one of its trials")
     report = add("report", "write the campaign's report as HTML and JSON", "hpo report study=night")
     _settings(report)
     report.add_argument("--output", metavar="FOLDER", help="where to write (default: HPO_HOME/reports/STUDY)")
@@ -109,7 +110,17 @@ def _tending(add: Adder) -> None:
     doctor = add("doctor", "check that the ledger, Optuna, the run folders and MLflow agree", "hpo doctor study=night")
     _settings(doctor)
     doctor.add_argument("--repair", action="store_true", help="mend what can be mended first, and say what was done")
+    check = add(
+        "check-trainable", "check that a training of your own keeps its promises", "hpo check-trainable my_file:train"
+    )
+    check.add_argument("trainable", metavar="MODULE:OBJECT", help="import path of a class or function, or `ranker`")
+    check.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="its settings, e.g. epochs=3")
     _sources(add("config", "print the resolved configuration of a run", "hpo config trials=40 space=atft"))
+    data = add("data", "say what is recognised in a file, and what is wrong with it", "hpo data check prices.parquet")
+    data.add_argument("action", choices=("check",))
+    data.add_argument("data", metavar="FILE", help="Parquet, Feather or CSV, or a folder of them")
+    _settings(data)
+    data.set_defaults(space=None, config=None)
     dashboard = add("dashboard", "open a user interface on this database, on loopback", "hpo dashboard optuna")
     dashboard.add_argument("which", choices=("optuna", "mlflow"))
     dashboard.add_argument("--port", type=port, help="default: 8080 for optuna, 5000 for mlflow")

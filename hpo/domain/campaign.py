@@ -9,6 +9,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from hpo.domain.champion import Champion
+
 REFINEMENT = "refinement"
 """Name of the last tier of every campaign: all dimensions jointly around the incumbent."""
 
@@ -61,7 +63,8 @@ class TierPlan:
 class CampaignSpec:
     """What a campaign is, frozen at its creation.
 
-    config: `search`, the resolved `SearchConfig` as plain JSON; `space`, its name and text; `num_epochs` of a training.
+    config: `search`, the resolved `SearchConfig` as plain JSON; `space`, its name and text; `num_epochs` of a training;
+    `label` of the objective.
     fingerprints: `config`, `space`, `data`, `code` -> hex digest; a resume with another one is refused.
     tiers: in order, numbered 1..n; the budget is the sum of their slots.
     """
@@ -78,13 +81,19 @@ class CampaignSpec:
         return str(self.config.get("search", {}).get("trainable", DEFAULT_TRAINABLE))
 
     @property
+    def label(self) -> str:
+        """What the campaign maximises, for people."""
+        return str(self.config.get("label", "score"))
+
+    @property
     def budget(self) -> int:
         return sum(tier.num_slots for tier in self.tiers)
 
 
 @dataclass(frozen=True)
 class Campaign:
-    """A campaign as the ledger holds it. decisions: tier number -> that tier's decision (see `hpo.engine.tiers`)."""
+    """A campaign as the ledger holds it. decisions: tier number -> that tier's decision (see `hpo.engine.tiers`).
+    champion: `Champion.as_plain`, read through `crowned`."""
 
     id: int
     spec: CampaignSpec
@@ -97,6 +106,13 @@ class Campaign:
     @property
     def name(self) -> str:
         return self.spec.name
+
+    @property
+    def crowned(self) -> Champion | None:
+        """The champion; None until the campaign has ended, and where no trial of it is complete."""
+        if self.champion is None or self.champion["slot"] is None:
+            return None
+        return Champion.from_plain(self.champion)
 
 
 @dataclass(frozen=True)

@@ -27,17 +27,21 @@ class Champion:
     """What is deployed, chosen without the holdout.
 
     slot: the single trial that the last tier decided for; None where no trial is complete, and then there are no
-    members. source: `<study>#<trial>` of it; score: its validation score by objective. members: name -> member, one
-    or more; with more than one, what is deployed is the mean of their daily ranks. rule: how members were chosen, a
-    row of `hpo.usecases.committee.RULES`.
+    members. source: `<study>#<trial>` of it; score: its validation score by objective, smoothed; last_epoch, sha256:
+    of its checkpoint; run_folder: relative to the state folder. members: name -> member, one or more; with more than
+    one, what is deployed is the mean of their daily ranks. rule: how members were chosen, a row of
+    `hpo.usecases.committee.RULES`.
     """
 
     slot: int | None
-    values: Mapping[str, Any]
-    reason: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    reason: str = ""
     source: str | None = None
     score: float | None = None
     objective: str | None = None
+    last_epoch: int | None = None
+    run_folder: str | None = None
+    sha256: str | None = None
     rule: str = "single"
     members: Mapping[str, Member] = field(default_factory=dict)
 
@@ -47,8 +51,9 @@ class Champion:
 
     @property
     def slots(self) -> tuple[int, ...]:
-        """The members' slots, in order."""
-        return tuple(sorted(member.slot for member in self.members.values()))
+        """Of the single champion and the members, in order."""
+        single = () if self.slot is None else (self.slot,)
+        return tuple(sorted({*single, *(member.slot for member in self.members.values())}))
 
     @property
     def weights(self) -> dict[str, float]:
@@ -62,5 +67,5 @@ class Champion:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Champion:
         """The inverse of `as_plain`."""
-        members = {name: Member(**member) for name, member in plain["members"].items()}
+        members = {name: Member(**member) for name, member in plain.get("members", {}).items()}
         return cls(**{**plain, "members": members})

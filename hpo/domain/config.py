@@ -55,6 +55,17 @@ class TierPolicy(Section):
     """Width of a strict refinement's ranges around the incumbent, as a share of each dimension's full range."""
 
 
+class CommitteeConfig(Section):
+    """What the campaign ends with: which trials' daily ranks are averaged."""
+
+    rule: Literal["all", "complete", "single"] = "all"
+    """`all`: every trial that learnt something, pruned ones at their last epoch too; `complete`: those that were not
+    pruned; `single`: the single champion alone. A trial that is clearly worse than the single champion on the
+    validation days stays out."""
+    size: Annotated[int, Field(ge=1, le=1000)] = 20
+    """The most members; where more trials qualify, those with the best validation score stay."""
+
+
 class WorkerConfig(Section):
     """How the work is done. Nothing here changes a result with one worker; it may differ from run to run."""
 
@@ -70,8 +81,8 @@ class WorkerConfig(Section):
     """Memory a trial on a CPU may take (`4GiB`): one that needs more is not started. None: what is available when its
     worker starts, divided by `num_workers`. On CUDA counts what is free on the device."""
     keep_checkpoints: Annotated[int, Field(ge=0, le=1_000_000)] = 10
-    """When the campaign is complete, the checkpoints of this many best trials stay, beside those of the champion and
-    of the default configuration."""
+    """When the campaign is complete, the checkpoints of this many best trials stay, beside those of the committee's
+    members and of the default configuration."""
     max_crashes: Annotated[int, Field(ge=1, le=1000)] = 3
     """A slot is FAILED with the reason `poison` once its trial's process died this many times in a row while its worker
     lived, without an epoch finished in between."""
@@ -98,6 +109,7 @@ class SearchConfig(Section):
     sampler: SamplerConfig = SamplerConfig()
     pruner: PrunerConfig = PrunerConfig()
     tiers: TierPolicy = TierPolicy()
+    committee: CommitteeConfig = CommitteeConfig()
     worker: WorkerConfig = WorkerConfig()
     trainer: dict[str, Any] = Field(default_factory=dict)
     """The trainable's settings that are not searched, over its defaults; a space's own settings win over the

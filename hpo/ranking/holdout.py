@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from hpo.domain.trainable import Scored
 from hpo.ranking.metrics import with_means
-from hpo.report.evidence import PanelScores
+from hpo.ranking.portfolio import PanelScores
 from trainer.data import HoldoutData, open_holdout
-from trainer.scoring.scorer import load_scorer
+from trainer.scoring.committee import open_scorer
 from trainer.training.evaluate import daily_metrics
 
 
@@ -19,7 +19,7 @@ def score(checkpoint: Path, part: Path, *, details: bool) -> Scored:
     """Daily RankIC by metric name. Raises trainer.errors.CheckpointError for a damaged file."""
     data = open_holdout(part)
     rows = slice(data.days.start, data.days.stop)
-    scores = load_scorer(checkpoint).score(data.panel, data.days)
+    scores = open_scorer(checkpoint).score(data.panel, data.days)
     dates, series, oracle = np.array(data.panel.dates[rows]), _series(scores, data), data.panel.oracle
     if not details:
         return Scored(dates, series)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import trainer
 from hpo.domain.campaign import DEFAULT_TRAINABLE
@@ -42,7 +43,8 @@ class Ranker(Trainable[TrainerConfig]):
         "train.monitor",
         "train.score_epochs",
     )
-    follows: ClassVar[Mapping[str, str]] = {"train.monitor": "objective", "train.seed": "seed"}
+    follows = MappingProxyType({"train.monitor": "objective", "train.seed": "seed"})
+    averages = True
     source = "data.source"
     # Every torch optimizer imports torch._dynamo, which takes a second.
     preload = (
@@ -61,6 +63,9 @@ class Ranker(Trainable[TrainerConfig]):
 
     def metrics(self, settings: TrainerConfig) -> Sequence[Metric]:
         return metrics.metrics_of(settings.data.horizons)
+
+    def horizons(self, settings: TrainerConfig) -> tuple[int, ...]:
+        return settings.data.horizons
 
     def check_space(self, space: Space, settings: TrainerConfig) -> None:
         check_heads(space, settings)
@@ -84,11 +89,11 @@ class Ranker(Trainable[TrainerConfig]):
         return f"{precision.device}, {precision.reason}"
 
     def prepare(self, settings: TrainerConfig, cache: Path, progress: Progress | None = None) -> Prepared:
-        from trainer.data import prepare
+        from trainer.data import prepare, summary_lines
 
         with refusing():
             made = prepare(settings.data, settings.model.window, cache, progress)
-        return Prepared(**vars(made))
+        return Prepared(**vars(made), lines=tuple(summary_lines(made.summary)))
 
     def data_faults(self, cache: Path, fingerprint: str) -> Sequence[str]:
         from trainer.data import verify
@@ -136,9 +141,29 @@ class Ranker(Trainable[TrainerConfig]):
         with refusing():
             return serving.predict(checkpoint, source, everything=everything)
 
+    def join(self, members: Mapping[str, Path], weights: Mapping[str, float], target: Path) -> None:
+        from trainer.scoring.committee import write_manifest
+
+        write_manifest(target, members, weights)
+
+    def portable(self, checkpoint: Path, folder: Path) -> Path:
+        from trainer.scoring.committee import copy_committee, is_manifest
+
+        if not is_manifest(checkpoint):
+            return checkpoint
+        with refusing():
+            copy_committee(checkpoint, folder)
+        return folder
+
     def serving(self, checkpoint: Path) -> Serving:
         with refusing():
             return serving.serving(checkpoint)
+
+    def sections(self, evidence: Any, findings: Any) -> Sequence[Any]:
+        from hpo.ranking.sections import build
+
+        section = build(evidence, findings)
+        return () if section is None else (section,)
 
     def code(self) -> Sequence[Path]:
         """The trainer's files, less those that only show what others compute."""

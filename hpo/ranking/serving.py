@@ -16,10 +16,10 @@ PACKAGES = ("tiertune", "mlflow", "torch", "numpy", "pandas", "pyarrow", "pydant
 
 def predict(checkpoint: Path, source: Path | pd.DataFrame, *, everything: bool) -> Predicted:
     """A row per date and symbol: of the days after the last one the search was given, or of every day."""
+    from trainer.scoring.committee import open_scorer
     from trainer.scoring.prediction import predict as score
-    from trainer.scoring.scorer import load_scorer
 
-    scorer = load_scorer(checkpoint)
+    scorer = open_scorer(checkpoint)
     given = str(source) if isinstance(source, Path) else source
     made = score(given, scorer, after=None if everything else scorer.last_day)
     notes = []
@@ -36,9 +36,9 @@ def predict(checkpoint: Path, source: Path | pd.DataFrame, *, everything: bool) 
 
 def serving(checkpoint: Path) -> Serving:
     """Rows of `date, symbol` and the columns that the model was trained from in, `score_{h}d` for each out."""
-    from trainer.scoring.scorer import load_scorer
+    from trainer.scoring.committee import open_scorer
 
-    scorer = load_scorer(checkpoint, device="cpu")
+    scorer = open_scorer(checkpoint, device="cpu")
     inputs = {name: "string" if name in ("symbol", "sector") else None for name in input_columns(scorer.feature_names)}
     outputs = {"date": "datetime", "symbol": "string", **{f"score_{h}d": "float" for h in scorer.horizons}}
     return Serving(inputs, outputs, _example(tuple(inputs)), PACKAGES)

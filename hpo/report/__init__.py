@@ -2,7 +2,7 @@
 
 slots = ledger.slots(campaign.id)
 archive = Archive(runs, ledger.checkpoints(campaign.id))
-holdout = measure(archive, candidates(campaign, slots, NUM_LEADERS), campaign.champion["slot"], prepared.holdout)
+holdout = measure(archive, candidates(campaign, slots, NUM_LEADERS), campaign.crowned, deployed, prepared.holdout)
 evidence = collect(campaign, slots, archive, holdout)
 findings = analyse(evidence)
 written, lines = write_report(evidence, folder, findings), summary_lines(evidence, findings)
@@ -13,7 +13,6 @@ from hpo.report.evidence import (
     CampaignEvidence,
     EpochEvidence,
     HoldoutEvidence,
-    PanelScores,
     TierEvidence,
     TrialEvidence,
 )
@@ -28,7 +27,6 @@ __all__ = [
     "EpochEvidence",
     "Findings",
     "HoldoutEvidence",
-    "PanelScores",
     "TierEvidence",
     "TrialEvidence",
     "Written",

@@ -24,11 +24,12 @@ class Measured:
 
 @dataclass(frozen=True)
 class Contender:
-    """One side of a comparison. holdout: None where it was never measured there."""
+    """One side of a comparison. validation: None for a committee, whose members were chosen on those days. holdout:
+    None where it was never measured there."""
 
     name: str
     horizons: tuple[int, ...]
-    validation: Measured
+    validation: Measured | None
     holdout: Measured | None = None
 
 
@@ -45,14 +46,21 @@ class Difference:
 def compare(first: Contender, second: Contender, metric: str) -> dict[str, list[Difference]]:
     """Window (`validation`, `holdout`) -> the metric, then RankIC by horizon, on the days both sides have.
 
-    The holdout is left out where one side lacks it. A mean over horizons is compared only between equal horizons.
+    A window is left out where one side lacks it. A mean over horizons is compared only between equal horizons.
 
     Raises:
         UsageError: the two have no day or no metric in common.
     """
-    windows = {"validation": (first.validation, second.validation)}
+    windows = {}
+    if first.validation is not None and second.validation is not None:
+        windows["validation"] = (first.validation, second.validation)
     if first.holdout is not None and second.holdout is not None:
         windows["holdout"] = (first.holdout, second.holdout)
+    if not windows:
+        raise UsageError(
+            f"{first.name} and {second.name} have no days that both were measured on: a committee is judged on the "
+            "holdout alone, and there only beside trials that a report has scored; name such a trial."
+        )
     horizons = [h for h in first.horizons if h in second.horizons]
     averaged = [metric] if first.horizons == second.horizons or metric.endswith("d") else []
     metrics = list(dict.fromkeys([*averaged, *(f"rank_ic_{h}d" for h in horizons)]))
@@ -92,7 +100,7 @@ def _differences(
     found = []
     for metric in metrics:
         one, two = ours.daily[metric][left], theirs.daily[metric][right]
-        horizon = int(metric.rpartition("_")[2][:-1]) if metric[-2:-1].isdigit() else max(horizons)
+        horizon = int(metric.rpartition("_")[2][:-1]) if metric[-2:-1].isdigit() else max(horizons, default=1)
         both = np.isfinite(one) & np.isfinite(two)
         found.append(
             Difference(

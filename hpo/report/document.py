@@ -89,7 +89,8 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """verdict: the sentence everything else supports; finding: the rule it came from."""
+    """verdict: the sentence everything else supports; finding: the rule it came from; advice: what to deploy, may be
+    empty."""
 
     campaign: str
     finding: str
@@ -99,6 +100,7 @@ class Report:
     created_at: datetime
     version: str
     links: Mapping[str, str] = field(default_factory=dict)
+    advice: str = ""
 
 
 def as_plain(report: Report) -> dict[str, Any]:
@@ -107,6 +109,7 @@ def as_plain(report: Report) -> dict[str, Any]:
         "campaign": report.campaign,
         "finding": report.finding,
         "verdict": report.verdict,
+        "advice": report.advice,
         "created_at": report.created_at.isoformat(),
         "version": report.version,
         "links": dict(report.links),

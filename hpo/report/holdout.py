@@ -6,15 +6,23 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from hpo.domain.champion import Champion
 from hpo.domain.trainable import Scored, Trainable
 from hpo.report.evidence import HoldoutEvidence
 from hpo.runs.archive import Archive
 
 
 def measure(
-    trainable: Trainable[Any], archive: Archive, slots: Iterable[int], champion_slot: int | None, holdout: Path
+    trainable: Trainable[Any],
+    archive: Archive,
+    slots: Iterable[int],
+    holdout: Path,
+    champion: Champion | None = None,
+    deployed: Path | None = None,
 ) -> HoldoutEvidence | None:
-    """The series of each slot's model on the holdout, and the champion's in detail.
+    """The series of each slot's model on the holdout, and what is deployed in detail.
+
+    deployed: the file that scores for the champion; None: the slots alone.
 
     Slots without a checkpoint here (not kept, or trained on another machine) are left out; None where nothing could be
     scored. Opening the holdout is the caller's to count. Raises EnvironmentFault for a file that is not the recorded
@@ -24,16 +32,18 @@ def measure(
     for slot in slots:
         if not archive.is_kept(slot):
             continue
-        scored = trainable.score(archive.model(slot), holdout, details=slot == champion_slot)
+        scored = trainable.score(archive.model(slot), holdout)
         if scored is not None:
             found[slot] = scored
     if not found:
         return None
-    champion = found.get(champion_slot or 0)
+    shown = None if deployed is None else trainable.score(deployed, holdout, details=True)
+    is_committee = champion is not None and champion.is_committee
     return HoldoutEvidence(
         dates=next(iter(found.values())).units,
         daily={slot: scored.series for slot, scored in found.items()},
-        champion_scores=champion.details if champion else None,
-        ceiling=champion.ceiling if champion else None,
+        details=shown.details if shown else None,
+        ceiling=shown.ceiling if shown else None,
+        committee=shown.series if shown and is_committee else None,
         source="model.pt of each run on the prepared holdout",
     )

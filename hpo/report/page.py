@@ -15,7 +15,7 @@ from hpo import __version__
 from hpo.report.document import Report, Section, as_plain
 from hpo.report.evidence import CampaignEvidence
 from hpo.report.findings import Findings, analyse
-from hpo.report.sections import answer, champion, luck, reproduce, search
+from hpo.report.sections import answer, deployed, luck, reproduce, search
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,17 @@ def build_report(
     found = findings or analyse(evidence)
     sections: list[Section | None] = [
         answer.build(evidence, found),
+        deployed.build(evidence, found) if found.champion else None,
         luck.build(evidence, found) if found.champion else None,
         search.build(evidence, found),
-        champion.build(evidence, found),
+        *evidence.own_sections(evidence, found),
         reproduce.build(evidence, found),
     ]
     return Report(
         campaign=evidence.name,
         finding=found.verdict.finding.value,
         verdict=found.verdict.sentence,
+        advice=found.verdict.advice,
         subtitle=f"{evidence.data_source}, judged by {evidence.objective}",
         sections=[section for section in sections if section],
         created_at=created_at or datetime.now(UTC),

@@ -8,10 +8,15 @@ from hpo.report.findings import Findings, analyse
 
 
 def summary_lines(evidence: CampaignEvidence, findings: Findings | None = None) -> list[str]:
-    """Plain lines: verdict, champion, scores with intervals, how much is luck. findings: where already at hand."""
+    """Plain lines: recommendation, verdict, champion, scores with intervals, how much is luck.
+
+    findings: where already at hand.
+    """
     found = findings or analyse(evidence)
     counts = evidence.outcomes()
-    lines = [f"Verdict: {found.verdict.sentence}."]
+    advice = found.verdict.advice
+    lines = [f"Recommendation: {advice}."] if advice else []
+    lines.append(f"Verdict: {found.verdict.sentence}.")
     champion = found.champion
     if champion is not None:
         lines += [
@@ -23,8 +28,15 @@ def summary_lines(evidence: CampaignEvidence, findings: Findings | None = None) 
                 else ""
             ),
         ]
+    if len(evidence.members) > 1:
+        lines.append(f"Committee: the mean of the daily ranks of {', '.join(evidence.members)}")
     if found.holdout:
-        lines.append(f"Holdout {found.metric}: {words.with_interval(found.holdout)}")
+        lines.append(f"Holdout {found.metric} of {found.deployed}: {words.with_interval(found.holdout)}")
+    lines += [
+        f"  {rival.name}: {words.score(rival.holdout.estimate if rival.holdout else None)}; "
+        f"less {found.deployed}: {words.with_interval(rival.lead)}"
+        for rival in found.rivals
+    ]
     if found.share_of_ceiling is not None:
         lines.append(
             f"Ceiling: {words.percent(found.share_of_ceiling)} of the best possible holdout {found.metric}, "

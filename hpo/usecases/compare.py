@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo.domain.campaign import Campaign
+from hpo.domain.champion import Champion
 from hpo.domain.errors import EnvironmentFault, UsageError
 from hpo.domain.trainable import Trainable
 from hpo.report.collect import candidates, mean_daily
@@ -17,6 +18,7 @@ from hpo.report.comparison import Contender, Measured
 from hpo.report.evidence import DailySeries
 from hpo.report.holdout import measure
 from hpo.usecases.campaigns import frozen_config, prepare_data, trainable_of
+from hpo.usecases.deployed import deployed_file
 from hpo.usecases.results import best_slot
 from hpo.wiring import App, archive_of
 
@@ -25,14 +27,17 @@ NUM_LEADERS = 10
 
 
 def contender(app: App, campaign: Campaign, slot: int | None, *, with_holdout: bool) -> Contender:
-    """A trial of a campaign (None: its champion, or the best so far) with its daily series.
+    """A trial of a campaign (None: what it deploys, or the best so far) with its daily series.
 
-    with_holdout: score its checkpoint on the holdout, which is counted as an opening.
+    with_holdout: score it on the holdout, which is counted as an opening.
 
     Raises:
         UsageError: there is no such trial, or it has not finished an epoch. EnvironmentFault: its files are not here,
             or not those that were recorded.
     """
+    champion = campaign.crowned
+    if slot is None and champion is not None and champion.is_committee:
+        return _committee(app, campaign, champion, with_holdout=with_holdout)
     chosen = best_slot(app, campaign) if slot is None else slot
     views = {view.slot: view for view in app.ledger.slots(campaign.id)}
     if chosen not in views:
@@ -54,20 +59,37 @@ def contender(app: App, campaign: Campaign, slot: int | None, *, with_holdout: b
     if with_holdout and prepared.holdout is not None:
         archive.model(chosen)
         app.ledger.count_holdout_opening(campaign.id)
-        measured = measure(trainable, archive, [chosen], None, prepared.holdout)
+        measured = measure(trainable, archive, [chosen], prepared.holdout)
         holdout = Measured(measured.dates, measured.daily[chosen]) if measured else None
     return Contender(
         f"{campaign.name}#{chosen}, {views[chosen].outcome or views[chosen].state}, epoch {epochs[-1]}",
-        tuple(trainable.plain(settings)["data"]["horizons"]),
+        trainable.horizons(settings),
         Measured(_units(trainable, prepared.search, daily), daily),
         holdout,
     )
 
 
+def _committee(app: App, campaign: Campaign, champion: Champion, *, with_holdout: bool) -> Contender:
+    """Members were chosen on the validation days, and are not measured there."""
+    config, _ = frozen_config(campaign)
+    trainable, settings = trainable_of(config)
+    prepared, holdout = prepare_data(app, config), None
+    if with_holdout and prepared.holdout is not None:
+        deployed = deployed_file(app, campaign, champion)
+        app.ledger.count_holdout_opening(campaign.id)
+        scored = trainable.score(deployed, prepared.holdout)
+        holdout = Measured(scored.units, scored.series) if scored else None
+    name = f"{campaign.name}, the committee of {len(champion.members)} trials"
+    return Contender(name, trainable.horizons(settings), None, holdout)
+
+
 def has_holdout(app: App, campaign: Campaign, slot: int | None) -> bool:
-    """Whether the report of the complete campaign has scored this trial (None: the champion) on the holdout."""
-    if campaign.champion is None or campaign.champion["slot"] is None or not campaign.num_holdout_openings:
+    """Whether the report of the complete campaign has scored this trial (None: what it deploys) on the holdout."""
+    champion = campaign.crowned
+    if champion is None or not campaign.num_holdout_openings:
         return False
+    if slot is None:
+        return all(map(archive_of(app, campaign).is_kept, champion.slots))
     chosen = best_slot(app, campaign) if slot is None else slot
     is_measured = chosen in candidates(campaign, app.ledger.slots(campaign.id), NUM_LEADERS)
     return is_measured and archive_of(app, campaign).is_kept(chosen)

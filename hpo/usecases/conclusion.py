@@ -18,6 +18,7 @@ from hpo.runs.durable import read_sealed, sha256_of, write_sealed
 from hpo.runs.folder import drop_checkpoints
 from hpo.trainable.loading import load_trainable
 from hpo.usecases.compare import NUM_LEADERS
+from hpo.usecases.deployed import deployed_file
 from hpo.wiring import App, archive_of, find_campaign
 
 CONCLUDED = "concluded.json"
@@ -35,7 +36,7 @@ def conclude(app: App, campaign: Campaign, config: SearchConfig, prepared: Prepa
         publish(app, find_campaign(app, campaign.name), say)
     except EnvironmentFault as error:
         say(f"The champion is not registered in MLflow yet ({error}); `hpo sync study={campaign.name}` does it.")
-    _retain(app, campaign, set(candidates(campaign, app.ledger.slots(campaign.id), config.worker.keep_checkpoints)))
+    retain(app, campaign, config.worker.keep_checkpoints)
     write_sealed(app.runs(campaign.name) / CONCLUDED, {"budget": campaign.spec.budget})
     say(f"Report: {written.html}")
 
@@ -61,11 +62,13 @@ def report(app: App, campaign: Campaign, prepared: Prepared, say: Say, output: P
     if missing and not any(archive.attempt(slot) for slot in done):
         raise EnvironmentFault(f"There is nothing to report here. {' '.join(missing)}")
     trainable, holdout = load_trainable(campaign.spec.trainable), None
-    if prepared.holdout is not None and campaign.champion is not None and campaign.champion["slot"] is not None:
-        archive.model(campaign.champion["slot"])
-        app.ledger.count_holdout_opening(campaign.id)
-        chosen = candidates(campaign, slots, NUM_LEADERS)
-        holdout = measure(trainable, archive, chosen, campaign.champion["slot"], prepared.holdout)
+    champion = campaign.crowned
+    if champion is not None:
+        deployed = deployed_file(app, campaign, champion)
+        if prepared.holdout is not None:
+            app.ledger.count_holdout_opening(campaign.id)
+            chosen = candidates(campaign, slots, NUM_LEADERS)
+            holdout = measure(trainable, archive, chosen, prepared.holdout, champion, deployed)
         campaign = find_campaign(app, campaign.name)
     evidence = collect(campaign, slots, archive, trainable, holdout, data_summary=prepared.summary)
     findings = analyse(evidence)
@@ -108,16 +111,16 @@ def sync(app: App, campaign: Campaign, say: Say) -> int:
 def publish(app: App, campaign: Campaign, say: Say) -> None:
     """Give MLflow the report and the champion, if there is one. Raises EnvironmentFault where MLflow is away, or the
     champion's recorded checkpoint is not here."""
-    champion = campaign.champion
-    if champion is None or champion["slot"] is None:
+    champion = campaign.crowned
+    if champion is None:
         return
-    model, folder = archive_of(app, campaign).model(champion["slot"]), report_folder(app, campaign)
+    model, folder = deployed_file(app, campaign, champion), report_folder(app, campaign)
     broken = _report_faults(folder) if folder.exists() else []
     if broken:
         raise EnvironmentFault(f"{broken[0]}; write the report again with `hpo report study={campaign.name}`.")
     project(app, campaign.name)
     app.tracker.attach_report(campaign, app.runs(campaign.name), sorted(folder.glob("report.*")))
-    uri = app.tracker.register_champion(campaign, model.parent, model)
+    uri = app.tracker.register_champion(campaign, archive_of(app, campaign).model(champion.slot or 0).parent, model)
     if uri:
         say(f"  registered in MLflow as {uri}")
 
@@ -126,8 +129,8 @@ def faults(app: App, campaign: Campaign) -> list[str]:
     """A sentence for whatever the conclusion made here and is not whole. All of it can be made again."""
     folder, is_complete = report_folder(app, campaign), campaign.state is CampaignState.COMPLETE
     found = []
-    slot = (campaign.champion or {}).get("slot")
-    is_ours = app.runs(campaign.name).exists() and (slot is None or archive_of(app, campaign).is_kept(slot))
+    slots = campaign.crowned.slots if campaign.crowned else ()
+    is_ours = app.runs(campaign.name).exists() and all(map(archive_of(app, campaign).is_kept, slots))
     if is_complete and is_ours and not is_concluded(app, campaign):
         found.append(f"{app.runs(campaign.name) / CONCLUDED} is missing or damaged: the conclusion counts as not made")
     if folder.exists() or (is_complete and is_ours):
@@ -151,10 +154,12 @@ def _report_faults(folder: Path) -> list[str]:
     ]
 
 
-def _retain(app: App, campaign: Campaign, keep: set[int]) -> None:
-    """Delete the checkpoints of the finished slots that are not to be kept. The ledger is told first: what it does
-    not answer for may be gone."""
+def retain(app: App, campaign: Campaign, keep: int) -> None:
+    """Delete the checkpoints of the finished slots but those of the champion's members, of the default and of the best
+    `keep`. The ledger is told first: what it does not answer for may be gone."""
     archive = archive_of(app, campaign)
-    dropped = {record.slot for record in archive.records if archive.attempt(record.slot) is not None} - keep
+    members = campaign.crowned.slots if campaign.crowned else ()
+    kept = {*members, *candidates(campaign, app.ledger.slots(campaign.id), keep)}
+    dropped = {record.slot for record in archive.records if archive.attempt(record.slot) is not None} - kept
     app.ledger.forget_checkpoints(campaign.id, dropped)
     drop_checkpoints(app.runs(campaign.name), dropped)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hpo.domain.campaign import Campaign, Outcome
 from hpo.domain.errors import EnvironmentFault, UsageError
 from hpo.runs.folder import Attempt
+from hpo.usecases.deployed import deployed_file
 from hpo.wiring import App, archive_of
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ FORMATS = (".parquet", ".csv")
 
 
 def best_slot(app: App, campaign: Campaign) -> int:
-    """The champion's slot, or that of the best trial so far. UsageError where no trial is complete."""
+    """The single champion's slot, or that of the best trial so far. UsageError where no trial is complete."""
     if campaign.champion is not None and campaign.champion["slot"] is not None:
         return int(campaign.champion["slot"])
     complete = [slot for slot in app.ledger.slots(campaign.id) if slot.outcome is Outcome.COMPLETE]
@@ -31,7 +32,7 @@ def best_slot(app: App, campaign: Campaign) -> int:
 
 
 def best_settings(app: App, campaign: Campaign) -> Mapping[str, Any]:
-    """The resolved settings of the champion, or of the best trial so far."""
+    """The resolved settings of the single champion, or of the best trial so far."""
     return run_of(app, campaign, best_slot(app, campaign)).config()
 
 
@@ -41,11 +42,27 @@ def standing(app: App, campaign: Campaign) -> list[str]:
     score = next(view.score for view in app.ledger.slots(campaign.id) if view.slot == slot)
     who = "Champion" if campaign.champion is not None else "Best so far (the campaign is not complete)"
     settings = [f"  {name} = {value}" for name, value in run_of(app, campaign, slot).run()["params"].items()]
-    return [f"{who} of '{campaign.name}': trial {slot}, validation score {score:+.4f}", *settings]
+    single = [f"{who} of '{campaign.name}': trial {slot}, validation score {score:+.4f}", *settings]
+    champion = campaign.crowned
+    if champion is None or not champion.is_committee:
+        return single
+    members = [
+        f"  {name}  weight {member.weight:.3f}, epoch {member.epoch}" for name, member in champion.members.items()
+    ]
+    return [
+        f"What '{campaign.name}' deploys: the mean of the daily ranks of {len(members)} trials",
+        *members,
+        f"Single {single[0][0].lower()}{single[0][1:]}",
+        *settings,
+    ]
 
 
-def predict(app: App, campaign: Campaign, source: Path, output: Path, *, everything: bool) -> Predicted:
-    """Score new data with the champion, or the best trial so far, and write the table to output.
+def predict(
+    app: App, campaign: Campaign, source: Path, output: Path, *, everything: bool, trial: int | None = None
+) -> Predicted:
+    """Score new data with what the campaign deploys, or the best trial so far, and write the table to output.
+
+    trial: one trial alone instead.
 
     source: a file or folder in the columns of the training data. output: `.parquet` or `.csv`.
     everything: score also the days up to the last one the search was given.
@@ -61,9 +78,19 @@ def predict(app: App, campaign: Campaign, source: Path, output: Path, *, everyth
         raise UsageError(f"--data {source}: there is no such file or folder.")
     _check_output(output, source)
     trainable = load_trainable(campaign.spec.trainable)
-    made = trainable.predict(archive_of(app, campaign).model(best_slot(app, campaign)), source, everything=everything)
+    made = trainable.predict(_scoring_file(app, campaign, trial), source, everything=everything)
     _write(made.table, output)
     return made
+
+
+def _scoring_file(app: App, campaign: Campaign, trial: int | None) -> Path:
+    """What scores: the named trial, what the campaign deploys, or the best trial so far."""
+    if trial is None and campaign.crowned is not None:
+        return deployed_file(app, campaign, campaign.crowned)
+    num_trials = campaign.spec.budget
+    if trial is not None and not 1 <= trial <= num_trials:
+        raise UsageError(f"--trial {trial}: the campaign '{campaign.name}' has trials 1 to {num_trials}.")
+    return archive_of(app, campaign).model(best_slot(app, campaign) if trial is None else trial)
 
 
 def _check_output(output: Path, source: Path) -> None:

@@ -56,8 +56,8 @@ def run(app: App, config: SearchConfig, space: Space, face: Face, timeout: timed
     """
     with face.preparing() as progress:
         prepared = prepare_data(app, config, progress)
-    for warning in prepared.warnings:
-        face.say(f"Warning: {warning}")
+    for line in (*prepared.lines, *(f"Warning: {warning}" for warning in prepared.warnings)):
+        face.say(line)
     campaign = open_campaign(app, config, space, prepared)
     if campaign.state is CampaignState.COMPLETE:
         _refuse_hopeless(app, campaign)
@@ -149,7 +149,7 @@ def _finish(app: App, campaign: Campaign, config: SearchConfig, space: Space, pr
         current = find_campaign(app, campaign.name)
         if current.state is not CampaignState.COMPLETE:
             decided = decide_rest(app, current, config, space)
-            current = app.ledger.complete_campaign(campaign.id, choose(decided, archive_of(app, campaign)))
+            current = app.ledger.complete_campaign(campaign.id, choose(decided, archive_of(app, campaign)).as_plain())
     conclude(app, current, config, prepared, face.say)
 
 

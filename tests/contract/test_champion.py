@@ -107,6 +107,21 @@ def test_without_a_store_there_is_no_champion(runs: Path, trained: tuple[Path, P
     assert NullTracker().register_champion(campaign(), finished(runs, 1).folder, trained[0]) is None
 
 
+def loaded_elsewhere(store: str, prices: Path, folder: Path) -> pd.DataFrame:
+    """What `@champion` gives for the prices in a process that knows the store and the installed packages alone."""
+    folder.mkdir()
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "MLFLOW_TRACKING_URI": store,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    # -I: neither this folder nor PYTHONPATH is looked into, only what is installed.
+    command = [sys.executable, "-I", "-c", PREDICT, str(prices), "scores.parquet"]
+    subprocess.run(command, cwd=folder, env=environment, check=True, timeout=120)
+    return pd.read_parquet(folder / "scores.parquet")
+
+
 def test_the_champion_scores_elsewhere_what_the_trainer_scores(
     store: str, runs: Path, prices: Path, trained: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -116,18 +131,7 @@ def test_the_champion_scores_elsewhere_what_the_trainer_scores(
     assert MLflowTracker(store, tmp_path / "files").register_champion(campaign(), attempt.folder, best) == (
         f"models:/{NAME}/1"
     )
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(elsewhere),
-        "MLFLOW_TRACKING_URI": store,
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-    }
-    # -I: neither this folder nor PYTHONPATH is looked into, only what is installed.
-    command = [sys.executable, "-I", "-c", PREDICT, str(prices), "scores.parquet"]
-    subprocess.run(command, cwd=elsewhere, env=environment, check=True, timeout=120)
-    given = pd.read_parquet(elsewhere / "scores.parquet")
+    given = loaded_elsewhere(store, prices, tmp_path / "elsewhere")
     assert list(given.columns) == ["date", "symbol", "score_1d", "score_5d"]
     data = open_holdout(holdout)
     panel, scores = data.panel, load_scorer(best, "cpu").score(data.panel, data.days)
@@ -138,6 +142,37 @@ def test_the_champion_scores_elsewhere_what_the_trainer_scores(
     assert len(both) == len(ours)
     np.testing.assert_allclose(both["score_1d"], both["one"], atol=1e-5)
     np.testing.assert_allclose(both["score_5d"], both["five"], atol=1e-5)
+
+
+def test_a_committee_scores_elsewhere_what_predict_scores(
+    store: str, runs: Path, prices: Path, trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """All members' weights travel with the model: the run folders are gone by then."""
+    state = checkpoint.load(trained[0])
+    other = [{name: -value for name, value in weights.items()} for weights in state["weights"]]
+    files = {}
+    for slot, weights in ((1, state["weights"]), (2, other), (3, state["weights"])):
+        attempt = finished(runs, slot)
+        attempt.finish(Outcome.COMPLETE, 0.1)
+        checkpoint.save({**state, "weights": weights}, attempt.model)
+        files[f"night#{slot}"] = attempt.model
+    shares = {"night#1": 0.5, "night#2": 0.3, "night#3": 0.2}
+    joined = runs / "committee.json"
+    Ranker().join(files, shares, joined)
+    expected = Ranker().predict(joined, prices, everything=True).table
+
+    tracker = MLflowTracker(store, tmp_path / "files")
+    assert tracker.register_champion(campaign(), files["night#1"].parent, joined) == f"models:/{NAME}/1"
+    assert tracker.register_champion(campaign(), files["night#1"].parent, joined) == f"models:/{NAME}/1"
+    runs.rename(tmp_path / "gone")
+
+    given = loaded_elsewhere(store, prices, tmp_path / "elsewhere")
+    assert len(expected) == len(given) > 0
+    both = expected.merge(given, on=["date", "symbol"], suffixes=("", "_given"))
+    assert len(both) == len(expected)
+    for name in ("score_1d", "score_5d"):
+        np.testing.assert_allclose(both[f"{name}_given"], both[name], atol=1e-5)
+        assert both[name].between(0, 1).all()
 
 
 def test_the_model_says_what_it_takes_and_what_it_needs(trained: tuple[Path, Path], tmp_path: Path) -> None:

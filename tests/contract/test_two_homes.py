@@ -17,6 +17,7 @@ from hpo.adapters.ledger.postgres_ledger import PostgresLedger
 from hpo.adapters.mlflow.null_tracker import NullTracker
 from hpo.adapters.optuna.study_storage import study_storage
 from hpo.domain.campaign import Campaign, WorkerIdentity
+from hpo.domain.champion import Champion
 from hpo.domain.errors import EnvironmentFault
 from hpo.runs.folder import SlotFolder, campaign_folder
 from hpo.usecases import conclusion, results
@@ -50,7 +51,7 @@ class Homes:
             home=home, ledger=self.ledger, tracker=NullTracker(), runs=lambda name: campaign_folder(home, name)
         )
 
-    def choose(self, home: Path) -> dict[str, Any]:
+    def choose(self, home: Path) -> Champion:
         return choose(self.campaign, archive_of(self.app(home), self.campaign))
 
 
@@ -85,10 +86,10 @@ def test_the_unfinished_file_is_there_and_is_not_crowned(homes: Homes) -> None:
     assert "copy the folder attempt-2 here" in str(refused.value)
 
     chosen = homes.choose(homes.b)
-    assert chosen["run_folder"] == f"runs/{NAME}/slot-0001/attempt-2"
+    assert chosen.run_folder == f"runs/{NAME}/slot-0001/attempt-2"
     record = archive_of(homes.app(homes.b), homes.campaign).record(1, "model")
     assert record is not None
-    assert chosen["sha256"] == record.sha256
+    assert chosen.sha256 == record.sha256
 
 
 def test_the_copied_folder_is_crowned_in_the_other_home_too(homes: Homes) -> None:

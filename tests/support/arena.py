@@ -170,6 +170,7 @@ class Arena:
         trials = [(t.user_attrs[SLOT], t.state, t.params, t.intermediate_values, t.value) for t in self.trials(name)]
         decisions = [_without_names(decision) for _, decision in sorted(campaign.decisions.items())]
         champion = _without_names(campaign.champion or {})
+        champion["members"] = list(champion.get("members", {}).values())
         weights = None
         if campaign.champion is not None:
             weights = (self.home / campaign.champion["run_folder"] / "model.pt").read_bytes()

@@ -27,6 +27,7 @@ from hpo.domain.ports import TrialRunner
 from hpo.engine.stage import READY
 from hpo.engine.supervisor import StopRequest
 from hpo.engine.tiers import COPIED_FROM
+from hpo.runs.archive import Archive
 from hpo.runs.folder import campaign_folder
 from hpo.usecases.champion import choose
 from hpo.usecases.session import handling_signals
@@ -145,4 +146,5 @@ def _crown(plan: Plan, ledger: PostgresLedger, config: SearchConfig, space: Spac
     with ledger.exclusive(f"champion of {plan.name}"):
         campaign = open_campaign(ledger, config, space)
         if campaign.state is not CampaignState.COMPLETE:
-            ledger.complete_campaign(campaign.id, choose(campaign, campaign_folder(plan.home, plan.name)))
+            archive = Archive(campaign_folder(plan.home, plan.name), ledger.checkpoints(campaign.id))
+            ledger.complete_campaign(campaign.id, choose(campaign, archive).as_plain())

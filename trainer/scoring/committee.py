@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +21,10 @@ from trainer.scoring.ranks import rank_shares
 from trainer.scoring.scorer import Scorer, load_scorer
 
 FORMAT = 1
-"""Of the manifest: `format`, `members`: name -> `weight` and `checkpoint`, a path relative to the manifest."""
+"""Of the manifest: `format`, `members`: name -> `weight`, `checkpoint` (a path relative to the manifest) and its
+`sha256`."""
+MANIFEST = "committee.json"
+"""The manifest's name in a folder that holds a whole committee."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +77,31 @@ def mean_ranks(scored: Iterable[tuple[NDArray[np.float32], float]]) -> NDArray[n
 
 
 def write_manifest(path: Path, members: Mapping[str, Path], weights: Mapping[str, float]) -> None:
-    """Write the file that `load_committee` reads; it and the checkpoints may be moved together."""
+    """Write the file that `load_committee` reads, unless it is there already; it and the checkpoints may be moved
+    together."""
     listed = {
-        name: {"weight": weights[name], "checkpoint": os.path.relpath(file, path.parent)}
+        name: {
+            "weight": weights[name],
+            "checkpoint": os.path.relpath(file, path.parent),
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        }
         for name, file in members.items()
     }
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps({"format": FORMAT, "members": listed}, indent=1), encoding="utf-8")
+    text = json.dumps({"format": FORMAT, "members": listed}, indent=1)
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
+
+
+def copy_committee(manifest: Path, folder: Path) -> None:
+    """Put a committee with all its members' checkpoints into an empty folder, which may go anywhere."""
+    listed = _listed(manifest)
+    copies = {name: folder / f"member-{number:03d}.pt" for number, name in enumerate(listed, 1)}
+    for name, copy in copies.items():
+        shutil.copyfile(manifest.parent / listed[name]["checkpoint"], copy)
+    write_manifest(folder / MANIFEST, copies, {name: float(each["weight"]) for name, each in listed.items()})
 
 
 def load_committee(manifest: Path, device: str = "auto") -> Committee:
@@ -90,8 +112,11 @@ def load_committee(manifest: Path, device: str = "auto") -> Committee:
     """
     members, weights = {}, {}
     for name, listed in _listed(manifest).items():
+        path = manifest.parent / listed["checkpoint"]
         try:
-            members[name] = load_scorer(manifest.parent / listed["checkpoint"], device)
+            members[name] = load_scorer(path, device)
+            if hashlib.sha256(path.read_bytes()).hexdigest() != listed["sha256"]:
+                raise CheckpointError(f"{path} is another file than the one that was chosen.")
         except (CheckpointError, FileNotFoundError) as error:
             reason = error if isinstance(error, CheckpointError) else f"{error.filename} is missing."
             raise CheckpointError(f"The committee's member {name} cannot be loaded: {reason}") from error
@@ -100,9 +125,16 @@ def load_committee(manifest: Path, device: str = "auto") -> Committee:
     return Committee(members, weights)
 
 
+def is_manifest(path: Path) -> bool:
+    """Whether the file is a committee's manifest, by its name."""
+    return path.suffix == ".json"
+
+
 def open_scorer(path: Path, device: str = "auto") -> Scorer | Committee:
-    """The scorer of a checkpoint, or of a committee's manifest. Raises as `load_scorer` and `load_committee`."""
-    return load_committee(path, device) if path.suffix == ".json" else load_scorer(path, device)
+    """The scorer of a checkpoint, or of a committee: its manifest, or the folder that holds it. Raises as `load_scorer`
+    and `load_committee`."""
+    manifest = path / MANIFEST if path.is_dir() else path
+    return load_committee(manifest, device) if is_manifest(manifest) else load_scorer(path, device)
 
 
 def _listed(manifest: Path) -> Mapping[str, Mapping[str, str]]:
@@ -113,7 +145,10 @@ def _listed(manifest: Path) -> Mapping[str, Mapping[str, str]]:
             content["format"] == FORMAT
             and listed
             and all(
-                math.isfinite(float(each["weight"])) and float(each["weight"]) > 0 and each["checkpoint"]
+                math.isfinite(float(each["weight"]))
+                and float(each["weight"]) > 0
+                and each["checkpoint"]
+                and each["sha256"]
                 for each in listed.values()
             )
         )

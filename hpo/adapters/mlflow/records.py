@@ -61,6 +61,8 @@ def campaign_tags(campaign: Campaign) -> dict[str, str]:
     if champion.get("slot") is not None:
         note += f"\n\nChampion: trial {champion['slot']}, {_settings(champion.get('values', {}))}."
         marks["tiertune.champion"] = trial_key(campaign.name, champion["slot"])
+    if campaign.crowned is not None and campaign.crowned.is_committee:
+        note += f"\n\nDeployed: the mean of the daily ranks of {', '.join(campaign.crowned.members)}."
     return _tags(
         marks,
         kind="campaign",

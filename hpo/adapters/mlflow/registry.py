@@ -75,9 +75,9 @@ def _create_version(
         save(Path(folder) / "model")
         store.client.log_artifacts(run_id, folder)
     tags = {_SHA256: sha256, _BUDGET: str(campaign.spec.budget)}
-    champion = campaign.champion or {}
-    if champion.get("slot") is not None:
-        tags["tiertune.slot"] = trial_key(campaign.name, champion["slot"])
+    if campaign.crowned is not None and campaign.crowned.slot is not None:
+        tags["tiertune.slot"] = trial_key(campaign.name, campaign.crowned.slot)
+        tags["tiertune.members"] = ", ".join(campaign.crowned.members)
     source = f"{store.client.get_run(run_id).info.artifact_uri}/model"
     return store.client.create_model_version(model_name(campaign.name), source, run_id, tags)
 
@@ -97,15 +97,20 @@ def _rank(version: ModelVersion) -> tuple[int, int]:
 
 def save_model(checkpoint: Path, trainable: Trainable[Any], serving: Serving, target: Path) -> None:
     """Write the checkpoint as an MLflow model made from code: nothing in it is pickled by MLflow."""
-    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+    with (
+        warnings.catch_warnings(),
+        tempfile.TemporaryDirectory() as folder,
+        tempfile.TemporaryDirectory() as parts,
+    ):
         warnings.simplefilter("ignore")  # advice about type hints and the like
         mlflow.pyfunc.save_model(
             target,
             python_model=str(_CODE),
-            artifacts={"checkpoint": str(checkpoint.resolve())},
+            artifacts={"checkpoint": str(trainable.portable(checkpoint.resolve(), Path(parts)))},
             model_config={"trainable": trainable.name},
-            signature=_signature(serving),
-            input_example=pd.DataFrame(dict(serving.example)),
+            signature=_signature(serving) if serving.inputs else None,
+            input_example=pd.DataFrame(dict(serving.example)) if serving.example else None,
+            code_paths=[str(serving.code)] if serving.code else None,
             pip_requirements=_requirements(serving.packages, Path(folder)),
         )
 

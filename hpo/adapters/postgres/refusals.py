@@ -42,5 +42,5 @@ def unusable(url: str, error: Exception) -> EnvironmentFault:
     remedy = REMEDIES.get(getattr(error, "pgcode", None) or "", USUAL_REMEDY)
     if NO_SUCH_HOST in reason:
         # A name that nobody knows may be a piece of the password.
-        return EnvironmentFault(f"The host that {VARIABLE} names is unknown. {remedy}.")
+        return EnvironmentFault(f"The database cannot be used: the host that {VARIABLE} names is unknown. {remedy}.")
     return EnvironmentFault(f"The {place(url)} cannot be used: {reason}. {remedy}.")

@@ -169,5 +169,5 @@ def test_a_host_that_nobody_knows_is_not_named() -> None:
     """It may be a piece of a password that was not percent-encoded."""
     said = 'could not translate host name "sssecret" to address: Name or service not known'
     fault = str(unusable("postgresql://u:p@sssecret/d", RuntimeError(said)))
-    assert fault.startswith("The host that HPO_DATABASE_URL names is unknown. ")
+    assert fault.startswith("The database cannot be used: the host that HPO_DATABASE_URL names is unknown. ")
     assert "sssecret" not in fault

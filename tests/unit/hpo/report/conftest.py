@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from hpo.domain.campaign import Outcome
+from hpo.domain.champion import Member
+from hpo.ranking.metrics import metrics_of as ranker_metrics
+from hpo.ranking.portfolio import PanelScores
+from hpo.ranking.ranker import Ranker
 from hpo.report import (
     CampaignEvidence,
     EpochEvidence,
     HoldoutEvidence,
-    PanelScores,
     TierEvidence,
     TrialEvidence,
 )
@@ -147,6 +152,8 @@ def make_campaign(
         name="made-up",
         objective="rank_ic",
         horizons=HORIZONS,
+        metrics=ranker_metrics(HORIZONS),
+        own_sections=Ranker().sections,
         seed=seed,
         tiers=[
             TierEvidence(n, name, num_trials // 3, f"made-up/{n}-{name}", dimensions, decision)
@@ -158,7 +165,7 @@ def make_campaign(
         holdout=HoldoutEvidence(
             dates=dates,
             daily=scored,
-            champion_scores=make_panel_scores(rng, dates, 0.1),
+            details=make_panel_scores(rng, dates, 0.1),
             ceiling=metrics_of(held[:, 0] + level),
             source="holdout of made-up",
         ),
@@ -170,6 +177,23 @@ def make_campaign(
         log_settings=frozenset({"optim.lr"}),
         created_at=BEGIN,
     )
+
+
+def with_committee(campaign: CampaignEvidence, **contenders: Any) -> CampaignEvidence:
+    """The campaign with a committee of its leaders that is a little better than each, and contenders."""
+    holdout = campaign.holdout
+    assert holdout is not None
+    together = {
+        name: np.mean([daily[name] for daily in holdout.daily.values()], axis=0) + 0.01
+        for name in ("rank_ic", "rank_ic_1d", "rank_ic_5d")
+    }
+    members = {f"made-up#{slot}": Member(slot, 1 / len(holdout.daily), 4, "0" * 64) for slot in holdout.daily}
+    return replace(campaign, members=members, holdout=replace(holdout, committee=together, contenders=contenders))
+
+
+@pytest.fixture(scope="session")
+def committee_factory() -> Callable[..., CampaignEvidence]:
+    return with_committee
 
 
 @pytest.fixture(scope="session")

@@ -10,22 +10,28 @@ import pytest
 import torch
 
 from hpo.domain.campaign import CheckpointRecord, Outcome
+from hpo.domain.champion import Champion, Member
 from hpo.domain.errors import EnvironmentFault
 from hpo.domain.training import Decision, EpochReport
+from hpo.ranking.portfolio import long_short
 from hpo.ranking.ranker import Ranker
 from hpo.report.holdout import measure
-from hpo.report.portfolio import long_short
 from hpo.runs.archive import Archive
 from hpo.runs.durable import sha256_of
 from hpo.runs.folder import Attempt, SlotFolder
 from trainer.config import DataConfig, ModelConfig, TrainConfig, TrainerConfig
 from trainer.data import Prepared, ceiling, open_holdout, prepare
+from trainer.scoring.committee import load_committee
+from trainer.training.evaluate import daily_metrics
 
 CONFIG = TrainerConfig(
     data=DataConfig(source="planted:clean?stocks=40&days=420", horizons=(1, 5)),
     model=ModelConfig(kind="linear", window=5),
     train=TrainConfig(epochs=2, precision="fp32", device="cpu", threads=1, score_epochs=1),
 )
+
+
+CHAMPION = Champion(1)
 
 
 class Recorder:
@@ -67,7 +73,7 @@ def archive(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 def test_runs_are_scored_on_the_holdout(prepared: Prepared, archive: Archive) -> None:
-    found = measure(Ranker(), archive, [1, 2, 3], 1, prepared.holdout)
+    found = measure(Ranker(), archive, [1, 2, 3], prepared.holdout, CHAMPION, archive.model(1))
     assert found is not None
     data = open_holdout(prepared.holdout)
     assert list(found.daily) == [1]
@@ -79,7 +85,7 @@ def test_runs_are_scored_on_the_holdout(prepared: Prepared, archive: Archive) ->
 
 
 def test_the_ceiling_is_the_markets_own_and_above_the_champion(prepared: Prepared, archive: Archive) -> None:
-    found = measure(Ranker(), archive, [1], 1, prepared.holdout)
+    found = measure(Ranker(), archive, [1], prepared.holdout, CHAMPION, archive.model(1))
     assert found is not None
     data = open_holdout(prepared.holdout)
     best = ceiling(data.panel, data.days)
@@ -91,9 +97,9 @@ def test_the_ceiling_is_the_markets_own_and_above_the_champion(prepared: Prepare
 
 
 def test_the_champions_scores_can_be_traded(prepared: Prepared, archive: Archive) -> None:
-    found = measure(Ranker(), archive, [1], 1, prepared.holdout)
+    found = measure(Ranker(), archive, [1], prepared.holdout, CHAMPION, archive.model(1))
     assert found is not None
-    scored = found.champion_scores
+    scored = found.details
     assert scored is not None
     num_days = len(scored.dates)
     assert scored.scores.shape == (num_days, 40, 2)
@@ -105,13 +111,35 @@ def test_the_champions_scores_can_be_traded(prepared: Prepared, archive: Archive
     np.testing.assert_allclose(label[both], ahead[both], rtol=1e-4, atol=1e-6)
 
 
+def test_what_is_deployed_is_measured_as_one(prepared: Prepared, archive: Archive) -> None:
+    """Its scores are the members' mean ranks, and it is these that are traded."""
+    members = {f"night#{slot}": Member(slot, 0.5, 1, "0" * 64) for slot in (1, 2)}
+    manifest = archive.runs / "committee.json"
+    models = {name: archive.runs / f"slot-{member.slot:04d}/attempt-1/model.pt" for name, member in members.items()}
+    Ranker().join(models, dict.fromkeys(members, 0.5), manifest)
+
+    found = measure(Ranker(), archive, [1], prepared.holdout, Champion(1, members=members), manifest)
+
+    data = open_holdout(prepared.holdout)
+    scores = load_committee(manifest).score(data.panel, data.days)
+    assert found is not None
+    assert found.committee is not None
+    assert found.details is not None
+    np.testing.assert_array_equal(found.details.scores, scores)
+    expected = daily_metrics(scores, data.panel, data.days)["rank_ic_5d"]
+    np.testing.assert_array_equal(found.committee["rank_ic_5d"], expected)
+    alone = measure(Ranker(), archive, [1], prepared.holdout, CHAMPION, archive.model(1))
+    assert alone is not None
+    assert alone.committee is None
+
+
 def test_a_lost_checkpoint_is_refused_by_name(prepared: Prepared, archive: Archive) -> None:
     lost = replace(archive.records[0], path="runs/campaign/slot-0001/attempt-1/gone.pt")
     with pytest.raises(EnvironmentFault, match=r"The checkpoint of trial 1 is not at .*gone\.pt"):
-        measure(replace(archive, records=[lost]), [1], 1, prepared.holdout)
+        measure(Ranker(), replace(archive, records=[lost]), [1], prepared.holdout)
 
 
 def test_a_swapped_checkpoint_is_refused_by_name(prepared: Prepared, archive: Archive) -> None:
     other = replace(archive.records[0], sha256="0" * 64)
     with pytest.raises(EnvironmentFault, match=r"slot-0001/attempt-1/model\.pt is not the checkpoint of trial 1"):
-        measure(replace(archive, records=[other]), [1], 1, prepared.holdout)
+        measure(Ranker(), replace(archive, records=[other]), [1], prepared.holdout)

@@ -15,7 +15,7 @@ import pytest
 
 from hpo.domain.campaign import Outcome
 from hpo.report import CampaignEvidence, TrialEvidence, analyse, build_report, render, summary_lines, write_report
-from hpo.report.document import plain
+from hpo.report.document import as_plain, plain
 
 MakeCampaign = Callable[..., CampaignEvidence]
 
@@ -118,12 +118,32 @@ def test_missing_parts_are_absent_and_the_rest_stands(made_up: CampaignEvidence,
     page = render(build_report(less))
     assert '<section id="reproduce"' in page
     assert ('<section id="champion"' in page) == ("holdout" not in missing)
-    assert summary_lines(less)[0].startswith("Verdict: ")
+    assert any(line.startswith("Verdict: ") for line in summary_lines(less)[:2])
+
+
+def test_members_and_contenders_are_shown(made_up: CampaignEvidence, committee_factory: MakeCampaign) -> None:
+    assert made_up.holdout is not None
+    campaign = committee_factory(made_up, **{"LightGBM with defaults": made_up.holdout.daily[1]})
+    plainly = as_plain(build_report(campaign))
+    tables = plainly["sections"]["deployed"]["tables"]
+
+    assert [row["member"] for row in tables["members"]["rows"]] == list(campaign.members)
+    assert {row["name"] for row in tables["rivals"]["rows"]} == {
+        f"the committee of {len(campaign.members)} trials",
+        "the single champion",
+        "the default configuration",
+        "LightGBM with defaults",
+    }
+    assert plainly["advice"].startswith(
+        f"deploy the committee of {len(campaign.members)} trials; the best contender, L"
+    )
+    assert summary_lines(campaign)[0] == f"Recommendation: {plainly['advice']}."
+    assert f"Recommendation: {plainly['advice']}" in render(build_report(campaign))
 
 
 def test_no_ceiling_on_real_data(made_up: CampaignEvidence) -> None:
     assert made_up.holdout is not None
-    real = replace(made_up, holdout=replace(made_up.holdout, ceiling=None, champion_scores=None))
+    real = replace(made_up, holdout=replace(made_up.holdout, ceiling=None, details=None))
     page = render(build_report(real))
     assert "share of the ceiling" not in page
     assert "Long-short" not in page
@@ -139,11 +159,11 @@ def test_a_campaign_in_its_first_minute(made_up: CampaignEvidence) -> None:
 
 def test_summary_lines(made_up: CampaignEvidence) -> None:
     text = "\n".join(summary_lines(made_up))
-    assert text.startswith("Verdict: better than the default by 0.0")
+    assert text.startswith("Recommendation: deploy the champion.\nVerdict: better than the default by 0.0")
     for expected in (
         "Champion: slot 20, optim.lr",
         "Validation rank_ic: 0.0",
-        "Holdout rank_ic: 0.0",
+        "Holdout rank_ic of the champion: 0.0",
         "% of the best possible holdout rank_ic",
         "deflated score",
         "13 complete, 6 pruned, 1 failed",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from hpo.report import CampaignEvidence, analyse
 from hpo.report.statistics.deflation import DeflatedScore
 from hpo.report.statistics.intervals import Interval
-from hpo.report.verdict import Finding, Verdict, judge
+from hpo.report.verdict import Finding, Rival, Verdict, judge
 
 MakeCampaign = Callable[..., CampaignEvidence]
 
@@ -28,6 +30,7 @@ def verdict(
     probability: float = 0.5,
     gain: Interval | None = None,
     champion_is_default: bool = False,
+    **more: Any,
 ) -> Verdict:
     return judge(
         metric="rank_ic",
@@ -36,6 +39,7 @@ def verdict(
         gain=gain,
         champion_is_default=champion_is_default,
         num_tried=20,
+        **more,
     )
 
 
@@ -53,7 +57,7 @@ ABOVE, AROUND = interval(0.01, 0.03), interval(-0.01, 0.02)
         (
             verdict(ABOVE, gain=interval(-0.002, 0.006)),
             Finding.SAME,
-            "no configuration is distinguishable from the default: the champion's difference is 0.002, "
+            "no configuration is distinguishable from the default: the difference of the champion is 0.002, "
             "95 % interval −0.002 to 0.006 on the same days (holdout)",
         ),
         (
@@ -71,8 +75,8 @@ ABOVE, AROUND = interval(0.01, 0.03), interval(-0.01, 0.02)
         (
             verdict(AROUND, probability=0.99, gain=interval(0.002, 0.010)),
             Finding.UNCONFIRMED,
-            "not confirmed: the champion's validation rank_ic is more than luck, but on the holdout it is 0.005, "
-            "95 % interval −0.010 to 0.020, which is not distinguishable from zero",
+            "not confirmed: the champion's validation rank_ic is more than luck, but on the holdout the champion "
+            "has 0.005, 95 % interval −0.010 to 0.020, which is not distinguishable from zero",
         ),
         (
             verdict(ABOVE, champion_is_default=True),
@@ -82,7 +86,8 @@ ABOVE, AROUND = interval(0.01, 0.03), interval(-0.01, 0.02)
         (
             verdict(ABOVE),
             Finding.UNCOMPARED,
-            "the champion's score is distinguishable from zero, but there is no finished default to compare it with",
+            "the score of the champion is distinguishable from zero, but there is no finished default to compare it "
+            "with",
         ),
         (
             verdict(None, probability=0.97, gain=interval(0.002, 0.010)),
@@ -100,6 +105,87 @@ ABOVE, AROUND = interval(0.01, 0.03), interval(-0.01, 0.02)
 def test_rules(found: Verdict, finding: Finding, sentence: str) -> None:
     assert found.finding is finding
     assert found.sentence == sentence
+
+
+LIGHTGBM = "LightGBM with defaults"
+
+
+def rival(low: float, high: float, own: Interval = ABOVE, name: str = LIGHTGBM) -> Rival:
+    return Rival(name, own, interval(low, high))
+
+
+@pytest.mark.parametrize(
+    ("found", "finding", "advice"),
+    [
+        (
+            verdict(ABOVE, gain=interval(0.002, 0.010), contenders=[rival(0.001, 0.007)]),
+            Finding.CONTENDER_WINS,
+            "LightGBM with defaults is better by 0.004 (0.001 to 0.007): deploy that",
+        ),
+        (
+            verdict(AROUND, contenders=[rival(0.001, 0.007), rival(0.005, 0.009, name="ridge")]),
+            Finding.CONTENDER_WINS,
+            "ridge is better by 0.007 (0.005 to 0.009): deploy that",
+        ),
+        (
+            verdict(AROUND, contenders=[rival(0.001, 0.007, own=AROUND)]),
+            Finding.NOTHING,
+            "deploy nothing: nothing found",
+        ),
+        (
+            verdict(ABOVE, gain=interval(0.002, 0.010), contenders=[rival(-0.003, 0.001), rival(-0.009, -0.001)]),
+            Finding.BETTER,
+            "deploy the champion; the best contender, LightGBM with defaults, is not distinguishable (−0.001, −0.003 "
+            "to 0.001)",
+        ),
+        (
+            verdict(ABOVE, gain=interval(-0.002, 0.010), deployed="the committee of 9 trials"),
+            Finding.SAME,
+            "deploy the committee of 9 trials",
+        ),
+        (
+            verdict(ABOVE, gain=interval(-0.010, 0.002), deployed="the committee of 9 trials"),
+            Finding.SAME,
+            "deploy the default",
+        ),
+        (verdict(ABOVE, gain=interval(-0.002, 0.010)), Finding.SAME, "deploy the default"),
+        (verdict(ABOVE, gain=interval(-0.012, -0.004)), Finding.WORSE, "deploy the default"),
+        (verdict(None, probability=0.97, contenders=[rival(0.001, 0.007)]), Finding.UNCOMPARED, None),
+    ],
+)
+def test_what_to_deploy(found: Verdict, finding: Finding, advice: str | None) -> None:
+    assert found.finding is finding
+    assert advice is None or found.advice == advice
+
+
+def test_a_committee_is_what_is_judged(made_up: CampaignEvidence, committee_factory: MakeCampaign) -> None:
+    campaign = committee_factory(made_up)
+    found = analyse(campaign)
+
+    assert found.holdout is not None
+    assert campaign.holdout is not None
+    assert campaign.holdout.committee is not None
+    assert found.holdout.estimate == pytest.approx(float(np.nanmean(campaign.holdout.committee["rank_ic"])))
+    assert found.deployed == f"the committee of {len(campaign.members)} trials"
+    single, default = (campaign.holdout.daily[slot or 0]["rank_ic"] for slot in (campaign.champion_slot, 1))
+    leads = {rival.name: rival.lead for rival in found.rivals}
+    for name, series in (("the single champion", single), ("the default configuration", default)):
+        lead = leads[name]
+        assert lead is not None
+        assert lead.estimate == pytest.approx(float(np.mean(series - campaign.holdout.committee["rank_ic"])), abs=1e-6)
+
+
+def test_several_contenders_share_one_level(made_up: CampaignEvidence, committee_factory: MakeCampaign) -> None:
+    """Each of ten is given a wider interval, so that luck is as rare among ten as with one."""
+    assert made_up.holdout is not None
+    series = made_up.holdout.daily[1]
+    alone, many = (analyse(committee_factory(made_up, **{f"c{n}": series for n in range(count)})) for count in (1, 10))
+    width = [
+        next(r.lead.high - r.lead.low for r in found.rivals if r.name == "c0" and r.lead) for found in (alone, many)
+    ]
+
+    assert width[1] > 1.3 * width[0]
+    assert list(alone.rivals) == sorted(alone.rivals, key=lambda r: -r.holdout.estimate if r.holdout else 0.0)
 
 
 def test_null_markets_end_with_nothing_found(campaign_factory: MakeCampaign) -> None:

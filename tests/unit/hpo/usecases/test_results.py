@@ -20,6 +20,7 @@ from hpo.adapters.processes.host import this_process
 from hpo.adapters.processes.runners import InProcessRunner
 from hpo.cli.config_loader import as_overrides, load
 from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState
+from hpo.domain.champion import Champion
 from hpo.domain.config import SearchConfig
 from hpo.domain.errors import EnvironmentFault, UsageError
 from hpo.engine.objective import Objective
@@ -30,7 +31,9 @@ from hpo.report.comparison import compare
 from hpo.runs.folder import SlotFolder, campaign_folder
 from hpo.testing.memory_ledger import MemoryLedger
 from hpo.usecases import compare as contenders
-from hpo.usecases import results
+from hpo.usecases import conclusion, results
+from hpo.usecases.champion import choose
+from hpo.wiring import archive_of
 from search_spaces import dump_space
 from trainer import __main__ as trainer_command
 from trainer.training import checkpoint
@@ -58,6 +61,7 @@ def prices(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table["high"] *= rng.uniform(1.001, 1.02, len(table))
     table["low"] *= rng.uniform(0.98, 0.999, len(table))
     table["open"] *= rng.uniform(0.99, 1.01, len(table))
+    table["high"], table["low"] = table[["high", "open"]].max(axis=1), table[["low", "open"]].min(axis=1)
     folder = tmp_path_factory.mktemp("prices")
     table = table.sort_values(["date", "symbol"])
     table.to_parquet(folder / "new.parquet", index=False)
@@ -182,7 +186,107 @@ def test_the_output_must_be_writable_and_no_part_of_the_data(
         results.predict(app, campaign, source, Path("/proc/scores.csv"), everything=False)
 
 
+@pytest.fixture
+def crowned(app: Any, campaign: Campaign) -> Campaign:
+    """The campaign as it ends: with a committee of all three."""
+    champion = choose(campaign, archive_of(app, campaign))
+    assert champion.slots == (1, 2, 3)
+    return replace(campaign, state=CampaignState.COMPLETE, champion=champion.as_plain())
+
+
+def scored_by(app: Any, campaign: Campaign, prices: Path, folder: Path, trial: int | None = None) -> pd.DataFrame:
+    made = results.predict(
+        app, campaign, prices / "new.parquet", folder / "scores.parquet", everything=False, trial=trial
+    )
+    return made.table.set_index(["date", "symbol"])
+
+
+def test_the_champion_is_the_same_however_often_it_is_chosen(app: Any, campaign: Campaign, crowned: Campaign) -> None:
+    again = choose(campaign, archive_of(app, campaign))
+    assert crowned.crowned == again
+    assert Champion.from_plain(json.loads(json.dumps(again.as_plain()))) == again
+    assert sum(again.weights.values()) == pytest.approx(1.0)
+
+
+def test_one_rule_gives_the_single_champion(app: Any, campaign: Campaign) -> None:
+    search = {**campaign.spec.config["search"], "committee": {"rule": "single", "size": 20}}
+    alone = replace(campaign, spec=replace(campaign.spec, config={**campaign.spec.config, "search": search}))
+    champion = choose(alone, archive_of(app, campaign))
+    assert champion.slots == (champion.slot,)
+    assert not champion.is_committee
+
+
+def test_the_committee_scores_with_its_members_mean_ranks(
+    app: Any, crowned: Campaign, prices: Path, tmp_path: Path
+) -> None:
+    together = scored_by(app, crowned, prices, tmp_path)
+    alone = [scored_by(app, crowned, prices, tmp_path, trial=slot) for slot in (1, 2, 3)]
+    shares = [each.groupby("date").rank().sub(1).div(each.groupby("date").count() - 1, level="date") for each in alone]
+    expected = sum(shares) / 3
+    pd.testing.assert_frame_equal(together, expected, check_dtype=False, atol=1e-6)
+    assert alone[0]["score_1d"].abs().max() != pytest.approx(1.0), "a trial alone keeps its scores"
+
+
+@pytest.mark.parametrize("harm", ["missing", "altered", "swapped"])
+def test_a_member_that_is_not_what_was_crowned_is_named(
+    app: Any, crowned: Campaign, prices: Path, tmp_path: Path, harm: str
+) -> None:
+    archive = archive_of(app, crowned)
+    files = {slot: archive.model(slot) for slot in (1, 2, 3)}
+    kept = files[2].read_bytes()
+    try:
+        if harm == "missing":
+            files[2].unlink()
+        else:
+            files[2].write_bytes(kept[:-1] + b"x" if harm == "altered" else files[1].read_bytes())
+        with pytest.raises(EnvironmentFault, match="The committee's member harvest#2 cannot be loaded"):
+            scored_by(app, crowned, prices, tmp_path)
+        assert len(scored_by(app, crowned, prices, tmp_path, trial=1))
+    finally:
+        files[2].write_bytes(kept)
+
+
+def test_a_trial_to_score_with_must_be_one_of_the_campaign(
+    app: Any, crowned: Campaign, prices: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="--trial 4: the campaign 'harvest' has trials 1 to 3"):
+        scored_by(app, crowned, prices, tmp_path, trial=4)
+
+
+def test_a_person_is_told_the_members_and_the_single_champion(app: Any, crowned: Campaign) -> None:
+    said = results.standing(app, crowned)
+    assert said[0] == "What 'harvest' deploys: the mean of the daily ranks of 3 trials"
+    assert [line.split()[0] for line in said[1:4]] == ["harvest#1", "harvest#2", "harvest#3"]
+    assert said[4].startswith(f"Single champion of 'harvest': trial {results.best_slot(app, crowned)}")
+
+
+def test_a_committee_is_compared_on_the_holdout_alone(app: Any, crowned: Campaign) -> None:
+    committee, trial = (contenders.contender(app, crowned, slot, with_holdout=True) for slot in (None, 1))
+    assert committee.name == "harvest, the committee of 3 trials"
+    assert list(compare(committee, trial, "rank_ic")) == ["holdout"]
+    unseen = contenders.contender(app, crowned, None, with_holdout=False)
+    with pytest.raises(UsageError, match="a committee is judged on the holdout alone"):
+        compare(unseen, trial, "rank_ic")
+
+
+def test_members_keep_their_checkpoints_when_others_lose_theirs(
+    app: Any, crowned: Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing but membership keeps those of trials 2 and 3."""
+    dropped: list[set[int]] = []
+    monkeypatch.setattr(conclusion, "drop_checkpoints", lambda runs, slots: dropped.append(set(slots)))
+    monkeypatch.setattr(app.ledger, "forget_checkpoints", lambda campaign_id, slots: None)
+    champion = crowned.crowned
+    assert champion is not None
+    alone = replace(champion, members={})
+    for ends_with, gone in ((champion, set()), (alone, {1, 2, 3} - {1, champion.slot})):
+        ended = replace(crowned, champion=ends_with.as_plain())
+        conclusion.retain(app, ended, keep=0)
+        assert dropped.pop() == gone
+
+
 def test_two_trials_are_compared_on_the_days_of_their_validation(app: Any, campaign: Campaign) -> None:
+    before = app.ledger.find_campaign("harvest").num_holdout_openings
     first, second = (contenders.contender(app, campaign, slot, with_holdout=True) for slot in (1, 2))
     found = compare(first, second, "rank_ic")
     assert first.name.startswith("harvest#1, complete, epoch 3")
@@ -192,7 +296,7 @@ def test_two_trials_are_compared_on_the_days_of_their_validation(app: Any, campa
     assert difference.estimate == pytest.approx(views[1] - views[2], abs=2e-3), "but for days without the longer label"
     assert first.holdout is not None
     assert first.holdout.dates[0] > first.validation.dates[-1]
-    assert app.ledger.find_campaign("harvest").num_holdout_openings == 2
+    assert app.ledger.find_campaign("harvest").num_holdout_openings == before + 2
 
 
 def test_a_trial_that_is_not_there_is_refused(app: Any, campaign: Campaign, tmp_path: Path) -> None:

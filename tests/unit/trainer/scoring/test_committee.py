@@ -14,7 +14,7 @@ from trainer.errors import CheckpointError, InputError
 from trainer.scoring.committee import Committee, load_committee, mean_ranks, open_scorer, write_manifest
 from trainer.scoring.ranks import rank_shares
 from trainer.scoring.scorer import Scorer, load_scorer
-from trainer.training.checkpoint import BEST
+from trainer.training.checkpoint import MODEL
 from trainer.training.loop import fit
 
 WEIGHTS = {"night#1": 1.0, "night#7": 3.0}
@@ -38,7 +38,7 @@ def members(make_config: Any, make_data: Any, recorder: Any, tmp_path: Path) -> 
         folder = tmp_path / name
         settings = {"model.hidden_size": width, "model.window": 4 + number, "train.seed": number, "train.epochs": 1}
         fit(make_config(settings), make_data(), recorder(), folder)
-        found[name] = folder / BEST
+        found[name] = folder / MODEL
     return found
 
 
