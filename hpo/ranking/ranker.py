@@ -59,7 +59,7 @@ class Ranker(Trainable[TrainerConfig]):
     packages = ("torch", "numpy", "pytorch_optimizer")
 
     def length(self, settings: TrainerConfig) -> Length:
-        return Length(settings.train.epochs, settings.train.score_epochs)
+        return Length(settings.num_epochs, settings.train.score_epochs)
 
     def metrics(self, settings: TrainerConfig) -> Sequence[Metric]:
         return metrics.metrics_of(settings.data.horizons)
@@ -82,11 +82,10 @@ class Ranker(Trainable[TrainerConfig]):
         return settings.model_copy(update={"train": settings.train.model_copy(update={"threads": num_threads})})
 
     def describe_device(self) -> str:
-        from trainer.config import TrainConfig
-        from trainer.training.precision import choose_precision
+        from hpo.ranking.fitting import describe_device
+        from trainer.config import TrainerConfig
 
-        precision = choose_precision(TrainConfig())
-        return f"{precision.device}, {precision.reason}"
+        return describe_device(TrainerConfig())
 
     def prepare(self, settings: TrainerConfig, cache: Path, progress: Progress | None = None) -> Prepared:
         from trainer.data import prepare, summary_lines

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from trainer.data.bars import check_bars
-from trainer.data.checks import check_values
+from trainer.data.checking.bars import check_bars
+from trainer.data.checking.values import check_values
 from trainer.data.cross_section import rank_normalise
 from trainer.data.features import make_features, usable
 from trainer.data.market import Market

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.config import DataConfig
-from trainer.data import cache, checks, planted
-from trainer.data.bars import check_bars
-from trainer.data.checks import check_coverage, check_targets, check_values
+from trainer.data import cache, planted
+from trainer.data.checking.bars import check_bars
+from trainer.data.checking.leaks import Answers, suspicious_names
+from trainer.data.checking.values import check_coverage, check_targets, check_values, gaps
 from trainer.data.features import RECIPE, feature_names, make_features, too_long, usable
-from trainer.data.leaks import Answers, suspicious_names
 from trainer.data.market import Market
 from trainer.data.panel import Fold, HoldoutData, TrainingData
 from trainer.data.reading import files_of, load
@@ -128,7 +128,7 @@ def _build(config: DataConfig, window: int, folder: Path, progress: Progress) ->
         _write_labels(market, mask, config, halves)
         summary = describe(market, mask, names, config, split)
         _write_meta(market, names, config, split, halves)
-        warnings = (*market.warnings, *said, *checks.warnings(market, config.min_price), *_late(market), *accused)
+        warnings = (*market.warnings, *said, *gaps(market, config.min_price), *_late(market), *accused)
         cache.seal(temporary, {"warnings": warnings, "summary": summary})
         cache.move_into_place(temporary, folder)
     finally:

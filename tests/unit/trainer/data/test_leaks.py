@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from trainer.config import DataConfig
 from trainer.data import prepare
+from trainer.data.checking.leaks import Answers, suspicious_names
 from trainer.data.cross_section import rank_normalise
-from trainer.data.leaks import Answers, suspicious_names
 from trainer.data.market import Market
 from trainer.data.rolling import moving_mean, shift
 from trainer.errors import InputError

@@ -1,4 +1,4 @@
-"""What a source is refused for, in one sentence each, and what is only warned about."""
+"""Single values, keys and coverage: what cannot be used is refused, gaps are warned about."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def check_targets(market: Market) -> None:
             )
 
 
-def warnings(market: Market, min_price: float) -> tuple[str, ...]:
+def gaps(market: Market, min_price: float) -> tuple[str, ...]:
     """Sentences on gaps, missing cells and a universe that the future may choose. Nothing is mended."""
     found = []
     if min_price and "raw_close" not in market.columns:
