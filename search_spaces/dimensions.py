@@ -13,8 +13,8 @@ from search_spaces.errors import SpaceError
 Value: TypeAlias = "bool | int | float | str"
 """What a setting can hold."""
 
-DOTTED_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
-"""A trainer setting: section and field, such as `optim.lr`."""
+DOTTED_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
+"""A setting of what is trained: `rate`, or section and field, such as `optim.lr`."""
 
 WIDEST = 1e300
 """Real numbers lie within this, so that the distance of any two is a number too."""
@@ -145,7 +145,7 @@ def _identity(value: Value) -> tuple[bool, Value]:
 
 def _check_name(name: str) -> None:
     if not DOTTED_NAME.fullmatch(name):
-        raise SpaceError(f"'{name}' is not the dotted name of a trainer setting, such as 'optim.lr'")
+        raise SpaceError(f"'{name}' is not the name of a setting, such as 'rate' or 'optim.lr'")
 
 
 def _check_number(name: str, field: str, value: object) -> None:

@@ -66,7 +66,7 @@ class Space:
         _refuse_repeats("dimension", names)
         for key in self.settings:
             if not DOTTED_NAME.fullmatch(key):
-                raise SpaceError(f"settings: '{key}' is not the dotted name of a trainer setting, such as 'optim.lr'")
+                raise SpaceError(f"settings: '{key}' is not the name of a setting, such as 'rate' or 'optim.lr'")
             if key in names:
                 raise SpaceError(f"settings: '{key}' is searched as a dimension too; keep one of the two")
 

@@ -3,11 +3,12 @@ in memory and trainings by formula."""
 
 from __future__ import annotations
 
+import math
 import statistics
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ SHARED_MEMORY = Path("/dev/shm")
 @dataclass(frozen=True)
 class Result:
     """What a campaign ended with. regret: in RankIC, of what was chosen; epochs: trained in all; is_default: whether
-    the default configuration was chosen; gain, error: claimed over the default, 0 where it was chosen; true_gain."""
+    the default configuration was chosen; gain, error: claimed over the default, 0 where it was chosen; true_gain.
+    late_regret: mean over the last quarter of the trainings, whatever was chosen."""
 
     regret: float
     epochs: int
@@ -40,6 +42,7 @@ class Result:
     gain: float
     error: float
     true_gain: float
+    late_regret: float = math.nan
 
 
 class FormulaRunner:
@@ -48,11 +51,14 @@ class FormulaRunner:
     def __init__(self, surface: Surface) -> None:
         self._surface = surface
         self.num_epochs = 0
+        self.regrets: list[float] = []
 
     def run(
         self, request: TrialRequest, on_epoch: Callable[[EpochReport], Decision], stop: Callable[[], bool]
     ) -> TrialEnd:
-        curve = self._surface.curve(_values(request.config), request.seed)
+        values = _values(request.config)
+        self.regrets.append(self._surface.regret(values))
+        curve = self._surface.curve(values, request.seed)
         for epoch, score in enumerate(curve, start=1):
             self.num_epochs += 1
             if on_epoch(EpochReport(epoch, score, {}, {}, 0.0)) is Decision.STOP:
@@ -90,7 +96,8 @@ def run(config: SearchConfig, surface: Surface) -> Result:
         ).run()
     decided = ledger.find_campaign(config.study)
     assert decided is not None, "it was just worked on"
-    return _result(decided.decisions[len(plan)], surface, runner.num_epochs)
+    late = statistics.fmean(runner.regrets[-max(1, len(runner.regrets) // 4) :])
+    return replace(_result(decided.decisions[len(plan)], surface, runner.num_epochs), late_regret=late)
 
 
 def _result(decision: Mapping[str, Any], surface: Surface, num_epochs: int) -> Result:

@@ -193,10 +193,44 @@ def doctor(options: argparse.Namespace) -> None:
         check_up(app, campaign, say, repair=options.repair)
 
 
+def check(options: argparse.Namespace) -> None:
+    """Ask a trainable what every one promises, and say what was seen; an error where something does not hold."""
+    from hpo.cli.config_loader import trainable_settings
+    from hpo.trainable.contract import Outcome, check_trainable
+
+    def say(outcome: Outcome) -> None:
+        print(f"{'broken' if outcome.seen else 'holds ':6}  {outcome.name}: {outcome.rule}", flush=True)
+        if outcome.seen:
+            print(f"        seen: {outcome.seen}.", flush=True)
+
+    trainable, settings = trainable_settings(options.trainable, options.overrides)
+    outcomes = check_trainable(trainable, settings, say)
+    num_broken = sum(outcome.seen is not None for outcome in outcomes)
+    print(f"{len(outcomes)} checks ran, {num_broken} broken.")
+    if num_broken:
+        raise UsageError(f"'{options.trainable}' breaks {num_broken} of the {len(outcomes)} promises of a trainable.")
+
+
 def config(options: argparse.Namespace) -> None:
     """Print every setting of a run as YAML."""
     resolved, _ = _composed(options)
     print(yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False), end="")
+
+
+def data(options: argparse.Namespace) -> None:
+    """Say what is recognised in a source, as a run with these settings would take it."""
+    from hpo.cli.face import Terminal
+    from hpo.usecases.campaigns import trainable_of
+    from hpo.wiring import home_folder
+
+    options.overrides = [f"trainer.{word}" if word.startswith("data.") else word for word in options.overrides]
+    config, _ = _composed(options)
+    trainable, settings = trainable_of(config)
+    face = Terminal()
+    with face.preparing() as progress:
+        prepared = trainable.prepare(settings, home_folder() / "cache", progress)
+    for line in (*prepared.lines, *(f"Warning: {warning}" for warning in prepared.warnings)):
+        face.say(line)
 
 
 def dashboard(options: argparse.Namespace) -> None:
@@ -232,7 +266,9 @@ COMMANDS: Mapping[str, Command] = {
     "worker": worker,
     "sync": sync,
     "doctor": doctor,
+    "check-trainable": check,
     "config": config,
+    "data": data,
     "dashboard": dashboard,
     "url": url,
     "db": db,

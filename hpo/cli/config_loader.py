@@ -24,6 +24,7 @@ from hpo.domain.config import SearchConfig
 from hpo.domain.errors import UsageError, nearest
 from hpo.domain.settings import first_problem, flatten, merge, nest, quoted, read, sections, verbatim
 from hpo.domain.trainable import Trainable
+from hpo.engine.binding import complete
 from hpo.trainable.loading import load_trainable
 from search_spaces import Space, load_space
 
@@ -113,6 +114,15 @@ def _last(overrides: Sequence[str], key: str) -> str | None:
 
 def _texts(trainable: Trainable[Any]) -> tuple[str, ...]:
     return TEXTS if trainable.source is None else (*TEXTS, f"trainer.{trainable.source}")
+
+
+def trainable_settings(name: str, overrides: Sequence[str]) -> tuple[Trainable[Any], dict[str, Any]]:
+    """A trainable and its complete settings. overrides: of its settings, without `trainer.`. UsageError as `load`."""
+    trainable = load_trainable(name)
+    defaults = trainable.plain(trainable.parse({}))
+    texts = () if trainable.source is None else (trainable.source,)
+    _refuse_unknown(_keys_of(overrides, texts), defaults, "the command line")
+    return trainable, complete(trainable, _compose(defaults, overrides, texts))
 
 
 def changed(config: SearchConfig, overrides: Sequence[str]) -> SearchConfig:

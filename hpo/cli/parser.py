@@ -110,7 +110,17 @@ def _tending(add: Adder) -> None:
     doctor = add("doctor", "check that the ledger, Optuna, the run folders and MLflow agree", "hpo doctor study=night")
     _settings(doctor)
     doctor.add_argument("--repair", action="store_true", help="mend what can be mended first, and say what was done")
+    check = add(
+        "check-trainable", "check that a training of your own keeps its promises", "hpo check-trainable my_file:train"
+    )
+    check.add_argument("trainable", metavar="MODULE:OBJECT", help="import path of a class or function, or `ranker`")
+    check.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="its settings, e.g. epochs=3")
     _sources(add("config", "print the resolved configuration of a run", "hpo config trials=40 space=atft"))
+    data = add("data", "say what is recognised in a file, and what is wrong with it", "hpo data check prices.parquet")
+    data.add_argument("action", choices=("check",))
+    data.add_argument("data", metavar="FILE", help="Parquet, Feather or CSV, or a folder of them")
+    _settings(data)
+    data.set_defaults(space=None, config=None)
     dashboard = add("dashboard", "open a user interface on this database, on loopback", "hpo dashboard optuna")
     dashboard.add_argument("which", choices=("optuna", "mlflow"))
     dashboard.add_argument("--port", type=port, help="default: 8080 for optuna, 5000 for mlflow")

@@ -55,7 +55,7 @@ class Progress:
             best, left = best_score(slots), time_left(slots, datetime.now(UTC))
             tail = f", best {best:+.4f}" if best is not None else ""
             tail += f", about {left} left" if left else ""
-            say(f"[{slot.slot}/{len(slots)}] {tiers[slot.tier]}: {describe(slot)}{tail}")
+            say(f"[{slot.slot}/{len(slots)}] {tiers[slot.tier]}: {describe(slot, self._campaign.spec.label)}{tail}")
 
 
 def best_score(slots: Sequence[SlotView]) -> float | None:
@@ -83,11 +83,11 @@ def time_left(slots: Sequence[SlotView], now: datetime) -> timedelta | None:
     return timedelta(seconds=round(max(0.0, typical * num_unfinished - begun) / len(running)))
 
 
-def describe(slot: SlotView) -> str:
+def describe(slot: SlotView, label: str) -> str:
     """A finished or running slot in a few words."""
     if slot.outcome is Outcome.FAILED:
         return f"FAILED ({slot.reason})"
-    score = "no score" if slot.score is None else f"RankIC {slot.score:+.4f}"
+    score = "no score" if slot.score is None else f"{label} {slot.score:+.4f}"
     if slot.outcome is Outcome.PRUNED:
         return f"pruned after epoch {slot.epoch}, {score}"
     return f"{slot.outcome.value if slot.outcome else slot.state.value}, {score}"
@@ -98,8 +98,8 @@ def render(campaign: Campaign, slots: Sequence[SlotView], num_epochs: int, now: 
     return Group(
         Text(f"{campaign.name}: {campaign.spec.budget} trials, {len(campaign.spec.tiers)} tiers", style="bold"),
         _tier_table(campaign.spec.tiers, slots, campaign),
-        _running_table(slots, num_epochs, now),
-        _totals(slots, time_left(slots, now)),
+        _running_table(slots, campaign.spec.label, num_epochs, now),
+        _totals(slots, campaign.spec.label, time_left(slots, now)),
     )
 
 
@@ -121,26 +121,26 @@ def _tier_table(tiers: Sequence[TierPlan], slots: Sequence[SlotView], campaign: 
     return table
 
 
-def _running_table(slots: Sequence[SlotView], num_epochs: int, now: datetime) -> Table:
+def _running_table(slots: Sequence[SlotView], label: str, num_epochs: int, now: datetime) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     running = [slot for slot in slots if slot.state is SlotState.RUNNING]
     for slot in running[:MAX_RUNNING_ROWS]:
-        table.add_row(f"  trial {slot.slot}", *running_cells(slot, num_epochs, now))
+        table.add_row(f"  trial {slot.slot}", *running_cells(slot, label, num_epochs, now))
     if len(running) > MAX_RUNNING_ROWS:
         table.add_row(f"  and {len(running) - MAX_RUNNING_ROWS} more")
     return table
 
 
-def running_cells(slot: SlotView, num_epochs: int, now: datetime) -> tuple[str, str, str]:
-    """Epoch, RankIC, and the rate or what is wrong."""
-    score = "" if slot.score is None else f"RankIC {slot.score:+.4f}"
+def running_cells(slot: SlotView, label: str, num_epochs: int, now: datetime) -> tuple[str, str, str]:
+    """Epoch, score, and the rate or what is wrong."""
+    score = "" if slot.score is None else f"{label} {slot.score:+.4f}"
     rate = "" if slot.samples_per_second is None else f"{slot.samples_per_second:,.0f} samples/s"
     if is_stale(slot, now):
         rate = f"lease ran out {ago(slot.lease_expires_at, now)} ago"
     return f"epoch {slot.epoch or 0}/{num_epochs}", score, rate
 
 
-def _totals(slots: Sequence[SlotView], left: timedelta | None) -> Text:
+def _totals(slots: Sequence[SlotView], label: str, left: timedelta | None) -> Text:
     outcomes = Counter(slot.outcome for slot in slots if slot.outcome)
     parts = [f"{sum(outcomes.values())}/{len(slots)} done"]
     if outcomes[Outcome.PRUNED]:
@@ -149,7 +149,7 @@ def _totals(slots: Sequence[SlotView], left: timedelta | None) -> Text:
         parts.append(f"{outcomes[Outcome.FAILED]} failed")
     best = best_score(slots)
     if best is not None:
-        parts.append(f"best RankIC {best:+.4f}")
+        parts.append(f"best {label} {best:+.4f}")
     if left is not None:
         parts.append(f"about {left} left")
     return Text(", ".join(parts))

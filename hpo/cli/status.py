@@ -108,7 +108,7 @@ def _running(campaign: Campaign, slots: Sequence[SlotView], now: datetime) -> It
     if running:
         yield "running"
     for slot in running:
-        epoch, score, rate = running_cells(slot, num_epochs, now)
+        epoch, score, rate = running_cells(slot, campaign.spec.label, num_epochs, now)
         cells = [f"{epoch:<12}", f"{score:<15}", rate]
         if not is_stale(slot, now):
             cells.append(f"for {ago(slot.started_at, now)}")

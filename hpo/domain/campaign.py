@@ -63,7 +63,8 @@ class TierPlan:
 class CampaignSpec:
     """What a campaign is, frozen at its creation.
 
-    config: `search`, the resolved `SearchConfig` as plain JSON; `space`, its name and text; `num_epochs` of a training.
+    config: `search`, the resolved `SearchConfig` as plain JSON; `space`, its name and text; `num_epochs` of a training;
+    `label` of the objective.
     fingerprints: `config`, `space`, `data`, `code` -> hex digest; a resume with another one is refused.
     tiers: in order, numbered 1..n; the budget is the sum of their slots.
     """
@@ -78,6 +79,11 @@ class CampaignSpec:
     def trainable(self) -> str:
         """Name of what the campaign trains."""
         return str(self.config.get("search", {}).get("trainable", DEFAULT_TRAINABLE))
+
+    @property
+    def label(self) -> str:
+        """What the campaign maximises, for people."""
+        return str(self.config.get("label", "score"))
 
     @property
     def budget(self) -> int:

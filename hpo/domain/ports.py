@@ -176,7 +176,8 @@ class TrialEnd:
     kind: `finished` (fit returned), `stopped` (a STOP decision or an interruption), `failed` (a typed failure or a
     Python error), `died` (the process ended without a word: killed, crashed), `environment` (the disk is full or not
     writable: no fault of the trial). reason: for `failed` and `died`, a stable word. excess: where the configuration
-    was refused because it does not fit, by which share of the memory there is.
+    was refused because it does not fit, by which share of the memory there is. device: on what it
+    trained, and in which arithmetic.
     """
 
     kind: str
@@ -186,6 +187,7 @@ class TrialEnd:
     reason: str | None = None
     message: str | None = None
     excess: float | None = None
+    device: str | None = None
 
 
 class TrialRunner(Protocol):

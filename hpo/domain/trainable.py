@@ -7,7 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -64,7 +65,7 @@ class Prepared:
 
     search: what trials are given. holdout: what is opened once the champion is chosen; None: there is none.
     fingerprint: hex digest of the content and of every setting that shapes it. warnings: sentences for people.
-    summary: plain JSON values for the report.
+    summary: plain JSON values for the report. lines: what was recognised in the data, for people.
     """
 
     search: Path
@@ -72,6 +73,7 @@ class Prepared:
     fingerprint: str
     warnings: tuple[str, ...] = ()
     summary: Mapping[str, Any] = field(default_factory=dict)
+    lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,13 +104,15 @@ class Serving:
     """What a registered model asks for, gives and needs.
 
     inputs, outputs: column -> `string`, `datetime`, `double`, or None for anything. example: column -> values.
-    packages: distributions that the loaded model imports.
+    packages: distributions that the loaded model imports. code: the module or package to send along, None where it is
+    installed.
     """
 
     inputs: Mapping[str, str | None]
     outputs: Mapping[str, str | None]
     example: Mapping[str, Sequence[Any]]
     packages: tuple[str, ...]
+    code: Path | None = None
 
 
 class Trainable(ABC, Generic[S]):
@@ -122,9 +126,9 @@ class Trainable(ABC, Generic[S]):
     """What the campaign calls it: `ranker` or an import path. Set by whoever loads it."""
     schema: type[S]
     """Class of the settings: pydantic or dataclass, every field with a default."""
-    shared: ClassVar[Sequence[str]] = ()
+    shared: Sequence[str] = ()
     """Settings (dotted; `data.` for a whole section) that all trials of a campaign share: they cannot be searched."""
-    follows: ClassVar[Mapping[str, str]] = {}
+    follows: Mapping[str, str] = MappingProxyType({})
     """Settings that the search derives: dotted setting -> `seed` or `objective`."""
     averages: bool = False
     """Whether the scores of several checkpoints can be averaged by their ranks (see `join`); if not, a campaign ends
@@ -133,7 +137,7 @@ class Trainable(ABC, Generic[S]):
     """The setting that says where the data come from (`--data`)."""
     preload: Sequence[str] = ()
     """Modules that the parent of all trial processes imports once."""
-    packages: ClassVar[Sequence[str]] = ()
+    packages: Sequence[str] = ()
     """Distributions whose versions can change a result."""
 
     # Settings
@@ -154,6 +158,10 @@ class Trainable(ABC, Generic[S]):
     def metrics(self, settings: S) -> Sequence[Metric]:
         """What a campaign may maximise; the first is the default objective."""
         return (Metric("score"),)
+
+    def horizons(self, settings: S) -> tuple[int, ...]:
+        """Label horizons, where the metrics are means over several."""
+        return ()
 
     def check_space(self, space: Space, settings: S) -> None:
         """Raise UsageError for a space whose parts contradict each other. settings: with the space's defaults."""
@@ -235,6 +243,10 @@ class Trainable(ABC, Generic[S]):
     def serving(self, checkpoint: Path) -> Serving | None:
         """How a registered model is asked; None: it is not registered."""
         return None
+
+    def sections(self, evidence: Any, findings: Any) -> Sequence[Any]:
+        """Sections (`hpo.report.document`) of its own for the report, from `CampaignEvidence` and `Findings`."""
+        return ()
 
     def code(self) -> Sequence[Path]:
         """Files whose content decides results."""

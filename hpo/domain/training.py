@@ -71,12 +71,14 @@ class FitResult:
 
     score: what the trial is judged by, to be maximised; the mean of its last `Length.score_epochs` epochs.
     last_epoch: the last epoch that the reporter took; the state in `model.pt` is that at its end. 0: none.
+    device: on what it trained and in which arithmetic; trials that differ in it are not comparable bit for bit.
     """
 
     ending: Ending
     score: float
     last_epoch: int = 0
     num_parameters: int | None = None
+    device: str | None = None
 
 
 class TrialFailure(Exception):

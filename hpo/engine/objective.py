@@ -272,9 +272,10 @@ class Objective:
         reason = None if outcome is not Outcome.FAILED else f"{end.reason}: {end.message}"
         attempt = self._own_attempt(claim)
         said: dict[str, Any] = {NUM_PARAMETERS: end.num_parameters, "last_epoch": end.last_epoch, "reason": reason}
+        said["device"] = end.device
         if attempt is not None:
             said |= sortable(attempt.epochs(), self._length.score_epochs)
-            attempt.finish(outcome, score, end.last_epoch, end.num_parameters, reason)
+            attempt.finish(outcome, score, end.last_epoch, end.num_parameters, reason, end.device)
             self._record(claim, attempt, "result", attempt.result_file, len(attempt.epochs()), score)
             if end.last_epoch is not None and attempt.model.exists():
                 self._record(claim, attempt, "model", attempt.model, end.last_epoch, score)

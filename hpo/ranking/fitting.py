@@ -11,7 +11,7 @@ from trainer.data import open_training
 from trainer.training import loop
 from trainer.training.device import room
 from trainer.training.memory import check_fits
-from trainer.training.precision import choose_device
+from trainer.training.precision import choose_device, choose_precision
 
 VERDICTS = {Decision.CONTINUE: reports.Verdict.CONTINUE, Decision.STOP: reports.Verdict.STOP}
 
@@ -32,7 +32,19 @@ class _Listener:
 def fit(settings: TrainerConfig, data: Path, reporter: Reporter, folder: Path) -> FitResult:
     """Train. Raises trainer.errors.TrainingFailure."""
     result = loop.fit(settings, open_training(data), _Listener(reporter), folder)
-    return FitResult(Ending(result.ending.value), result.score, result.last_epoch, result.num_parameters)
+    return FitResult(
+        Ending(result.ending.value),
+        result.score,
+        result.last_epoch,
+        result.num_parameters,
+        describe_device(settings),
+    )
+
+
+def describe_device(settings: TrainerConfig) -> str:
+    """On what a training runs here, and in which arithmetic."""
+    precision = choose_precision(settings.train)
+    return f"{precision.device}, {precision.reason}"
 
 
 def check_memory(settings: TrainerConfig, data: Path, limit: int) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hpo.domain.trainable import Scored
 from hpo.ranking.metrics import with_means
-from hpo.report.evidence import PanelScores
+from hpo.ranking.portfolio import PanelScores
 from trainer.data import HoldoutData, open_holdout
 from trainer.scoring.committee import open_scorer
 from trainer.training.evaluate import daily_metrics

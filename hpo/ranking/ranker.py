@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import trainer
 from hpo.domain.campaign import DEFAULT_TRAINABLE
@@ -42,7 +43,7 @@ class Ranker(Trainable[TrainerConfig]):
         "train.monitor",
         "train.score_epochs",
     )
-    follows: ClassVar[Mapping[str, str]] = {"train.monitor": "objective", "train.seed": "seed"}
+    follows = MappingProxyType({"train.monitor": "objective", "train.seed": "seed"})
     averages = True
     source = "data.source"
     # Every torch optimizer imports torch._dynamo, which takes a second.
@@ -63,6 +64,9 @@ class Ranker(Trainable[TrainerConfig]):
     def metrics(self, settings: TrainerConfig) -> Sequence[Metric]:
         return metrics.metrics_of(settings.data.horizons)
 
+    def horizons(self, settings: TrainerConfig) -> tuple[int, ...]:
+        return settings.data.horizons
+
     def check_space(self, space: Space, settings: TrainerConfig) -> None:
         check_heads(space, settings)
 
@@ -78,18 +82,17 @@ class Ranker(Trainable[TrainerConfig]):
         return settings.model_copy(update={"train": settings.train.model_copy(update={"threads": num_threads})})
 
     def describe_device(self) -> str:
-        from trainer.config import TrainConfig
-        from trainer.training.precision import choose_precision
+        from hpo.ranking.fitting import describe_device
+        from trainer.config import TrainerConfig
 
-        precision = choose_precision(TrainConfig())
-        return f"{precision.device}, {precision.reason}"
+        return describe_device(TrainerConfig())
 
     def prepare(self, settings: TrainerConfig, cache: Path, progress: Progress | None = None) -> Prepared:
-        from trainer.data import prepare
+        from trainer.data import prepare, summary_lines
 
         with refusing():
             made = prepare(settings.data, settings.model.window, cache, progress)
-        return Prepared(**vars(made))
+        return Prepared(**vars(made), lines=tuple(summary_lines(made.summary)))
 
     def data_faults(self, cache: Path, fingerprint: str) -> Sequence[str]:
         from trainer.data import verify
@@ -154,6 +157,12 @@ class Ranker(Trainable[TrainerConfig]):
     def serving(self, checkpoint: Path) -> Serving:
         with refusing():
             return serving.serving(checkpoint)
+
+    def sections(self, evidence: Any, findings: Any) -> Sequence[Any]:
+        from hpo.ranking.sections import build
+
+        section = build(evidence, findings)
+        return () if section is None else (section,)
 
     def code(self) -> Sequence[Path]:
         """The trainer's files, less those that only show what others compute."""

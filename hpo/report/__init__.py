@@ -13,7 +13,6 @@ from hpo.report.evidence import (
     CampaignEvidence,
     EpochEvidence,
     HoldoutEvidence,
-    PanelScores,
     TierEvidence,
     TrialEvidence,
 )
@@ -28,7 +27,6 @@ __all__ = [
     "EpochEvidence",
     "Findings",
     "HoldoutEvidence",
-    "PanelScores",
     "TierEvidence",
     "TrialEvidence",
     "Written",

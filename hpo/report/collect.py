@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hpo.domain.campaign import REFINEMENT, Campaign, Outcome, SlotView
 from hpo.domain.config import SearchConfig
+from hpo.domain.settings import flatten
 from hpo.domain.trainable import Length, Trainable
 from hpo.report.evidence import (
     CampaignEvidence,
@@ -31,7 +32,7 @@ from search_spaces import FloatDimension, Space, parse_space
 DEFAULT_SLOT = 1
 """The first slot of every campaign trains the default configuration."""
 
-SAID_APART = {"study", "trials", "space", "trainer.data.source", "trainer.train.monitor", "trainer.train.seed"}
+SAID_APART = {"study", "trials", "space"}
 """Settings that have words of their own in the command, or follow others."""
 
 PACKAGES = ("tiertune", "torch", "optuna", "numpy", "pandas", "mlflow")
@@ -57,11 +58,12 @@ def collect(
     settings = trainable.parse(search["trainer"])
     trainer, length, state = trainable.plain(settings), trainable.length(settings), archive.home
     space = parse_space(stored["yaml"], stored["name"], f"the campaign '{campaign.name}'")
-    places = known_places(trainer["data"]["source"], search["space"], state)
+    source = "" if trainable.source is None else str(flatten(trainer).get(trainable.source) or "")
+    places = known_places(source, search["space"], state)
     return CampaignEvidence(
         name=campaign.name,
         objective=search["objective"],
-        horizons=tuple(trainer["data"]["horizons"]),
+        metrics=trainable.metrics(settings),
         seed=campaign.spec.seed,
         tiers=_tiers(campaign, space),
         trials=[_trial(slot, archive, trainable, length, places) for slot in slots],
@@ -70,15 +72,17 @@ def collect(
         default_slot=DEFAULT_SLOT,
         holdout=holdout,
         num_holdout_openings=campaign.num_holdout_openings,
-        data_source=file_name(trainer["data"]["source"]),
+        data_source=file_name(source) or trainable.name,
         data_summary=without_places(data_summary or {}, places),
         config=without_places(search, places),
         fingerprints=campaign.spec.fingerprints,
         environment=_environment(),
-        command=_command(campaign, space, trainable),
+        command=_command(campaign, space, trainable, source),
         links=links or {},
         log_settings=frozenset(d.name for d in space.dimensions if isinstance(d, FloatDimension) and d.log),
         created_at=campaign.created_at,
+        horizons=trainable.horizons(settings),
+        own_sections=trainable.sections,
     )
 
 
@@ -157,30 +161,23 @@ def _mean(series: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     return np.asarray(total / len(series), dtype=np.float32)
 
 
-def _command(campaign: Campaign, space: Space, trainable: Trainable[Any]) -> str:
+def _command(campaign: Campaign, space: Space, trainable: Trainable[Any], source: str) -> str:
     """The call that begins this campaign anew: every setting that is neither a default nor the space's own."""
     search = campaign.spec.config["search"]
     held = {f"trainer.{name}": value for name, value in space.settings.items()}
-    defaults = {**SearchConfig().model_dump(mode="json"), "trainer": trainable.plain(trainable.parse({}))}
-    usual = {**_flat(defaults), **_flat(held)}
+    settings = trainable.parse({})
+    own = {"objective": trainable.metrics(settings)[0].name, "trainer": trainable.plain(settings)}
+    defaults = {**SearchConfig().model_dump(mode="json"), **own}
+    usual = {**flatten(defaults), **flatten(held)}
     words = ["hpo", "run", f"study={campaign.name}", f"trials={campaign.spec.budget}"]
-    words += ["--space", file_name(search["space"]), "--data", file_name(search["trainer"]["data"]["source"])]
-    for name, value in _flat(search).items():
-        is_said = name in SAID_APART or name.startswith("worker.")
+    words += ["--space", file_name(search["space"])]
+    words += ["--data", file_name(source)] if source else []
+    said_apart = {*SAID_APART, *(f"trainer.{name}" for name in (trainable.source, *trainable.follows) if name)}
+    for name, value in flatten(search).items():
+        is_said = name in said_apart or name.startswith("worker.")
         if not is_said and value != usual.get(name):
             words.append(f"{name}={value if isinstance(value, str) else json.dumps(value, separators=(',', ':'))}")
     return " ".join(shlex.quote(word) for word in words)
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted name; lists stay values."""
-    found: dict[str, Any] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping) and value:
-            found |= _flat(value, f"{prefix}{name}.")
-        else:
-            found[f"{prefix}{name}"] = list(value) if isinstance(value, tuple) else value
-    return found
 
 
 def _environment() -> dict[str, str]:

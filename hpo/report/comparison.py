@@ -100,7 +100,7 @@ def _differences(
     found = []
     for metric in metrics:
         one, two = ours.daily[metric][left], theirs.daily[metric][right]
-        horizon = int(metric.rpartition("_")[2][:-1]) if metric[-2:-1].isdigit() else max(horizons)
+        horizon = int(metric.rpartition("_")[2][:-1]) if metric[-2:-1].isdigit() else max(horizons, default=1)
         both = np.isfinite(one) & np.isfinite(two)
         found.append(
             Difference(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from hpo.domain.campaign import Outcome
 from hpo.domain.champion import Member
+from hpo.domain.trainable import Metric
 
 DailySeries = Mapping[str, NDArray[np.float32]]
 """Metric name (`rank_ic_5d`, `neutral_rank_ic`, ...) -> one value per day [D], NaN where a day has none."""
@@ -84,36 +84,19 @@ class TierEvidence:
 
 
 @dataclass(frozen=True)
-class PanelScores:
-    """One configuration's scores on holdout days beside what happened.
-
-    dates: [D]. scores: [D, S, H], NaN where the stock-day is not usable. targets: `raw`, `neutral`, `lag1`,
-    `neutral_lag1` -> [D, S, H], NaN without a label. returns: [D, S] close-to-close return into the day. sectors: [S],
-    position in sector_names or -1.
-    """
-
-    dates: NDArray[np.datetime64]
-    horizons: tuple[int, ...]
-    scores: NDArray[np.float32]
-    targets: Mapping[str, NDArray[np.float32]]
-    returns: NDArray[np.float32]
-    sectors: NDArray[np.int16]
-    sector_names: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class HoldoutEvidence:
     """What was measured on the holdout, after everything had been chosen.
 
     committee: the daily series of what is deployed, where that is more than one trial. contenders: name -> series of
-    those that were trained without a search. champion_scores: of what is deployed.
+    those that were trained without a search. details: of what is deployed, for the
+    trainable's own sections.
     daily: slot -> that trial's model's daily series on dates [D]; the champion, the default, the leaders.
-    ceiling: the planted market's own conditional expectation scored like a model; None on real data.
+    ceiling: the series of the best possible scores; None where they are not known.
     """
 
     dates: NDArray[np.datetime64]
     daily: Mapping[int, DailySeries]
-    champion_scores: PanelScores | None = None
+    details: Any = None
     ceiling: DailySeries | None = None
     source: str = "holdout"
     committee: DailySeries | None = None
@@ -124,16 +107,17 @@ class HoldoutEvidence:
 class CampaignEvidence:
     """Everything a report needs to know of one campaign.
 
-    objective: the metric trials are judged by. horizons: label horizons in trading days. champion_slot: None until the
-    campaign has ended. members: of the committee that is deployed, by name; empty or one where it is a single trial.
-    default_slot: the trial that ran the default configuration. num_holdout_openings: how often the
+    objective: the metric trials are judged by. metrics: all there are. horizons: label horizons, where there are some.
+    own_sections: the trainable's. champion_slot: None until the campaign has ended. members: of the committee that is
+    deployed, by name; empty or one where it is a single trial. default_slot: the trial that ran the default
+    configuration. num_holdout_openings: how often the
     ledger counted the holdout being looked at. environment: versions, for reproduction. log_settings: dimensions that
     are sampled on a logarithmic scale.
     """
 
     name: str
     objective: str
-    horizons: tuple[int, ...]
+    metrics: Sequence[Metric]
     seed: int
     tiers: Sequence[TierEvidence]
     trials: Sequence[TrialEvidence]
@@ -150,6 +134,8 @@ class CampaignEvidence:
     command: str = ""
     links: Mapping[str, str] = field(default_factory=dict)
     log_settings: frozenset[str] = frozenset()
+    horizons: tuple[int, ...] = ()
+    own_sections: Callable[[Any, Any], Sequence[Any]] = lambda evidence, findings: ()
     created_at: datetime | None = None
 
     @property
@@ -177,9 +163,13 @@ class CampaignEvidence:
         return sorted(done, key=lambda trial: (-(trial.score or 0.0), trial.slot))
 
     def horizon_of(self, metric: str) -> int:
-        """The longest label, in days, that a metric of this name averages over: how far its days depend."""
-        named = re.search(r"_(\d+)d$", metric)
-        return int(named.group(1)) if named else max(self.horizons)
+        """How far neighbouring units of a metric depend on each other."""
+        return next((known.overlap for known in self.metrics if known.name == metric), 1)
+
+    @property
+    def no_skill(self) -> float | None:
+        """The objective of a model that knows nothing; None where there is no such value."""
+        return next((known.no_skill for known in self.metrics if known.name == self.objective), None)
 
     def outcomes(self) -> dict[str, int]:
         """How many slots ended how; those not done count as `unfinished`."""

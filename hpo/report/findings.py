@@ -68,10 +68,14 @@ def analyse(evidence: CampaignEvidence) -> Findings:
     tried = _with_series(evidence, champion, metric)
     if champion is None or metric not in champion.daily:
         sentence = f"no verdict yet: the search has no champion with a daily {metric}"
+        if champion is not None and evidence.trials and not any(trial.daily for trial in evidence.trials):
+            sentence = f"no verdict: {metric} is reported without a series, so there is no interval and no test of luck"
         return Findings(metric, horizon, Verdict(Finding.UNFINISHED, sentence, "none"), len(tried))
     series = _matrix(tried, metric)
     chosen = [trial.slot for trial in tried].index(champion.slot)
-    deflated = deflated_score(series, chosen, horizon)
+    has_zero = evidence.no_skill is not None
+    judged = (series, chosen) if has_zero else _over_default(tried, series, champion, default)
+    deflated = None if judged is None else deflated_score(*judged, horizon)
     holdout, default_holdout, gain_holdout = _holdout_intervals(evidence, metric, horizon)
     gain_validation = _validation_gain(tried, series, champion, default, horizon)
     leaders = _leaders(evidence, metric)
@@ -89,6 +93,7 @@ def analyse(evidence: CampaignEvidence) -> Findings:
             gain=gain_holdout if holdout else gain_validation,
             champion_is_default=default is not None and champion.slot == default.slot and not _committee(evidence),
             num_tried=len(tried),
+            has_zero=has_zero,
             deployed=deployed,
             contenders=contenders,
         ),
@@ -125,6 +130,19 @@ def _matrix(trials: list[TrialEvidence], metric: str) -> NDArray[np.float64]:
     return np.column_stack([np.asarray(trial.daily[metric], dtype=np.float64) for trial in trials])
 
 
+def _over_default(
+    tried: list[TrialEvidence], series: NDArray[np.float64], champion: TrialEvidence, default: TrialEvidence | None
+) -> tuple[NDArray[np.float64], int] | None:
+    """The others' series as gains over the default's, and the champion's column among them: what stands for zero where
+    a metric has no value of no skill. None where the champion has nothing to be compared with."""
+    slots = [trial.slot for trial in tried]
+    if default is None or default.slot not in slots or default.slot == champion.slot:
+        return None
+    base = slots.index(default.slot)
+    others = [column for column in range(len(slots)) if column != base]
+    return series[:, others] - series[:, [base]], others.index(slots.index(champion.slot))
+
+
 def _validation_gain(
     tried: list[TrialEvidence],
     series: NDArray[np.float64],
@@ -133,13 +151,8 @@ def _validation_gain(
     horizon: int,
 ) -> Interval | None:
     """Champion minus default on the validation days, allowing for the champion having been chosen there."""
-    slots = [trial.slot for trial in tried]
-    if default is None or default.slot not in slots or default.slot == champion.slot:
-        return None
-    base = slots.index(default.slot)
-    others = [column for column in range(len(slots)) if column != base]
-    differences = series[:, others] - series[:, [base]]
-    return simultaneous_interval(differences, others.index(slots.index(champion.slot)), horizon)
+    gains = _over_default(tried, series, champion, default)
+    return None if gains is None else simultaneous_interval(*gains, horizon)
 
 
 def _holdout_intervals(

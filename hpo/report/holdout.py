@@ -42,7 +42,7 @@ def measure(
     return HoldoutEvidence(
         dates=next(iter(found.values())).units,
         daily={slot: scored.series for slot, scored in found.items()},
-        champion_scores=shown.details if shown else None,
+        details=shown.details if shown else None,
         ceiling=shown.ceiling if shown else None,
         committee=shown.series if shown and is_committee else None,
         source="model.pt of each run on the prepared holdout",

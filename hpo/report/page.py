@@ -15,7 +15,7 @@ from hpo import __version__
 from hpo.report.document import Report, Section, as_plain
 from hpo.report.evidence import CampaignEvidence
 from hpo.report.findings import Findings, analyse
-from hpo.report.sections import answer, champion, deployed, luck, reproduce, search
+from hpo.report.sections import answer, deployed, luck, reproduce, search
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def build_report(
         deployed.build(evidence, found) if found.champion else None,
         luck.build(evidence, found) if found.champion else None,
         search.build(evidence, found),
-        champion.build(evidence, found),
+        *evidence.own_sections(evidence, found),
         reproduce.build(evidence, found),
     ]
     return Report(

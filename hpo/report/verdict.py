@@ -59,6 +59,7 @@ def judge(
     gain: Interval | None,
     champion_is_default: bool,
     num_tried: int,
+    has_zero: bool = True,
     deployed: str = "the champion",
     contenders: Sequence[Rival] = (),
 ) -> Verdict:
@@ -68,7 +69,8 @@ def judge(
        its own above zero too: CONTENDER_WINS, the best of them.
     2. Is there anything? With a holdout: its interval lies above zero (the champion was not chosen on those days, so
        the number tried does not matter there). Without: the deflated probability is at least 95 %. If not: UNCONFIRMED
-       where the validation score survives deflation and only the holdout does not bear it out; else NOTHING.
+       where the validation score survives deflation and only the holdout does not bear it out; else NOTHING. Not asked
+       where the metric has no value that a model without skill would have (has_zero).
     3. The champion is the default configuration: DEFAULT_WINS.
     4. The paired difference to the default on the same days (of the holdout; without one, of the validation with an
        interval that allows for the choice): above zero BETTER, below zero WORSE, else SAME. No difference
@@ -82,7 +84,7 @@ def judge(
     if holdout and winner:
         return _for_contender(winner, deployed, basis)
     survives = deflated is not None and deflated.probability >= CONFIDENCE
-    if not (holdout.above_zero if holdout else survives):
+    if has_zero and not (holdout.above_zero if holdout else survives):
         return _nothing(metric, holdout, deployed, num_tried, survives, basis)
     if champion_is_default:
         sentence = f"no configuration of the {num_tried} tried beat the default, which stays"

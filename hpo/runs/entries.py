@@ -40,8 +40,8 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class Result:
-    """How an attempt ended. score: what Optuna was told; reason: for FAILED, a stable word and text. files: name of
-    every other file of the attempt, relative to it -> SHA-256."""
+    """How an attempt ended. score: what Optuna was told; reason: for FAILED, a stable word and text. device: on what
+    and in which arithmetic it trained. files: name of every other file of the attempt, relative to it -> SHA-256."""
 
     outcome: Outcome
     score: float | None
@@ -49,6 +49,7 @@ class Result:
     num_parameters: int | None
     reason: str | None
     finished_at: datetime
+    device: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod

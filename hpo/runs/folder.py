@@ -178,6 +178,7 @@ class Attempt:
         last_epoch: int | None = None,
         num_parameters: int | None = None,
         reason: str | None = None,
+        device: str | None = None,
     ) -> None:
         """Write the result, once everything else is durable; said twice it is written once, said differently the last
         word counts."""
@@ -187,6 +188,7 @@ class Attempt:
             "last_epoch": last_epoch,
             "num_parameters": num_parameters,
             "reason": reason,
+            "device": device,
         }
         before = None
         with suppress(EnvironmentFault):  # a damaged one is written again

@@ -43,18 +43,33 @@ def load_trainable(name: str) -> Trainable[Any]:
     return trainable
 
 
-def _made(name: str, found: Any) -> Trainable[Any]:
+def as_trainable(found: Any) -> Trainable[Any]:
+    """A trainable from an instance, a class or a function of (settings, trial). UsageError for anything else."""
+    from hpo.trainable.own import FunctionTrainable
+
     if isinstance(found, Trainable):
         return found
     if inspect.isclass(found) and issubclass(found, Trainable):
-        try:
-            return found()
-        except TypeError as error:
-            raise UsageError(f"trainable={name}: the class cannot be made without arguments ({error}).") from None
+        missing = sorted(getattr(found, "__abstractmethods__", ()))
+        if missing:
+            raise UsageError(f"the class {found.__name__} lacks the methods {', '.join(missing)}.")
+        return found()
+    if inspect.isfunction(found):
+        return FunctionTrainable(found)
+    kind = f"the class {found.__name__}" if inspect.isclass(found) else f"a {type(found).__name__}"
     raise UsageError(
-        f"trainable={name} is {'a class' if inspect.isclass(found) else f'a {type(found).__name__}'} and no trainable; "
-        "derive the class from hpo.trainable.OwnTrainable, or name a function train(settings, trial)."
+        f"{kind} is no trainable; derive the class from hpo.trainable.OwnTrainable, or name a function "
+        "train(settings, trial)."
     )
+
+
+def _made(name: str, found: Any) -> Trainable[Any]:
+    try:
+        return as_trainable(found)
+    except UsageError as error:
+        raise UsageError(f"trainable={name}: {error}") from None
+    except Exception as error:  # the user's constructor may raise anything
+        raise _broken(name, error) from error
 
 
 def _module(name: str, module: str) -> Any:

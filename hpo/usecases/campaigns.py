@@ -8,7 +8,7 @@ from typing import Any
 
 from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, SlotState
 from hpo.domain.config import SearchConfig
-from hpo.domain.errors import UsageError
+from hpo.domain.errors import UsageError, nearest
 from hpo.domain.failures import RETRIABLE, retriable
 from hpo.domain.trainable import Length, Prepared, Progress, Trainable
 from hpo.engine.binding import check_turns, complete
@@ -32,6 +32,18 @@ def length_of(config: SearchConfig) -> Length:
     return trainable.length(settings)
 
 
+def label_of(config: SearchConfig) -> str:
+    """What the campaign maximises, for people. UsageError where the trainable has no such metric."""
+    trainable, settings = trainable_of(config)
+    metrics = {metric.name: metric for metric in trainable.metrics(settings)}
+    if config.objective not in metrics:
+        raise UsageError(
+            f"objective={config.objective}: '{trainable.name}' has no such metric, but {', '.join(metrics)}."
+            f"{nearest(config.objective, metrics)}"
+        )
+    return metrics[config.objective].shown
+
+
 def prepare_data(app: App, config: SearchConfig, progress: Progress | None = None) -> Prepared:
     """The campaign's data in the cache, built if they are not there yet."""
     trainable, settings = trainable_of(config)
@@ -51,6 +63,7 @@ def open_campaign(app: App, config: SearchConfig, space: Space, prepared: Prepar
             "search": config.model_dump(mode="json"),
             "space": {"name": space.name, "yaml": dump_space(space)},
             "num_epochs": length_of(config).num_epochs,
+            "label": label_of(config),
         },
         fingerprints=_fingerprints(config, space, prepared),
         tiers=plan_tiers(config.trials, [tier.name for tier in space.tiers], config.tiers),

@@ -63,7 +63,7 @@ def contender(app: App, campaign: Campaign, slot: int | None, *, with_holdout: b
         holdout = Measured(measured.dates, measured.daily[chosen]) if measured else None
     return Contender(
         f"{campaign.name}#{chosen}, {views[chosen].outcome or views[chosen].state}, epoch {epochs[-1]}",
-        tuple(trainable.plain(settings)["data"]["horizons"]),
+        trainable.horizons(settings),
         Measured(_units(trainable, prepared.search, daily), daily),
         holdout,
     )
@@ -80,7 +80,7 @@ def _committee(app: App, campaign: Campaign, champion: Champion, *, with_holdout
         scored = trainable.score(deployed, prepared.holdout)
         holdout = Measured(scored.units, scored.series) if scored else None
     name = f"{campaign.name}, the committee of {len(champion.members)} trials"
-    return Contender(name, tuple(trainable.plain(settings)["data"]["horizons"]), None, holdout)
+    return Contender(name, trainable.horizons(settings), None, holdout)
 
 
 def has_holdout(app: App, campaign: Campaign, slot: int | None) -> bool:

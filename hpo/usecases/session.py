@@ -56,8 +56,8 @@ def run(app: App, config: SearchConfig, space: Space, face: Face, timeout: timed
     """
     with face.preparing() as progress:
         prepared = prepare_data(app, config, progress)
-    for warning in prepared.warnings:
-        face.say(f"Warning: {warning}")
+    for line in (*prepared.lines, *(f"Warning: {warning}" for warning in prepared.warnings)):
+        face.say(line)
     campaign = open_campaign(app, config, space, prepared)
     if campaign.state is CampaignState.COMPLETE:
         _refuse_hopeless(app, campaign)

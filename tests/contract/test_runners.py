@@ -242,6 +242,14 @@ def test_a_trial_ends_itself_when_its_worker_is_gone(data: Path, tmp_path: Path)
     assert not alive
 
 
+def test_a_trial_says_on_what_and_in_which_arithmetic_it_trained(data: Path, tmp_path: Path) -> None:
+    own = SlotFolder(tmp_path, 1).open_attempt(1, run={}, config=config())
+    request = TrialRequest(config(), data, own.folder)
+    end = ProcessRunner(Ranker.preload).run(request, lambda report: Decision.CONTINUE, lambda: False)
+    assert end.device == "cpu, fp32, as asked for"
+    assert "precision on cpu: fp32, as asked for" in (own.folder / "trial.log").read_text()
+
+
 def _trials(folder: Path) -> list[psutil.Process]:
     """The processes that have the run's log open: the trial's own, wherever it hangs in the process tree."""
     log = folder / "trial.log"

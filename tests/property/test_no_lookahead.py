@@ -87,6 +87,43 @@ def test_the_past_does_not_change(name: str, day: int, seed: int) -> None:
             )
 
 
+def with_later_listings(market: Market, day: int, seed: int) -> Market:
+    """The market with more stocks, of every sector, none of which has a row by `day`."""
+    rng = np.random.default_rng(seed)
+    number = int(rng.integers(1, 9))
+    rows = np.zeros((DAYS, number), dtype=bool)
+    rows[day + 1 :] = True
+
+    def read(name: str) -> NDArray[np.float64]:
+        return np.hstack([market.read(name), np.where(rows, rng.uniform(1.0, 9.0, rows.shape), np.nan)])
+
+    kept = {name: read(name) for name in market.columns}
+    changed = {
+        "read": kept.__getitem__,
+        "symbols": (*market.symbols, *(f"new {n}" for n in range(number))),
+        "rows": np.hstack([market.rows, rows]),
+        "sectors": np.concatenate([market.sectors, rng.integers(-1, 4, number).astype(np.int16)]),
+        "sector_names": (*market.sector_names, "c", "d"),
+    }
+    return Market(**{**market.__dict__, **changed})
+
+
+@pytest.mark.parametrize("name", MARKETS)
+@settings(max_examples=8, deadline=None)
+@given(day=st.integers(25, DAYS - 8), seed=st.integers(0, 2**16))
+def test_who_is_listed_later_changes_nothing_before(name: str, day: int, seed: int) -> None:
+    inputs, targets = known(with_later_listings(MARKETS[name], day, seed))
+    inputs_before, targets_before = BEFORE[name]
+    for key, values in inputs.items():
+        before = inputs_before[key][: day + 1]
+        np.testing.assert_allclose(values[: day + 1, :STOCKS], before, atol=1e-5, err_msg=key)
+    for key, values in targets.items():
+        for column, horizon in enumerate(HORIZONS):
+            ended = day + 1 - horizon - ("lag1" in key)
+            before = targets_before[key][:ended, :, column]
+            np.testing.assert_allclose(values[:ended, :STOCKS, column], before, atol=1e-5, err_msg=key)
+
+
 @pytest.mark.parametrize("name", MARKETS)
 def test_the_alteration_is_seen_afterwards(name: str) -> None:
     day = 60

@@ -4,6 +4,7 @@ from trainer.data.cache import verify
 from trainer.data.panel import Fold, HoldoutData, Panel, TrainingData
 from trainer.data.planted import ceiling
 from trainer.data.prepare import Prepared, open_holdout, open_training, prepare
+from trainer.data.summary import summary_lines
 
 __all__ = [
     "Fold",
@@ -15,5 +16,6 @@ __all__ = [
     "open_holdout",
     "open_training",
     "prepare",
+    "summary_lines",
     "verify",
 ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,23 +30,42 @@ def rank_normalise(values: Wide, valid: NDArray[np.bool_]) -> NDArray[np.float32
     return np.where(known, scaled, 0.0).astype(np.float32)
 
 
-def group_mean(values: Wide | NDArray[np.float32], valid: NDArray[np.bool_], groups: NDArray[np.int64]) -> Wide:
-    """Each stock's group's mean over the valid stocks of the day: [D, S]; 0 where a group has none.
+@dataclass(frozen=True)
+class Groups:
+    """Which stocks belong together on a day: those of a sector with at least `smallest` members that day; the smaller
+    sectors and the stocks without one form a group of their own, number 0.
 
-    groups: [S], group numbers from 0.
+    sectors: int16 [S], -1 where unknown. members: bool [D, S], who counts. Whoever is listed later changes nothing.
     """
-    member = np.eye(int(groups.max(initial=0)) + 1)[groups]
-    count = valid @ member
-    mean = (np.where(valid, values, 0.0) @ member) / np.maximum(count, 1)
-    result: Wide = mean[:, groups]
-    return result
 
+    sectors: NDArray[np.int16]
+    members: NDArray[np.bool_]
+    smallest: int
 
-def pooled_sectors(sectors: NDArray[np.int16], smallest: int) -> NDArray[np.int64]:
-    """Group numbers [S] from sector numbers: unknown and too small sectors form one group, number 0."""
-    numbers = sectors.astype(np.int64) + 1
-    size = np.bincount(numbers)
-    return np.where(size[numbers] >= smallest, numbers, 0)
+    @cached_property
+    def _indicator(self) -> NDArray[np.float64]:
+        """[S, G], column 0 for the stocks without a sector."""
+        numbers = self.sectors.astype(np.int64) + 1
+        indicator: NDArray[np.float64] = np.eye(int(numbers.max(initial=0)) + 1)[numbers]
+        return indicator
+
+    @cached_property
+    def _pooled(self) -> NDArray[np.bool_]:
+        """Whether a sector is part of group 0: [D, G]."""
+        pooled = self.members @ self._indicator < self.smallest
+        pooled[:, 0] = True
+        return pooled
+
+    def total(self, values: Wide | NDArray[np.float32] | NDArray[np.bool_]) -> Wide:
+        """Each stock's group's sum of values over all stocks: [D, S]."""
+        sums = values @ self._indicator
+        rest = np.where(self._pooled, sums, 0.0).sum(axis=1, keepdims=True)
+        total: Wide = np.where(self._pooled, rest, sums)[:, self.sectors.astype(np.int64) + 1]
+        return total
+
+    def mean(self, values: Wide | NDArray[np.float32], valid: NDArray[np.bool_]) -> Wide:
+        """Each stock's group's mean over the valid stocks of the day: [D, S]; 0 where a group has none."""
+        return self.total(np.where(valid, values, 0.0)) / np.maximum(self.total(valid), 1)
 
 
 def _tied_ranks(ordered: Wide) -> NDArray[np.float32]:

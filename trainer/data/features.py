@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.data.cross_section import group_mean, pooled_sectors, rank_normalise
+from trainer.data.cross_section import Groups, rank_normalise
 from trainer.data.market import OHLCV, Market, Wide
 from trainer.data.rolling import (
     moving_corr,
@@ -22,7 +22,7 @@ from trainer.data.rolling import (
 )
 from trainer.errors import InputError
 
-RECIPE = 2
+RECIPE = 3
 """Version of features, targets, checks and generator; part of the cache's key. Raise it when any of them changes."""
 
 HISTORY_WINDOW = 60
@@ -30,7 +30,7 @@ MIN_HISTORY = 20
 """A stock-day is usable where the last HISTORY_WINDOW days hold at least MIN_HISTORY closes, today's among them."""
 
 SMALLEST_SECTOR = 5
-"""Sectors with fewer stocks are pooled with the unknown ones."""
+"""Sectors with fewer usable stocks on a day are pooled with the unknown ones."""
 
 
 class Bars:
@@ -38,6 +38,7 @@ class Bars:
 
     def __init__(self, market: Market) -> None:
         self.open, self.high, self.low, self.close, self.volume = (market.read(name) for name in OHLCV)
+        self._turnover = traded_value(market)
 
     @cached_property
     def returns(self) -> Wide:
@@ -52,11 +53,19 @@ class Bars:
     @cached_property
     def turnover(self) -> Wide:
         """Traded value, NaN where nothing was traded."""
-        return _positive(self.close * self.volume)
+        return _positive(self._turnover)
 
     def past_return(self, days: int, until: int = 0) -> Wide:
         """Return from the close `days` days ago to the close `until` days ago."""
         return shift(self.close, until) / shift(self.close, days) - 1
+
+
+def traded_value(market: Market) -> Wide:
+    """The day's turnover as the source has it, or else close times volume. Of prices adjusted for later payments the
+    product would tell of these."""
+    if "turnover" in market.columns:
+        return market.read("turnover")
+    return market.read("close") * market.read("volume")
 
 
 def _positive(values: Wide) -> Wide:
@@ -124,12 +133,15 @@ def usable(market: Market, min_price: float) -> NDArray[np.bool_]:
     """Stock-days that may be fed to a model: bool [D, S].
 
     With bars: a close, and MIN_HISTORY of them within HISTORY_WINDOW days. With ready features alone: a row, and a
-    close where the source has that column.
+    close where the source has that column. Inside the universe of the day, where the source has one.
     """
     mask = market.rows.copy()
+    if "universe" in market.columns:
+        mask &= market.read("universe") > 0
     if "close" in market.columns:
         close = market.read("close")
-        mask &= np.isfinite(close) & (np.nan_to_num(close) >= min_price)
+        paid = market.read("raw_close") if "raw_close" in market.columns else close
+        mask &= np.isfinite(close) & (np.nan_to_num(paid) >= min_price)
         if market.has_bars:
             mask &= moving_count(np.isfinite(close), HISTORY_WINDOW) >= MIN_HISTORY
     elif min_price:
@@ -157,7 +169,7 @@ def make_features(market: Market, mask: NDArray[np.bool_]) -> Iterator[tuple[str
 def _from_bars(market: Market, mask: NDArray[np.bool_]) -> Iterator[tuple[str, NDArray[np.float32]]]:
     bars = Bars(market)
     names = set(feature_names(market))
-    sectors = pooled_sectors(market.sectors, SMALLEST_SECTOR)
+    groups = Groups(market.sectors, mask, SMALLEST_SECTOR)
     for name, feature in FEATURES.items():
         if name not in names:
             continue
@@ -168,4 +180,4 @@ def _from_bars(market: Market, mask: NDArray[np.bool_]) -> Iterator[tuple[str, N
         twin = f"{name}_in_sector"
         if twin in names:
             known = mask & np.isfinite(values)
-            yield twin, rank_normalise(ranked - group_mean(ranked, known, sectors), known)
+            yield twin, rank_normalise(ranked - groups.mean(ranked, known), known)

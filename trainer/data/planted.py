@@ -64,7 +64,7 @@ def parse(source: str) -> Planted:
     if name not in DIFFICULTIES:
         raise InputError(
             f"data.source={source}: there is no planted market '{name}'; choose from {', '.join(DIFFICULTIES)}"
-            f"{nearest(name, DIFFICULTIES)}."
+            f"{nearest(name, DIFFICULTIES) or '.'}"
         )
     free = [f.name for f in fields(Planted) if not f.metadata.get("fixed")]
     settings: dict[str, int] = {}

@@ -15,15 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.config import DataConfig
-from trainer.data import cache, checks, planted
-from trainer.data.bars import check_bars
-from trainer.data.checks import check_coverage, check_targets, check_values
+from trainer.data import cache, planted
+from trainer.data.checking.bars import check_bars
+from trainer.data.checking.leaks import Answers, suspicious_names
+from trainer.data.checking.values import check_coverage, check_targets, check_values, gaps
 from trainer.data.features import RECIPE, feature_names, make_features, too_long, usable
-from trainer.data.leaks import Answers, suspicious_names
 from trainer.data.market import Market
 from trainer.data.panel import Fold, HoldoutData, TrainingData
 from trainer.data.reading import files_of, load
 from trainer.data.splits import Split, plan_split
+from trainer.data.summary import describe
 from trainer.data.targets import daily_returns, make_targets
 from trainer.errors import InputError
 
@@ -125,9 +126,9 @@ def _build(config: DataConfig, window: int, folder: Path, progress: Progress) ->
         names, accused = _write_features(market, mask, config, split, halves, progress)
         progress("labels", 0.9)
         _write_labels(market, mask, config, halves)
-        summary = _describe(market, mask, names, split)
+        summary = describe(market, mask, names, config, split)
         _write_meta(market, names, config, split, halves)
-        warnings = (*market.warnings, *said, *checks.warnings(market), *_late(market), *accused)
+        warnings = (*market.warnings, *said, *gaps(market, config.min_price), *_late(market), *accused)
         cache.seal(temporary, {"warnings": warnings, "summary": summary})
         cache.move_into_place(temporary, folder)
     finally:
@@ -173,8 +174,8 @@ def _write_features(
         progress(f"feature {name}", 0.1 + 0.8 * number / len(names))
         if not values.any():
             constant.append(name)
-        elif answers is not None and (warning := answers.judge(name, values)):
-            warnings.append(warning)
+        elif answers is not None and (warning := answers.judge(name, values)) and name in market.ready:
+            warnings.append(warning)  # a strong feature of the recipe may be real; too strong a one is refused
         for half, days in halves.items():
             stores[half][:, :, names.index(name)] = values[days.start : days.stop]
     kept = tuple(name for name in names if name not in constant)
@@ -235,20 +236,3 @@ def _write_meta(
         own = {"folds": folds} if half.name == "search" else {"days": [split.holdout.start - days.start, len(days)]}
         dates = [str(day) for day in market.dates[days.start : days.stop]]
         cache.seal(half, {**common, **own, "dates": dates})
-
-
-def _describe(market: Market, mask: NDArray[np.bool_], names: Sequence[str], split: Split) -> dict[str, Any]:
-    def span(days: range) -> dict[str, Any]:
-        return {"from": str(market.dates[days.start]), "to": str(market.dates[days.stop - 1]), "days": len(days)}
-
-    return {
-        "source": market.name,
-        "days": len(market.dates),
-        "stocks": len(market.symbols),
-        "features": len(names),
-        "sectors": len(market.sector_names),
-        "stock_days": int(mask.sum()),
-        "gap": split.gap,
-        "folds": [{"train": span(fold.train), "valid": span(fold.valid)} for fold in split.folds],
-        "holdout": span(split.holdout),
-    }

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from trainer.config import ColumnsConfig
-from trainer.data.checks import check_coverage, check_values
+from trainer.data.checking.values import check_coverage, check_values
 from trainer.data.features import FEATURES, make_features, too_long, usable
 from trainer.data.market import Market
 from trainer.data.panel import TARGETS, Panel

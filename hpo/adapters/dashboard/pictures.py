@@ -10,7 +10,6 @@ from hpo.runs.entries import EpochRecord
 CURVES = {
     "valid/rank_ic": "accent",
     "valid/neutral_rank_ic": "third",
-    "train/rank_ic": "second dashed",
 }
 """Metrics drawn beside the score -> how they look."""
 

@@ -105,13 +105,12 @@ def trial_tags(attempt: Attempt, result: Result | None) -> dict[str, str]:
         "study": run.get("study_name"),
         "searched": ", ".join(run["params"]),
         "host": run.get("worker", {}).get("host"),
-        "device": run.get("device"),
         "optuna": address,
     }
     if result is not None:
         score = "" if result.score is None else f", score {result.score:+.5f}"
         note += f"\n\n{result.outcome}{score}{': ' + result.reason if result.reason else ''}"
-        tags |= {"outcome": result.outcome, "reason": result.reason}
+        tags |= {"outcome": result.outcome, "reason": result.reason, "device": result.device}
     return _tags({}, kind="trial", campaign=run["campaign"], note=note, **tags)
 
 

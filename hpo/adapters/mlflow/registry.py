@@ -108,8 +108,9 @@ def save_model(checkpoint: Path, trainable: Trainable[Any], serving: Serving, ta
             python_model=str(_CODE),
             artifacts={"checkpoint": str(trainable.portable(checkpoint.resolve(), Path(parts)))},
             model_config={"trainable": trainable.name},
-            signature=_signature(serving),
-            input_example=pd.DataFrame(dict(serving.example)),
+            signature=_signature(serving) if serving.inputs else None,
+            input_example=pd.DataFrame(dict(serving.example)) if serving.example else None,
+            code_paths=[str(serving.code)] if serving.code else None,
             pip_requirements=_requirements(serving.packages, Path(folder)),
         )
 

@@ -63,4 +63,5 @@ def end_of(result: FitResult) -> TrialEnd:
         score=result.score,
         last_epoch=result.last_epoch,
         num_parameters=result.num_parameters,
+        device=result.device,
     )

@@ -7,6 +7,7 @@ over one pipe, and ends itself when the other end closes, so that no worker's de
 from __future__ import annotations
 
 import faulthandler
+import logging
 import multiprocessing
 import os
 import queue
@@ -232,6 +233,7 @@ def _train(request: TrialRequest, connection: Connection) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with suppress(OSError):  # a full disk will be said of something that matters more than this log
         _send_output_to(request.folder / "trial.log")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
     _offer_memory()
     _take_gpu()
     reporter = PipeReporter(connection, Attempt(request.folder))

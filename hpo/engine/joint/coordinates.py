@@ -47,7 +47,8 @@ class Axis:
     def decode(self, coordinate: float) -> Any:
         """The nearest value that the distribution allows."""
         if self.unordered:
-            return self.distribution.to_external_repr(round(coordinate * _num_choices(self.distribution)))
+            num_choices = _num_choices(self.distribution)
+            return self.distribution.to_external_repr(min(num_choices - 1, int(coordinate * num_choices + 1e-9)))
         low, high = _ends(self.distribution)
         start, end = _scaled(self.distribution, low), _scaled(self.distribution, high)
         here = start + coordinate * (end - start)

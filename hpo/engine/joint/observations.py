@@ -22,6 +22,9 @@ REACH, UPPER, REACH_IN_NOISE = 4.0, 0.75, 3.0
 """Scores further below the best than REACH times its distance from the upper quartile (or from REACH_IN_NOISE times the
 noise of an epoch, if that is more) are moved up to there: a training that diverged says `bad`, not how bad."""
 
+HUGE = 1e150
+"""Scores beyond this count as this."""
+
 FAILED_QUANTILE = 0.25
 """A trial without a usable value counts like the score at this quantile of the others."""
 
@@ -188,7 +191,7 @@ def _readings(position: int, trial: FrozenTrial, sign: float, schedule: Schedule
     for epoch, score in _curve(trial).items():
         block = schedule.block(epoch)
         if block is not None:
-            blocks.setdefault(block, []).append(sign * score)
+            blocks.setdefault(block, []).append(sign * _finite(score))
     found = [Reading(position, block, len(blocks[block]), _mean(blocks[block])) for block in sorted(blocks)]
     if not found and trial.state is TrialState.COMPLETE and trial.value is not None:
         return [Reading(position, LAST, schedule.window, sign * _finite(trial.value))]
@@ -209,7 +212,8 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _finite(value: float) -> float:
-    return min(max(value, -1e300), 1e300)
+    """Within what can be squared."""
+    return min(max(value, -HUGE), HUGE)
 
 
 def _winsorised(raw: Array, finals: Array, noise: float | None) -> Array:

@@ -20,6 +20,9 @@ COOL = 0.5
 NEAR = 0.03
 """A point this close along every axis to one that was tried says nothing new."""
 
+MAX_DRAWS, HEATING = 8, 1.5
+"""A draw that is near a running trial is repeated at most so often, each time so much further from the mean."""
+
 SWEEPS = 3
 """Rounds over all axes in which the posterior mean is climbed."""
 
@@ -37,22 +40,30 @@ def propose(
     coordinates: Coordinates,
     tried: Array,
     usable: Sequence[int],
+    running: Sequence[int],
     progress: float,
     turn: int,
     rng: np.random.Generator,
 ) -> Proposal:
     """The next point.
 
-    tried: [n, axes], NaN where a parameter was absent. usable: rows that may be the base. progress: share of the
+    tried: [n, axes], NaN where a parameter was absent. usable: rows that may be the base. running: rows
+    of other workers, which are kept away from. progress: share of the
     budget that is used up. turn: number of the trial, by whose parity exploitation and draws alternate.
     """
-    base = _filled(tried[usable[int(np.argmax(posterior.mean(tried[usable])))]], rng)
+    base = _filled(tried[usable[int(np.argmax(posterior.mean(tried[usable])))]], coordinates, rng)
     late = progress >= 1.0 - EXPLOITING_SHARE
     if late and turn % 2 == 1:
         best = climb(posterior, coordinates, base, rng)
         if not _is_near(best, tried):
             return Proposal(best, "highest posterior mean")
-    point = draw(posterior, coordinates, base, COOL if late else 1.0, rng)
+    temperature = COOL if late else 1.0
+    point = draw(posterior, coordinates, base, temperature, rng)
+    for _ in range(MAX_DRAWS):
+        if not _is_near(point, tried[running]):
+            break
+        temperature *= HEATING
+        point = draw(posterior, coordinates, base, temperature, rng)
     return Proposal(point, "posterior draw along every axis")
 
 
@@ -103,9 +114,10 @@ def _normal(covariance: Array, rng: np.random.Generator) -> Array:
     return np.array(vectors @ (np.sqrt(np.clip(values, 0.0, None)) * rng.standard_normal(len(values))))
 
 
-def _filled(point: Array, rng: np.random.Generator) -> Array:
+def _filled(point: Array, coordinates: Coordinates, rng: np.random.Generator) -> Array:
     """With a random coordinate where the parameter was absent."""
-    return np.where(np.isnan(point), rng.uniform(size=len(point)), point)
+    places = np.array([rng.choice(axis.points(rng)) for axis in coordinates.axes])
+    return np.where(np.isnan(point), places, point)
 
 
 def _is_near(point: Array, tried: Array) -> bool:

@@ -74,9 +74,9 @@ class JointSampler(BaseSampler):
             return coordinates.decode(self._rng.uniform(size=len(coordinates.axes)))
         num_done = sum(other.state.is_finished() for other in others)
         usable = _usable(others, fitted)
-        proposal = propose(
-            fitted.posterior, coordinates, fitted.points, usable, self._progress(num_done), num_done, self._rng
-        )
+        running = [n for n, other in enumerate(others) if not other.state.is_finished()]
+        progress = self._progress(num_done)
+        proposal = propose(fitted.posterior, coordinates, fitted.points, usable, running, progress, num_done, self._rng)
         record: dict[str, Any] = {"how": proposal.how, "fit": [float(f"{each:.6g}") for each in fitted.vector]}
         study._storage.set_trial_system_attr(trial._trial_id, RECORD, record)
         return coordinates.decode(proposal.point)

@@ -25,7 +25,7 @@ def build(evidence: CampaignEvidence, findings: Findings) -> Section:
         ],
         *[_row(name, text, "where the report was made") for name, text in evidence.environment.items()],
         *[
-            _row(name.replace("_", "-"), value, "the prepared panel")
+            _row(name.replace("_", "-"), _joined(value), "the prepared panel")
             for name, value in evidence.data_summary.items()
             if name != "source"
         ],
@@ -55,6 +55,10 @@ def build(evidence: CampaignEvidence, findings: Findings) -> Section:
 
 def _row(what: str, value: object, where: str) -> dict[str, object]:
     return {"what": what, "value": value, "where": where}
+
+
+def _joined(value: object) -> object:
+    return "; ".join(map(str, value)) if isinstance(value, list) and value and isinstance(value[0], str) else value
 
 
 def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, str]:

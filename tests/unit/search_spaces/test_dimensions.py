@@ -26,7 +26,7 @@ CHOICE = {"name": "model.hidden_size", "choices": (16, 32), "ordered": True, "de
         ({"high": True}, "high must be a finite number, not True"),
         ({"step": 1e-3}, "step and log exclude each other"),
         ({"log": "yes"}, "log must be true or false"),
-        ({"name": "lr"}, "'lr' is not the dotted name of a trainer setting"),
+        ({"name": "Lr"}, "'Lr' is not the name of a setting"),
         ({"log": False, "step": 4e-3, "low": 0.0, "default": 0.0}, "high 0.01 is no whole number of steps"),
         ({"log": False, "step": -1.0}, "step must be above 0"),
     ],

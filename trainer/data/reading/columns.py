@@ -33,6 +33,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
 }
 """Role to the names it goes by, bare: of several that are there, the first counts."""
 
+BY_NAME = "its name"
 BARS = ("open", "high", "low", "close", "volume")
 
 ROW_NUMBER = "a row number"
@@ -83,7 +84,7 @@ def recognise(file: Path, names: Sequence[str], given: ColumnsConfig) -> Recogni
         if column not in names:
             raise InputError(
                 f"data.columns.{role}={column}: {file} has no such column (there are {', '.join(names)})"
-                f"{nearest(column, names)}."
+                f"{nearest(column, names) or '.'}"
             )
     why = dict.fromkeys(roles.values(), "data.columns")
     free = [name for name in names if name not in why]
@@ -103,7 +104,7 @@ def recognise(file: Path, names: Sequence[str], given: ColumnsConfig) -> Recogni
             if found and role in roles:
                 left_out[found[0]] = f"{roles[role]} is taken as {role}"
             elif found and (len(alias) > 1 or has_bars):
-                roles[role], why[found[0]] = found[0], "its name"
+                roles[role], why[found[0]] = found[0], BY_NAME
                 left_out.pop(found[0], None)
     others = tuple(name for name in free if name not in why and name not in left_out)
     return Recognised(roles, why, left_out, others)

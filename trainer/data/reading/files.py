@@ -26,8 +26,8 @@ def files_of(source: str) -> list[Path]:
         return files
     if not path.exists():
         there = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
-        hint = nearest(path.name, there) or "; give the path of a Parquet or CSV file or folder, or planted:realistic"
-        raise InputError(f"data.source={source}: there is no such file or folder{hint}.")
+        hint = nearest(path.name, there) or "; give the path of a Parquet or CSV file or folder, or planted:realistic."
+        raise InputError(f"data.source={source}: there is no such file or folder{hint}")
     _refuse_special(path)
     if not is_readable(path):
         raise InputError(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from trainer.config import ColumnsConfig
 from trainer.data.market import OHLCV, Market, Wide, is_target
-from trainer.data.reading.columns import BARS, Recognised, is_key, missing, recognise, require
+from trainer.data.reading.columns import BARS, BY_NAME, Recognised, is_key, missing, recognise, require
 from trainer.data.reading.files import files_of
 from trainer.data.reading.formats import open_part
 from trainer.data.reading.prices import Prices, choose_prices
@@ -91,7 +91,11 @@ def load(source: str, columns: ColumnsConfig | None = None) -> Market:
 def _recognised(found: Recognised, prices: Prices, ready: Sequence[str]) -> tuple[str, ...]:
     """A sentence for every column that is used, and how the prices were chosen."""
     taken = {column: role for role, column in found.roles.items()}
-    lines = [f"{column} is taken as {role} (by {found.why[column]})" for column, role in taken.items()]
+    plain = [column for column, role in taken.items() if column == role and found.why[column] == BY_NAME]
+    lines = [f"{', '.join(plain)} are what their names say"] if plain else []
+    lines += [
+        f"{column} is taken as {role} (by {found.why[column]})" for column, role in taken.items() if column not in plain
+    ]
     if "symbol" not in found.roles:
         lines.append("the files' names are taken as symbol (there is no such column)")
     if prices.note:

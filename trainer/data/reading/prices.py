@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.data.bars import is_split_ratio
+from trainer.data.checking.bars import is_split_ratio
 from trainer.data.market import OHLCV, Wide
 from trainer.data.reading.columns import BARS, Recognised
 

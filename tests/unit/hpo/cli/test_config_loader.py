@@ -88,7 +88,7 @@ def test_a_printed_configuration_is_read_back(tmp_path: Path) -> None:
         (["trainable=linear"], ["trainable=linear", "my_module:MyTrainable"]),
         (["trainable=rankr"], ["Did you mean 'ranker'?"]),
         (["trainable=no_such_module:Thing"], ["there is no module 'no_such_module'"]),
-        (["trainable=math:tau"], ["is a float and no trainable"]),
+        (["trainable=math:tau"], ["a float is no trainable"]),
     ],
 )
 def test_wrong_settings_are_refused_in_one_sentence(overrides: Sequence[str], words: Sequence[str]) -> None:

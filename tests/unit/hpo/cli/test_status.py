@@ -33,7 +33,7 @@ WORKER = WorkerIdentity("machine/4026531836", 4711, 0.0)
 
 def campaign() -> Campaign:
     tiers = (TierPlan(1, "capacity", 4), TierPlan(2, "regularisation", 2), TierPlan(3, "refinement", 2))
-    stored = {"search": {"objective": "rank_ic"}, "num_epochs": 10}
+    stored = {"search": {"objective": "rank_ic"}, "num_epochs": 10, "label": "RankIC"}
     spec = CampaignSpec("a-rather-long-name-for-one-night", stored, {}, tiers, seed=0)
     return Campaign(1, spec, CampaignState.RUNNING, decisions={1: {"values": {}}})
 

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from hpo.domain.campaign import Outcome
 from hpo.domain.champion import Member
+from hpo.ranking.metrics import metrics_of as ranker_metrics
+from hpo.ranking.portfolio import PanelScores
+from hpo.ranking.ranker import Ranker
 from hpo.report import (
     CampaignEvidence,
     EpochEvidence,
     HoldoutEvidence,
-    PanelScores,
     TierEvidence,
     TrialEvidence,
 )
@@ -150,6 +152,8 @@ def make_campaign(
         name="made-up",
         objective="rank_ic",
         horizons=HORIZONS,
+        metrics=ranker_metrics(HORIZONS),
+        own_sections=Ranker().sections,
         seed=seed,
         tiers=[
             TierEvidence(n, name, num_trials // 3, f"made-up/{n}-{name}", dimensions, decision)
@@ -161,7 +165,7 @@ def make_campaign(
         holdout=HoldoutEvidence(
             dates=dates,
             daily=scored,
-            champion_scores=make_panel_scores(rng, dates, 0.1),
+            details=make_panel_scores(rng, dates, 0.1),
             ceiling=metrics_of(held[:, 0] + level),
             source="holdout of made-up",
         ),

@@ -13,9 +13,9 @@ from hpo.domain.campaign import CheckpointRecord, Outcome
 from hpo.domain.champion import Champion, Member
 from hpo.domain.errors import EnvironmentFault
 from hpo.domain.training import Decision, EpochReport
+from hpo.ranking.portfolio import long_short
 from hpo.ranking.ranker import Ranker
 from hpo.report.holdout import measure
-from hpo.report.portfolio import long_short
 from hpo.runs.archive import Archive
 from hpo.runs.durable import sha256_of
 from hpo.runs.folder import Attempt, SlotFolder
@@ -99,7 +99,7 @@ def test_the_ceiling_is_the_markets_own_and_above_the_champion(prepared: Prepare
 def test_the_champions_scores_can_be_traded(prepared: Prepared, archive: Archive) -> None:
     found = measure(Ranker(), archive, [1], prepared.holdout, CHAMPION, archive.model(1))
     assert found is not None
-    scored = found.champion_scores
+    scored = found.details
     assert scored is not None
     num_days = len(scored.dates)
     assert scored.scores.shape == (num_days, 40, 2)
@@ -124,8 +124,8 @@ def test_what_is_deployed_is_measured_as_one(prepared: Prepared, archive: Archiv
     scores = load_committee(manifest).score(data.panel, data.days)
     assert found is not None
     assert found.committee is not None
-    assert found.champion_scores is not None
-    np.testing.assert_array_equal(found.champion_scores.scores, scores)
+    assert found.details is not None
+    np.testing.assert_array_equal(found.details.scores, scores)
     expected = daily_metrics(scores, data.panel, data.days)["rank_ic_5d"]
     np.testing.assert_array_equal(found.committee["rank_ic_5d"], expected)
     alone = measure(Ranker(), archive, [1], prepared.holdout, CHAMPION, archive.model(1))

@@ -143,7 +143,7 @@ def test_members_and_contenders_are_shown(made_up: CampaignEvidence, committee_f
 
 def test_no_ceiling_on_real_data(made_up: CampaignEvidence) -> None:
     assert made_up.holdout is not None
-    real = replace(made_up, holdout=replace(made_up.holdout, ceiling=None, champion_scores=None))
+    real = replace(made_up, holdout=replace(made_up.holdout, ceiling=None, details=None))
     page = render(build_report(real))
     assert "share of the ceiling" not in page
     assert "Long-short" not in page

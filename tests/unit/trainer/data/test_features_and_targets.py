@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from scipy.stats import rankdata
 
-from trainer.data.cross_section import group_mean, pooled_sectors, rank_normalise
+from trainer.data.cross_section import Groups, rank_normalise
 from trainer.data.features import FEATURES, feature_names, make_features, usable
 from trainer.data.market import Market
 from trainer.data.planted import generate
 from trainer.data.rolling import moving_corr, moving_max, moving_mean, moving_skew, moving_std
-from trainer.data.targets import daily_returns, forward_returns, make_targets, neutralise
+from trainer.data.targets import daily_returns, forward_returns, make_targets, neutralise, raw_targets
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +69,16 @@ def test_ranks_equal_scipy_with_ties_and_missing_values() -> None:
 
 
 def test_small_sectors_are_pooled_with_the_unknown() -> None:
-    groups = pooled_sectors(np.array([0, 0, 0, 1, -1, 2, 2], dtype=np.int16), smallest=2)
-    assert groups.tolist() == [1, 1, 1, 0, 0, 3, 3]
-    means = group_mean(np.arange(7.0)[None], np.array([[True] * 6 + [False]]), groups)
-    assert means[0].tolist() == [1.0, 1.0, 1.0, 3.5, 3.5, 5.0, 5.0]
+    valid = np.array([[True] * 6 + [False]])
+    groups = Groups(np.array([0, 0, 0, 1, -1, 2, 2], dtype=np.int16), np.ones((1, 7), dtype=bool), smallest=2)
+    assert groups.total(np.ones((1, 7))).tolist() == [[3, 3, 3, 2, 2, 2, 2]]
+    assert groups.mean(np.arange(7.0)[None], valid).tolist() == [[1.0, 1.0, 1.0, 3.5, 3.5, 5.0, 5.0]]
+
+
+def test_a_sector_stands_alone_from_the_day_it_has_enough_members() -> None:
+    members = np.array([[True, True, False, True], [True, True, True, True]])
+    groups = Groups(np.array([0, 0, 0, -1], dtype=np.int16), members, smallest=3)
+    assert groups.total(members).tolist() == [[3, 3, 3, 3], [3, 3, 3, 1]]
 
 
 def test_every_feature_is_ranked_and_varies_within_each_day(market: Market) -> None:
@@ -137,9 +143,45 @@ def test_forward_returns_equal_a_plain_loop() -> None:
         for stock in range(8):
             for column, horizon in enumerate((1, 5, 10)):
                 path = close[day : day + horizon + 1, stock]
-                observed = len(path) == horizon + 1 and np.isfinite(path).all()
-                expected = path[-1] / path[0] - 1 if observed else np.nan
+                after = path[1:][np.isfinite(path[1:])]
+                observed = len(path) == horizon + 1 and np.isfinite(path[0]) and len(after)
+                expected = after[-1] / path[0] - 1 if observed else np.nan
                 assert targets[day, stock, column] == pytest.approx(expected, nan_ok=True)
+
+
+def delisted(returned: dict[int, float], until: int = 9) -> Market:
+    """Twelve days of one stock that closes at 10, 11, 12, ... up to and without the day `until`."""
+    close = np.full((12, 1), np.nan)
+    close[:until, 0] = np.arange(10, 10 + until)
+    column = np.full((12, 1), np.nan)
+    for day, value in returned.items():
+        column[day] = value
+    columns = {"close": close, "delisting_return": column}
+    return Market(
+        name="one",
+        dates=np.arange(12).astype("datetime64[D]"),
+        symbols=("A",),
+        columns=tuple(columns),
+        read=columns.__getitem__,
+        row=str,
+        rows=np.isfinite(close),
+        sectors=np.full(1, -1, dtype=np.int16),
+        sector_names=(),
+    )
+
+
+@pytest.mark.parametrize("day", [8, 9])
+def test_what_was_paid_after_a_delisting_ends_the_labels(day: int) -> None:
+    """On the last row or on a row of its own."""
+    one, three = raw_targets(delisted({day: -0.5}), (1, 3))[:, 0].T
+    assert one[7:].tolist() == pytest.approx([18 / 17 - 1, -0.5, np.nan, np.nan, np.nan], nan_ok=True)
+    assert three[6:].tolist() == pytest.approx([9 / 16 - 1, 9 / 17 - 1, -0.5, *[np.nan] * 3], nan_ok=True)
+
+
+def test_without_it_the_labels_end_at_the_last_close() -> None:
+    one, three = raw_targets(delisted({}), (1, 3))[:, 0].T
+    assert one[7:].tolist() == pytest.approx([18 / 17 - 1, *[np.nan] * 4], nan_ok=True)
+    assert three[6:].tolist() == pytest.approx([18 / 16 - 1, 18 / 17 - 1, *[np.nan] * 4], nan_ok=True)
 
 
 def test_late_targets_are_the_next_days_and_need_the_day_itself(market: Market) -> None:
@@ -162,7 +204,7 @@ def test_neutral_targets_equal_a_regression_with_dummies() -> None:
     targets = rng.standard_normal((4, 28, 2))
     targets[0, :3, 0] = np.nan
     targets[3, 9:, :] = np.nan
-    neutral = neutralise(targets, styles, groups)
+    neutral = neutralise(targets, styles, Groups(groups.astype(np.int16), np.ones((4, 28), dtype=bool), 0))
     for day in range(3):
         for column in range(2):
             known = np.isfinite(targets[day, :, column])

@@ -13,7 +13,7 @@ import pytest
 
 from trainer.config import DataConfig
 from trainer.data import open_holdout, open_training, prepare
-from trainer.data.cross_section import pooled_sectors, rank_normalise
+from trainer.data.cross_section import Groups, rank_normalise
 from trainer.data.features import (
     FEATURES,
     HISTORY_WINDOW,
@@ -114,7 +114,10 @@ def test_a_twin_is_the_rank_less_that_of_the_sector_over_the_stocks_that_have_on
 
 def test_sectors_of_the_smallest_size_stand_alone() -> None:
     sectors = np.repeat([0, 1], [SMALLEST_SECTOR, SMALLEST_SECTOR - 1]).astype(np.int16)
-    assert pooled_sectors(sectors, SMALLEST_SECTOR).tolist() == [1] * SMALLEST_SECTOR + [0] * (SMALLEST_SECTOR - 1)
+    together = Groups(sectors, np.ones((1, len(sectors)), dtype=bool), SMALLEST_SECTOR).total(
+        np.ones((1, len(sectors)))
+    )
+    assert together.tolist() == [[SMALLEST_SECTOR] * SMALLEST_SECTOR + [SMALLEST_SECTOR - 1] * (SMALLEST_SECTOR - 1)]
 
 
 def test_a_stock_day_needs_its_close_its_price_and_enough_closes_in_the_window(bars: dict[str, np.ndarray]) -> None:
@@ -160,6 +163,10 @@ def test_styles_are_what_was_known_at_the_close(bars: dict[str, np.ndarray]) -> 
         assert (np.abs(styles[150:, :, column] - ranked) > 1e-6).mean() < 0.002
 
 
+def one_group(mask: np.ndarray) -> Groups:
+    return Groups(np.full(mask.shape[1], -1, dtype=np.int16), mask, SMALLEST_SECTOR)
+
+
 @pytest.mark.parametrize(("variant", "of"), [("neutral", "raw"), ("neutral_lag1", "lag1")])
 def test_each_neutral_target_is_the_residual_of_its_own_label(
     variant: str, of: str, bars: dict[str, np.ndarray]
@@ -167,7 +174,7 @@ def test_each_neutral_target_is_the_residual_of_its_own_label(
     market = market_of(bars)
     mask = usable(market, 0.0)
     targets = make_targets(market, mask, (1, 5))
-    expected = neutralise(targets[of].astype(float), style_ranks(market, mask), np.zeros(STOCKS, dtype=np.int64))
+    expected = neutralise(targets[of].astype(float), style_ranks(market, mask), one_group(mask))
     np.testing.assert_allclose(targets[variant], expected, atol=1e-6)
 
 
@@ -175,7 +182,7 @@ def test_a_day_of_the_fewest_labels_has_a_neutral_target_and_one_less_has_none()
     rng = np.random.default_rng(0)
     targets, styles = rng.standard_normal((2, 20, 1)), rng.standard_normal((2, 20, 2))
     targets[0, MIN_LABELS:], targets[1, MIN_LABELS - 1 :] = np.nan, np.nan
-    neutral = neutralise(targets, styles, np.zeros(20, dtype=np.int64))
+    neutral = neutralise(targets, styles, one_group(np.ones((2, 20), dtype=bool)))
     assert np.isfinite(neutral[0, :MIN_LABELS]).all()
     assert np.isnan(neutral[1]).all()
 
@@ -210,10 +217,10 @@ def test_hundreds_of_ready_features_with_late_listings_delistings_and_missing_da
     raw = panel.targets["raw"]
     assert np.isfinite(raw[30:60, 0]).all()
     assert np.isnan(raw[:30, 0]).all()
-    assert np.isfinite(raw[65, 1]).all()
-    assert np.isnan(raw[66:, 1, 1]).all()  # three days later it is not listed any more
-    assert np.isnan(raw[37:45, 2, 1]).all()
-    assert np.isfinite(raw[[36, 45], 2]).all()
+    assert np.isfinite(raw[:68, 1, 1][30:]).all()  # up to its last close, also where it comes before the third day
+    assert np.isnan(raw[68:, 1, 0]).all()  # day 69 is its last, and 50 is none
+    assert np.isnan(raw[39:44, 2]).all()  # on the day before five without trading, nothing is known of the next three
+    assert np.isfinite(raw[[38, 45], 2]).all()
 
 
 @pytest.mark.parametrize("scheme", ["expanding", "rolling"])

@@ -24,7 +24,7 @@ SHARES = (2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 40, 50, 100, 3 / 2, 4 / 3, 5 
 COMMON = tuple(share for share in SHARES if share >= 1.5)
 """Splits that a return of a day is not easily mistaken for."""
 
-OPEN_NEAR, CLOSE_NEAR = 0.03, 0.05
+OPEN_NEAR, CLOSE_NEAR = 0.03, 0.04
 """Distance of the logarithms within which an open, and a close, has moved by a split's ratio."""
 
 BUSY = 3.0

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
-
-from hpo.report.evidence import PanelScores
 
 COST = 5e-4
 """Cost of trading one unit of value, once (5 basis points); stated beside every net figure."""
@@ -22,6 +21,24 @@ FEWEST_STOCKS = 10
 NUM_DECILES = 10
 
 Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PanelScores:
+    """One configuration's scores on holdout days beside what happened.
+
+    dates: [D]. scores: [D, S, H], NaN where the stock-day is not usable. targets: `raw`, `neutral`, `lag1`,
+    `neutral_lag1` -> [D, S, H], NaN without a label. returns: [D, S] close-to-close return into the day. sectors: [S],
+    position in sector_names or -1.
+    """
+
+    dates: NDArray[np.datetime64]
+    horizons: tuple[int, ...]
+    scores: NDArray[np.float32]
+    targets: Mapping[str, NDArray[np.float32]]
+    returns: NDArray[np.float32]
+    sectors: NDArray[np.int16]
+    sector_names: tuple[str, ...]
 
 
 def decile_returns(scores: NDArray[np.float32], target: NDArray[np.float32]) -> Array:

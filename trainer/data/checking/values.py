@@ -1,4 +1,4 @@
-"""What a source is refused for, in one sentence each, and what is only warned about."""
+"""Single values, keys and coverage: what cannot be used is refused, gaps are warned about."""
 
 from __future__ import annotations
 
@@ -75,9 +75,14 @@ def check_targets(market: Market) -> None:
             )
 
 
-def warnings(market: Market) -> tuple[str, ...]:
-    """Sentences on gaps and missing cells. Nothing is mended."""
+def gaps(market: Market, min_price: float) -> tuple[str, ...]:
+    """Sentences on gaps, missing cells and a universe that the future may choose. Nothing is mended."""
     found = []
+    if min_price and "raw_close" not in market.columns:
+        found.append(
+            f"data.min_price={min_price:g} is compared with the only close there is: if it is adjusted for later "
+            "splits, stocks are chosen by what happens later; give the plain close beside adj_close."
+        )
     rows = market.rows
     alive = np.logical_or.accumulate(rows, axis=0) & np.logical_or.accumulate(rows[::-1], axis=0)[::-1]
     gaps = alive & ~rows

@@ -24,6 +24,8 @@ some day on overlaps with one of them by a good part, also a shifted one and one
 STANDARD_ERRORS = 5.0
 """A mean must be this many standard errors from 0 to count, so that a short panel is not accused of its luck."""
 
+FEWEST_PARTS = 6
+
 AS_ONE, MIN_STOCKS, FEW_DAYS, DAYS_SHARE = 0.9, 20, 3, 0.005
 """A feature that orders at least MIN_STOCKS stocks as their returns do (correlation of AS_ONE or more) on at least
 FEW_DAYS days and DAYS_SHARE of all contains the answer of some days."""
@@ -165,8 +167,23 @@ def _credible_mean(daily: NDArray[np.float64], window: _Window) -> float:
     known = daily[np.isfinite(daily)]
     if not known.size:
         return 0.0
+    mean = float(known.mean())
+    return mean if abs(mean) > min(_luck(known, window), _luck_of_parts(known, window), AS_ONE) else 0.0
+
+
+def _luck(known: NDArray[np.float64], window: _Window) -> float:
+    """The most that chance gives, if the days of one window count as one."""
     stocks = float(np.median(window.valid.sum(axis=1)))
     spread = max(float(known.std()), 1 / np.sqrt(max(stocks - 1, 1)))
-    error = spread / np.sqrt(max(known.size / window.days, 1.0))
-    mean = float(known.mean())
-    return mean if abs(mean) > STANDARD_ERRORS * error or abs(mean) > AS_ONE else 0.0
+    return float(STANDARD_ERRORS * spread / np.sqrt(max(known.size / window.days, 1.0)))
+
+
+def _luck_of_parts(known: NDArray[np.float64], window: _Window) -> float:
+    """The same from how much the means of parts of two windows' length differ, which is less for a feature that is
+    new every day; without end where there are too few parts to tell."""
+    number = known.size // (2 * window.days)
+    if number < FEWEST_PARTS:
+        return np.inf
+    means = np.array([part.mean() for part in np.array_split(known, number)])
+    # A Student distribution's tails: with few parts their spread is itself a matter of luck.
+    return float(STANDARD_ERRORS * (1 + 8 / (number - 1)) * means.std(ddof=1) / np.sqrt(number))

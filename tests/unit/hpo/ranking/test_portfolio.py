@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from hpo.report import PanelScores
-from hpo.report.portfolio import decile_returns, long_short, long_short_weights, sector_rank_ic
+from hpo.ranking.portfolio import PanelScores, decile_returns, long_short, long_short_weights, sector_rank_ic
 
 NUM_DAYS, NUM_STOCKS = 40, 50
 

@@ -9,21 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo.charts.plots import Axis, Curves, bar_chart, column_chart, line_chart
+from hpo.ranking.metrics import VARIANTS
+from hpo.ranking.portfolio import NUM_DECILES, SHARE, PanelScores, decile_returns, long_short, sector_rank_ic
 from hpo.report import words
 from hpo.report.document import Block, Chart, Column, Fact, Section, Table
-from hpo.report.evidence import CampaignEvidence, DailySeries, HoldoutEvidence, PanelScores
+from hpo.report.evidence import CampaignEvidence, DailySeries, HoldoutEvidence
 from hpo.report.findings import Findings
-from hpo.report.portfolio import NUM_DECILES, SHARE, decile_returns, long_short, sector_rank_ic
 from hpo.report.statistics.blocks import newey_west_error
 from hpo.report.statistics.intervals import information_ratio, mean_interval
-
-VARIANTS = {
-    "": "raw",
-    "neutral_": "style-neutral",
-    "lag1_": "raw, one close later",
-    "neutral_lag1_": "style-neutral, one close later",
-}
-"""Prefix of a metric's name -> what the scores are compared with."""
 
 LOOKS = ("accent", "second dashed", "third", "fourth dashed")
 
@@ -42,8 +35,8 @@ def build(evidence: CampaignEvidence, findings: Findings) -> Section | None:
         *_daily(evidence, findings, holdout, daily),
         _yearly(evidence, findings, holdout, daily),
     ]
-    if holdout.champion_scores is not None:
-        blocks += _trading(holdout, holdout.champion_scores)
+    if holdout.details is not None:
+        blocks += _trading(holdout, holdout.details)
     first, last = str(holdout.dates[0]), str(holdout.dates[-1])
     lead = f"On the holdout, {first} to {last}, {len(holdout.dates)} trading days that no trial process was ever given."
     if holdout.committee is not None:

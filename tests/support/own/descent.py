@@ -1,0 +1,28 @@
+"""A walk downhill, as the smallest training there is."""
+
+from dataclasses import dataclass
+
+from hpo.trainable import Trial, run_alone
+
+
+@dataclass(frozen=True)
+class Settings:
+    epochs: int = 6
+    rate: float = 0.1
+    momentum: float = 0.5
+    width: int = 2
+
+
+def train(settings: Settings, trial: Trial) -> None:
+    place, speed = trial.load() or (float(settings.width), 0.0)
+    for epoch in trial.epochs:
+        speed = settings.momentum * speed - settings.rate * 2 * place
+        place += speed
+        trial.report(epoch, -abs(place))
+        if trial.should_stop():
+            return
+        trial.save((place, speed))
+
+
+if __name__ == "__main__":
+    run_alone(train)

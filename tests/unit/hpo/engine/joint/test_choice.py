@@ -1,0 +1,84 @@
+"""The choice at the end keeps the default where nothing is proven, and says what a lead is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from hpo.engine.joint import choose
+
+SPACE: dict[str, BaseDistribution] = {name: FloatDistribution(0.0, 1.0) for name in "abcd"}
+
+
+def trials(
+    level: Callable[[dict[str, float]], float], seed: int, num_trials: int = 20, scale: float = 1.0
+) -> list[FrozenTrial]:
+    """The default (.5 everywhere) and random configurations, with noisy curves and their last three epochs as score."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for number in range(num_trials):
+        params = {name: 0.5 if number == 0 else float(rng.uniform()) for name in SPACE}
+        luck = rng.normal(0, 0.003)
+        curve = {
+            epoch: scale * (level(params) * (1 - np.exp(-epoch / 2)) + luck + rng.normal(0, 0.004))
+            for epoch in range(1, 13)
+        }
+        score = float(np.mean([curve[epoch] for epoch in (10, 11, 12)]))
+        found.append(create_trial(value=score, params=params, distributions=SPACE, intermediate_values=curve))
+    return found
+
+
+def steep(params: dict[str, float]) -> float:
+    return 0.06 - 0.1 * (params["a"] - 0.95) ** 2 - 0.06 * (params["b"] - 0.1) ** 2
+
+
+def test_on_a_flat_surface_the_default_stays() -> None:
+    choices = [choose(trials(lambda params: 0.03, seed), SPACE, 0) for seed in range(10)]
+    kept = sum(choice is not None and choice.ranking[0][0] == 0 for choice in choices)
+    assert kept >= 9
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4, 1e-4])
+def test_a_lead_that_is_proven_is_taken_and_estimated_in_units_of_the_score(scale: float) -> None:
+    for seed in range(3):
+        given = trials(steep, seed, scale=scale)
+        choice = choose(given, SPACE, 0)
+        assert choice is not None
+        assert choice.lead is not None
+        best = choice.ranking[0][0]
+        assert choice.lead.is_proven
+        assert best == choice.lead.challenger
+        truth = scale * (steep(given[best].params) - steep(given[0].params))
+        assert abs(choice.lead.gain - truth) < 4 * choice.lead.error
+        assert choice.lead.gain > 0
+
+
+def test_only_complete_trials_are_chosen_and_pruned_ones_inform() -> None:
+    given = trials(steep, 5)
+    best = max(range(20), key=lambda n: steep(given[n].params))
+    given[best].state = TrialState.PRUNED
+    choice = choose(given, SPACE, 0)
+    assert choice is not None
+    assert best not in [position for position, _ in choice.ranking]
+    assert len(choice.ranking) == 19
+
+
+def test_without_a_default_the_highest_posterior_mean_is_chosen() -> None:
+    given = trials(steep, 6)
+    choice = choose(given, SPACE, None)
+    assert choice is not None
+    assert choice.lead is None
+    means = [mean for _, mean in choice.ranking]
+    assert means == sorted(means, reverse=True)
+
+
+def test_nothing_complete_is_no_choice() -> None:
+    given = trials(steep, 7, num_trials=2)
+    for trial in given:
+        trial.state = TrialState.FAIL
+    assert choose(given, SPACE, 0) is None
+    assert choose([], SPACE, None) is None
