@@ -3,7 +3,7 @@
     python -m benchmarks.baselines data.source=PANEL.parquet data.split.train_end=2020-12-31 \\
         data.split.valid_end=2021-12-31 data.horizons=[1,5] --seeds 3 --scores FOLDER
 
-LightGBM comes with the extra `bench`. All see the same features on the same training days. Ridge and LightGBM see the
+All see the same features on the same training days. Ridge and LightGBM see the
 day's features and fit the day's ranks of the label, one model per horizon; LightGBM with its defaults. The trainer's
 models see the look-back window and are the mean of the daily ranks of `--seeds` trainings. What a contender scored is
 kept in --scores and not computed again. Printed for validation and holdout, per horizon: mean daily RankIC with its
@@ -34,7 +34,7 @@ from trainer.data.prepare import open_holdout, open_training, prepare
 from trainer.reports import EpochReport, Verdict
 from trainer.scoring.scorer import load_scorer
 from trainer.training.evaluate import daily_metrics
-from trainer.training.folds import target_variant
+from trainer.training.labels import target_variant
 from trainer.training.loop import fit
 
 Learner = Callable[[NDArray[np.float32], NDArray[np.float32]], Callable[..., object]]

@@ -31,6 +31,7 @@ from trainer.config import TrainerConfig
 from trainer.data.panel import TARGETS, Fold, Panel
 from trainer.models import build_model
 from trainer.training.folds import FoldRun
+from trainer.training.labels import make_labels
 from trainer.training.losses import build_loss
 from trainer.training.optim import build_optimizer, clip_gradients
 from trainer.training.precision import choose_precision
@@ -124,7 +125,8 @@ def windowed_rate(config: TrainerConfig, batches: Iterator[tuple[Tensor, Tensor]
         with precision.autocast():
             scores = model(windows, torch.ones(windows.shape[:2], dtype=torch.bool))[-1]
         by_day = (-1, GROUP, len(HORIZONS))
-        loss, _ = loss_of(scores.view(by_day), labels.view(by_day), torch.ones_like(labels.view(by_day)).bool())
+        known = torch.ones(labels.view(by_day).shape, dtype=torch.bool)
+        loss, _ = loss_of(scores.view(by_day), labels.view(by_day), labels.view(by_day), known)
         torch.autograd.backward(loss)
         clip_gradients(model.parameters(), config.optim)
         optimizer.step()
@@ -135,7 +137,14 @@ def windowed_rate(config: TrainerConfig, batches: Iterator[tuple[Tensor, Tensor]
 
 def span_rate(config: TrainerConfig, panel: Panel, seconds: float) -> float:
     """Samples per second of this trainer's own step."""
-    run = FoldRun(config, panel, Fold(range(WINDOW - 1, DAYS), range(0)), 0, choose_precision(config.train))
+    run = FoldRun(
+        config,
+        panel,
+        make_labels(panel, config.data),
+        Fold(range(WINDOW - 1, DAYS), range(0)),
+        0,
+        choose_precision(config.train),
+    )
     run.model.train()
     batches = itertools.chain.from_iterable(map(run.batches, itertools.count(1)))
     return measure(lambda: int(run.step(next(batches), 0.0)["samples"]), seconds)

@@ -94,6 +94,9 @@ class DataConfig(Section):
     """Label horizons in trading days, ascending."""
     target: Literal["raw", "neutral"] = "raw"
     """What the loss is computed on: forward return, or its residual on style ranks and sector."""
+    target_transform: Literal["rank", "gauss", "zscore"] = "rank"
+    """What a day's targets become before they are learnt, over all labelled stocks of the day: ranks, normal scores of
+    the ranks, or z-scores cut off at 3; each of mean 0 and variance 1."""
     target_lag: Literal[0, 1] = 0
     """0: the position is entered at the close of the day; 1: one close later."""
     min_price: NonNegative = 0.0
@@ -114,6 +117,18 @@ class DataConfig(Section):
 
 
 MODEL_KNOBS: dict[str, frozenset[str]] = {
+    "ridge": frozenset({"alpha"}),
+    "lightgbm": frozenset(
+        {
+            "rounds_per_epoch",
+            "num_leaves",
+            "learning_rate",
+            "min_data_in_leaf",
+            "feature_fraction",
+            "bagging_fraction",
+            "lambda_l2",
+        }
+    ),
     "linear": frozenset({"window"}),
     "mlp": frozenset({"window", "hidden_size", "num_layers", "dropout"}),
     "gru": frozenset({"window", "hidden_size", "num_layers", "dropout"}),
@@ -130,13 +145,40 @@ MODEL_KNOBS: dict[str, frozenset[str]] = {
         }
     ),
 }
-"""Fields of ModelConfig that each kind of model reads; the others change nothing there."""
+"""Fields of ModelConfig that each kind of model reads; the others change nothing there. `window` is also a part of the
+gaps between train, validation and holdout, whatever the model."""
+
+TABULAR_KINDS: frozenset[str] = frozenset({"ridge", "lightgbm"})
+"""Kinds that are fitted to a table of stock-days, each with its own day's features, and not by gradients."""
+
+GRADIENT_SETTINGS: tuple[str, ...] = (
+    "optim.",
+    "loss.",
+    "train.batch_size",
+    "train.stocks_per_batch",
+    "train.accumulate",
+    "train.ema_decay",
+    "train.swa_fraction",
+    "train.epoch_fraction",
+    "train.precision",
+)
+"""Settings, or beginnings of their names, that change nothing in the training of TABULAR_KINDS."""
+
+
+def is_read(kind: str, setting: str) -> bool:
+    """Whether a dotted setting of the trainer changes anything for this kind of model."""
+    section, _, field = setting.partition(".")
+    if section == "model":
+        return field == "kind" or field in MODEL_KNOBS[kind]
+    if kind == "ridge" and setting in ("train.epochs", "train.patience", "train.seed"):
+        return False
+    return kind not in TABULAR_KINDS or not setting.startswith(GRADIENT_SETTINGS)
 
 
 class ModelConfig(Section):
     """The ranker. Which fields a kind reads is listed in MODEL_KNOBS."""
 
-    kind: Literal["linear", "mlp", "gru", "atft_gat_fan"] = "atft_gat_fan"
+    kind: Literal["ridge", "lightgbm", "linear", "mlp", "gru", "atft_gat_fan"] = "atft_gat_fan"
     window: Annotated[int, Field(ge=1, le=250)] = 20
     """Look-back of a score in trading days, today included, in total over all layers."""
     hidden_size: Annotated[int, Field(ge=4, le=4096)] = 32
@@ -150,6 +192,22 @@ class ModelConfig(Section):
     """Whether dominant frequencies of each feature are taken out and scored on a path of their own."""
     num_neighbours: Annotated[int, Field(ge=0, le=256)] = 0
     """Neighbours of a stock in the graph attention across stocks; 0: no graph attention."""
+    alpha: NonNegative = 1e-3
+    """Ridge: penalty on the squared coefficients, times the number of samples; features have variance 1."""
+    rounds_per_epoch: Annotated[int, Field(ge=1, le=10_000)] = 25
+    """Trees that an epoch adds per horizon; with the default number of epochs LightGBM's own 100."""
+    num_leaves: Annotated[int, Field(ge=2, le=131_072)] = 31
+    """Most leaves of a tree (LightGBM's default and range)."""
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+    """Share of its output that a tree adds (LightGBM's default)."""
+    min_data_in_leaf: Annotated[int, Field(ge=1)] = 20
+    """Fewest stock-days in a leaf (LightGBM's default, made for data with less noise than returns have)."""
+    feature_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Share of the features that a tree may use, drawn anew for each (LightGBM's default)."""
+    bagging_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Share of the stock-days that a tree sees, drawn anew for each (LightGBM's default)."""
+    lambda_l2: NonNegative = 0.0
+    """Penalty on the squared outputs of leaves (LightGBM's default)."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -167,11 +225,11 @@ class LossWeights(Section):
     """How much each loss term counts. Every term is 1 for a model that knows nothing, so that weights compare."""
 
     mse: NonNegative = 1.0
-    """Squared error on targets standardised per day."""
+    """Squared error on the labels, which have variance 1 over a day."""
     huber: NonNegative = 0.0
     """The same with absolute error beyond one standard deviation."""
     ic: NonNegative = 0.0
-    """1 - Pearson correlation per day."""
+    """1 - Pearson correlation with the returns per day."""
     rank_ic: NonNegative = 0.3
     """1 - differentiable Spearman correlation per day."""
     sharpe: NonNegative = 0.0
@@ -292,7 +350,7 @@ class TrainConfig(Section):
     device: str = "auto"
     """`auto`: cuda where there is one, else cpu; or a torch device name."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
-    """CPU threads for torch; 0: leave torch's own choice."""
+    """CPU threads for torch and for LightGBM; 0: leave torch's own choice."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
     @model_validator(mode="after")
@@ -316,3 +374,8 @@ class TrainerConfig(Section):
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
+
+    @property
+    def num_epochs(self) -> int:
+        """Epochs of a training that nobody stops: `ridge` is solved in its first one."""
+        return 1 if self.model.kind == "ridge" else self.train.epochs

@@ -59,7 +59,7 @@ class Ranker(Trainable[TrainerConfig]):
     packages = ("torch", "numpy", "pytorch_optimizer")
 
     def length(self, settings: TrainerConfig) -> Length:
-        return Length(settings.train.epochs, settings.train.score_epochs)
+        return Length(settings.num_epochs, settings.train.score_epochs)
 
     def metrics(self, settings: TrainerConfig) -> Sequence[Metric]:
         return metrics.metrics_of(settings.data.horizons)

@@ -9,7 +9,7 @@ from hpo.domain.errors import UsageError
 from hpo.domain.settings import flatten
 from search_spaces import Space, Value
 from search_spaces.dimensions import possible_values
-from trainer.config import MODEL_KNOBS, TrainerConfig
+from trainer.config import MODEL_KNOBS, TrainerConfig, is_read
 
 WIDTH, HEADS = "model.hidden_size", "model.num_heads"
 """The two settings of which the second must divide the first."""
@@ -42,18 +42,15 @@ def check_heads(space: Space, settings: TrainerConfig) -> None:
 
 def effective(settings: TrainerConfig) -> Mapping[str, Any]:
     """The settings that a training reads, by dotted name; the others change nothing."""
-    model, optim, train = settings.model, settings.optim, settings.train
+    kind, optim, train = settings.model.kind, settings.optim, settings.train
     flat = flatten(settings.model_dump(mode="json"))
-    idle = [
-        f"model.{field}"
-        for field in type(model).model_fields
-        if field not in MODEL_KNOBS[model.kind] and field != "kind"
-    ]
+    idle = [name for name in flat if not is_read(kind, name)]
     if optim.schedule != "plateau":
         idle += ["optim.plateau_factor", "optim.plateau_patience"]
     if optim.schedule not in DECAYING:
         idle += ["optim.final_lr_fraction"]
     read = {name: value for name, value in flat.items() if name not in idle}
     num_averaged = round(train.swa_fraction * train.epochs)
-    read["train.swa_fraction"] = num_averaged if num_averaged > 1 else 0  # the average of one epoch is that epoch
+    if "train.swa_fraction" in read:
+        read["train.swa_fraction"] = num_averaged if num_averaged > 1 else 0  # the average of one epoch is that epoch
     return read

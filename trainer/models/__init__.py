@@ -8,8 +8,11 @@ from trainer.config import ModelConfig
 from trainer.models.atft_gat_fan import AtftGatFan
 from trainer.models.baselines import GRU, MLP, Linear
 from trainer.models.ranker import Ranker
+from trainer.models.tabular import Ridge, Trees
 
 MODELS: Mapping[str, Callable[[ModelConfig, int, int], Ranker]] = {
+    "ridge": Ridge,
+    "lightgbm": Trees,
     "linear": Linear,
     "mlp": MLP,
     "gru": GRU,

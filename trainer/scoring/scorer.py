@@ -20,6 +20,7 @@ from trainer.scoring.ranks import share_of
 from trainer.training import checkpoint
 from trainer.training.evaluate import daily_metrics, score_days
 from trainer.training.feed import Feed
+from trainer.training.labels import unlabelled
 from trainer.training.precision import Precision, choose_precision
 
 
@@ -47,7 +48,7 @@ class Scorer:
         Raises InputError where the panel's features or horizons are not those the models were trained on.
         """
         self.check(panel)
-        feed = Feed(panel, "raw", self.config.model, self.precision.device)
+        feed = Feed(panel, unlabelled(panel), self.config.model, self.precision.device)
         scores = [score_days(model, feed, days, self.config.model.window, self.precision) for model in self.models]
         if combine == "rank" and len(scores) > 1:
             scores = [share_of(score) for score in scores]

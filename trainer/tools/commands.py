@@ -6,9 +6,10 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from trainer.config import TrainerConfig
+from trainer.config import TABULAR_KINDS, TrainerConfig
 from trainer.data import open_training, prepare
 from trainer.data.panel import TrainingData
+from trainer.errors import InputError
 from trainer.reports import Ending
 from trainer.tools.diagnose import diagnose, draw_diagnosis
 from trainer.tools.lr_find import draw_rate_test, find_rate
@@ -22,7 +23,7 @@ def train(config: TrainerConfig, folder: Path, cache: Path) -> bool:
     data = _data(config, cache)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(config.model_dump_json(indent=2), encoding="utf-8")
-    reporter = TerminalReporter(config.train.epochs)
+    reporter = TerminalReporter(config.num_epochs)
     with reporter.listening():
         result = fit(config, data, reporter, folder)
     if result.reports:
@@ -37,7 +38,7 @@ def train(config: TrainerConfig, folder: Path, cache: Path) -> bool:
 
 def lr_find(config: TrainerConfig, folder: Path, cache: Path) -> bool:
     """The range test: a picture and a suggestion."""
-    test = find_rate(config, _data(config, cache))
+    test = find_rate(config, _network(config, cache))
     draw_rate_test(test, _picture(folder, "lr_find.png"))
     say(test.advice)
     return False
@@ -45,7 +46,7 @@ def lr_find(config: TrainerConfig, folder: Path, cache: Path) -> bool:
 
 def look_inside(config: TrainerConfig, folder: Path, cache: Path) -> bool:
     """The diagnosis: a picture, a table, sentences."""
-    found = diagnose(config, _data(config, cache))
+    found = diagnose(config, _network(config, cache))
     draw_diagnosis(found, _picture(folder, "diagnose.png"))
     show_layers(found)
     for sentence in found.advice:
@@ -55,7 +56,7 @@ def look_inside(config: TrainerConfig, folder: Path, cache: Path) -> bool:
 
 def profile(config: TrainerConfig, folder: Path, cache: Path) -> bool:
     """The profiler's table, also written beside."""
-    measured = profile_steps(config, _data(config, cache))
+    measured = profile_steps(config, _network(config, cache))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "profile.txt").write_text(measured.table, encoding="utf-8")
     say(measured.table)
@@ -70,6 +71,16 @@ RUNNERS: dict[str, Callable[[TrainerConfig, Path, Path], bool]] = {
     "diagnose": look_inside,
     "profile": profile,
 }
+
+
+def _network(config: TrainerConfig, cache: Path) -> TrainingData:
+    """The data, for a look into a training by gradients. Raises InputError for a model that has none."""
+    if config.model.kind in TABULAR_KINDS:
+        raise InputError(
+            f"model.kind={config.model.kind} is not trained by gradients, so that there is nothing to look into; "
+            "choose linear, mlp, gru or atft_gat_fan."
+        )
+    return _data(config, cache)
 
 
 def _data(config: TrainerConfig, cache: Path) -> TrainingData:

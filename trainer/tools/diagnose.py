@@ -19,6 +19,7 @@ from trainer.tools.pictures import new_figure, save_figure
 from trainer.training.device import DeviceWatch
 from trainer.training.feed import Batch
 from trainer.training.folds import FoldRun
+from trainer.training.labels import make_labels
 from trainer.training.memory import estimate, step_bytes
 from trainer.training.precision import choose_precision
 
@@ -79,7 +80,7 @@ def diagnose(config: TrainerConfig, data: TrainingData, steps: int = WARM_UP_STE
     """Train the first fold for `steps` steps, then look at one batch."""
     precision = choose_precision(config.train)
     watch = DeviceWatch(precision.device)
-    run = FoldRun(config, data.panel, data.folds[0], 0, precision)
+    run = FoldRun(config, data.panel, make_labels(data.panel, config.data), data.folds[0], 0, precision)
     run.model.train()
     batches = itertools.chain.from_iterable(run.batches(epoch) for epoch in itertools.count(1))
     for number, batch in enumerate(itertools.islice(batches, steps)):

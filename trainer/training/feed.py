@@ -17,6 +17,7 @@ from trainer.config import MODEL_KNOBS, ModelConfig
 from trainer.data.panel import Panel
 from trainer.models.graph import Graph, GraphSchedule
 from trainer.training.batches import Span
+from trainer.training.labels import Labels
 
 # Share of the free device memory that a resident panel may take.
 RESIDENT_SHARE = 0.3
@@ -27,14 +28,16 @@ PREFETCHED = 2
 class Batch:
     """The tensors of one span, C context days before T scored days, G stocks.
 
-    features: float32 [C+T, G, F]. mask: bool [C+T, G], usable as input. target: float32 [T, G, H], 0 where there is
-    no label. labelled: bool [T, G, H]. graph: neighbours on the C+T days, None for models without one.
+    features: float32 [C+T, G, F]. mask: bool [C+T, G], usable as input. label, returns: float32 [T, G, H], see
+    `Labels`, 0 where there is none. labelled: bool [T, G, H]. graph: neighbours on the C+T days, None for models
+    without one.
     """
 
     span: Span
     features: Tensor
     mask: Tensor
-    target: Tensor
+    label: Tensor
+    returns: Tensor
     labelled: Tensor
     graph: Graph | None
 
@@ -45,14 +48,14 @@ class Batch:
 
 
 class Feed:
-    """Spans of one panel and one target variant, as batches for `model` on `device`."""
+    """Spans of one panel and its labels, as batches for `model` on `device`."""
 
-    def __init__(self, panel: Panel, variant: str, model: ModelConfig, device: torch.device) -> None:
+    def __init__(self, panel: Panel, labels: Labels, model: ModelConfig, device: torch.device) -> None:
         self._device = device
         self._graphs: GraphSchedule | None = None
         if model.num_neighbours and "num_neighbours" in MODEL_KNOBS[model.kind]:
             self._graphs = GraphSchedule(panel.dates, panel.returns, panel.sectors, model.num_neighbours)
-        self._arrays = (panel.features, panel.mask, panel.targets[variant])
+        self._arrays = (panel.features, panel.mask, labels.label, labels.returns)
         self._resident: list[Tensor] | None = None
         days, stocks, num_features = panel.features.shape
         size = resident_bytes((days, stocks, num_features, len(panel.horizons)))
@@ -64,29 +67,32 @@ class Feed:
         """One span, gathered where the panel lies."""
         days = slice(max(0, span.days.start - span.context), span.days.stop)
         scored = slice(span.days.start, span.days.stop)
+        taken = (days, days, scored, scored)
         if self._resident is not None:
             stocks = torch.from_numpy(span.stocks).to(self._device, non_blocking=True)
-            gathered = [
-                tensor[rows][:, stocks] for tensor, rows in zip(self._resident, (days, days, scored), strict=True)
-            ]
+            gathered = [tensor[rows][:, stocks] for tensor, rows in zip(self._resident, taken, strict=True)]
         else:
             gathered = [
                 self._upload(np.take(array[rows], span.stocks, axis=1))
-                for array, rows in zip(self._arrays, (days, days, scored), strict=True)
+                for array, rows in zip(self._arrays, taken, strict=True)
             ]
-        features, mask, target = gathered
-        return _assemble(span, features, mask, target, self._graph(span))
+        features, mask, label, returns = gathered
+        before_panel = span.context + len(span.days) - len(mask)
+        if before_panel:
+            features = functional.pad(features, (0, 0, 0, 0, before_panel, 0))
+            mask = functional.pad(mask, (0, 0, before_panel, 0))
+        return Batch(span, features, mask, *_labelled(mask[span.context :], label, returns), self._graph(span))
 
     @property
     def num_stocks(self) -> int:
         """Stocks of the panel."""
         return int(self._arrays[1].shape[1])
 
-    def labels(self, days: range) -> tuple[Tensor, Tensor]:
-        """Targets of all stocks (0 where there is no label) and whether there is one, both [len(days), S, H]."""
+    def labels(self, days: range) -> tuple[Tensor, Tensor, Tensor]:
+        """Labels and returns of all stocks (0 where there is none) and whether there is one, each [len(days), S, H]."""
         rows = slice(days.start, days.stop)
-        mask, target = self._upload(self._arrays[1][rows]), self._upload(self._arrays[2][rows])
-        return _labels(mask, target)
+        mask, label, returns = (self._upload(array[rows]) for array in self._arrays[1:])
+        return _labelled(mask, label, returns)
 
     def steps(self, plan: Iterable[tuple[Span, ...]]) -> Iterator[tuple[Batch, ...]]:
         """The batches of every optimizer step; gathered ahead by a thread where they must travel to a device."""
@@ -118,19 +124,11 @@ class Feed:
 
 
 def resident_bytes(panel_shape: tuple[int, int, int, int]) -> int:
-    """Device memory of a whole panel [D, S, F] with its mask and one target variant of H horizons."""
+    """Device memory of a whole panel [D, S, F] with its mask, labels and returns of H horizons."""
     days, stocks, features, horizons = panel_shape
-    return days * stocks * (4 * features + 1 + 4 * horizons)
+    return days * stocks * (4 * features + 1 + 8 * horizons)
 
 
-def _assemble(span: Span, features: Tensor, mask: Tensor, target: Tensor, graph: Graph | None) -> Batch:
-    before_panel = span.context + len(span.days) - len(mask)
-    if before_panel:
-        features = functional.pad(features, (0, 0, 0, 0, before_panel, 0))
-        mask = functional.pad(mask, (0, 0, before_panel, 0))
-    return Batch(span, features, mask, *_labels(mask[span.context :], target), graph)
-
-
-def _labels(mask: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    labelled = torch.isfinite(target) & mask.unsqueeze(-1)
-    return target.masked_fill(~labelled, 0.0), labelled
+def _labelled(mask: Tensor, label: Tensor, returns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    labelled = torch.isfinite(label) & mask.unsqueeze(-1)
+    return label.masked_fill(~labelled, 0.0), returns.masked_fill(~labelled, 0.0), labelled

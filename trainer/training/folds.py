@@ -11,13 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.config import DataConfig, TrainerConfig
+from trainer.config import TrainerConfig
 from trainer.data.panel import Fold, Panel
 from trainer.errors import InputError
 from trainer.models import build_model
 from trainer.training.batches import plan
 from trainer.training.evaluate import daily_metrics, score_days
 from trainer.training.feed import Batch, Feed
+from trainer.training.labels import Labels
 from trainer.training.losses import build_loss
 from trainer.training.optim import StepGuard, WeightAverage, build_optimizer, clip_gradients, needs_second_pass
 from trainer.training.precision import Precision
@@ -48,18 +49,14 @@ class FoldRun:
     Raises InputError where the fold has no labelled stock-day.
     """
 
-    def __init__(self, config: TrainerConfig, panel: Panel, fold: Fold, index: int, precision: Precision) -> None:
+    def __init__(
+        self, config: TrainerConfig, panel: Panel, labels: Labels, fold: Fold, index: int, precision: Precision
+    ) -> None:
         self._config, self._panel, self._fold, self._index = config, panel, fold, index
         self._precision = precision
-        variant = target_variant(config.data)
-        labelled = _labelled(panel, variant, fold.train)
-        if not labelled.any():
-            raise InputError(
-                f"fold {index + 1} has no labelled stock-day between {panel.dates[fold.train.start]} and "
-                f"{panel.dates[fold.train.stop - 1]}; widen data.split or lower data.min_price."
-            )
+        labelled = check_labelled(panel, labels, fold, index)
         self.plan = plan(labelled, fold.train, config.model.window, config.train)
-        self._feed = Feed(panel, variant, config.model, precision.device)
+        self._feed = Feed(panel, labels, config.model, precision.device)
         torch.manual_seed(int(np.random.SeedSequence([config.train.seed, index]).generate_state(1)[0]))
         self.model = build_model(config.model, len(panel.feature_names), len(panel.horizons)).to(precision.device)
         self._loss = build_loss(config.loss, panel.horizons)
@@ -98,10 +95,22 @@ class FoldRun:
         """Validation loss, and the daily series of the scored module on the fold's validation days."""
         days, window = self._fold.valid, self._config.model.window
         scores = score_days(self.average.scored, self._feed, days, window, self._precision)
-        target, labelled = self._feed.labels(days)
-        loss, parts = self._loss(scores.nan_to_num(), target, labelled, progress=1.0)
+        loss, parts = self._loss(scores.nan_to_num(), *self._feed.labels(days), progress=1.0)
         scalars = {"loss": float(loss), **{f"loss_{name}": float(value) for name, value in parts.items()}}
         return scalars, daily_metrics(scores, self._panel, days)
+
+    @property
+    def num_parameters(self) -> int:
+        """Weights that are learnt."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def judged(self, score: float) -> None:
+        """Tell the schedule the monitored metric of the epoch."""
+        self.schedule.epoch_ended(score)
+
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of the scored module's state, on the CPU."""
+        return {name: value.detach().cpu().clone() for name, value in self.average.scored.state_dict().items()}
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs, beside the epoch."""
@@ -162,7 +171,7 @@ class FoldRun:
         """Loss of one span and its parts: forward under autocast, everything after it in full precision."""
         with self._precision.autocast():
             scores = self.model(*batch.inputs)
-        return self._loss(scores[batch.span.context :], batch.target, batch.labelled, progress)
+        return self._loss(scores[batch.span.context :], batch.label, batch.returns, batch.labelled, progress)
 
 
 def _is_finite(scalars: dict[str, Tensor]) -> Tensor:
@@ -170,14 +179,13 @@ def _is_finite(scalars: dict[str, Tensor]) -> Tensor:
     return torch.isfinite(scalars["loss"]) & torch.isfinite(scalars["grad_norm"])
 
 
-def target_variant(config: DataConfig) -> str:
-    """The panel's key of the target that the loss is computed on."""
-    if config.target_lag == 0:
-        return config.target
-    return "lag1" if config.target == "raw" else "neutral_lag1"
-
-
-def _labelled(panel: Panel, variant: str, days: range) -> NDArray[np.bool_]:
-    rows = slice(days.start, days.stop)
-    labelled: NDArray[np.bool_] = np.isfinite(panel.targets[variant][rows]).any(-1) & panel.mask[rows]
+def check_labelled(panel: Panel, labels: Labels, fold: Fold, index: int) -> NDArray[np.bool_]:
+    """Whether a usable stock-day of the fold's training has a label: [len(days), S]. InputError where none has."""
+    rows = slice(fold.train.start, fold.train.stop)
+    labelled: NDArray[np.bool_] = np.isfinite(labels.label[rows]).any(-1) & panel.mask[rows]
+    if not labelled.any():
+        raise InputError(
+            f"fold {index + 1} has no labelled stock-day between {panel.dates[fold.train.start]} and "
+            f"{panel.dates[fold.train.stop - 1]}; widen data.split or lower data.min_price."
+        )
     return labelled

@@ -23,7 +23,8 @@ from trainer.metrics import TARGET_PREFIXES, summarise
 from trainer.reports import Ending, EpochReport, FitResult, Reporter, Verdict
 from trainer.training import checkpoint
 from trainer.training.device import DeviceWatch, memory_errors
-from trainer.training.folds import FoldRun
+from trainer.training.fitters import FITTERS
+from trainer.training.labels import make_labels
 from trainer.training.precision import Precision, choose_precision
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,9 @@ class _Run:
     def __init__(self, config: TrainerConfig, data: TrainingData, folder: Path, precision: Precision) -> None:
         self._config, self._folder, self._device = config, folder, precision.device
         self._panel = data.panel
-        self._folds = [FoldRun(config, data.panel, fold, i, precision) for i, fold in enumerate(data.folds)]
+        labels = make_labels(data.panel, config.data)
+        fitter = FITTERS[config.model.kind]
+        self._folds = [fitter(config, data.panel, labels, fold, i, precision) for i, fold in enumerate(data.folds)]
         self._reports: list[EpochReport] = []
         self._kept = 0  # the epoch in model.pt
         torch.manual_seed(config.train.seed)
@@ -97,7 +100,7 @@ class _Run:
         score = metrics[f"valid/{self._config.train.monitor}"]
         report = EpochReport(epoch, score, metrics, daily, time.perf_counter() - started)
         for fold in self._folds:
-            fold.schedule.epoch_ended(score)
+            fold.judged(score)
         self._save(report)
         return report
 
@@ -118,7 +121,7 @@ class _Run:
     def _keep(self, epoch: int) -> None:
         """Write `model.pt` of an epoch that the reporter took; of one before a resume it was written then."""
         if epoch == len(self._reports):
-            weights = [_cpu_copy(fold.average.scored.state_dict()) for fold in self._folds]
+            weights = [fold.weights() for fold in self._folds]
             checkpoint.save({**self._identity(), "epoch": epoch, "weights": weights}, self._folder / checkpoint.MODEL)
             self._kept = epoch
 
@@ -151,18 +154,17 @@ class _Run:
         return math.fsum(report.score for report in recent) / len(recent)
 
     def _ending(self) -> Ending | None:
-        epoch, train = len(self._reports), self._config.train
-        if epoch >= train.epochs:
+        epoch, patience = len(self._reports), self._config.train.patience
+        if epoch >= self._config.num_epochs:
             return Ending.COMPLETED
-        if not epoch or not train.patience:
+        if not epoch or not patience:
             return None
         best = max(range(1, epoch + 1), key=self._trailing_score)
-        return Ending.EARLY_STOPPED if epoch - best >= train.patience else None
+        return Ending.EARLY_STOPPED if epoch - best >= patience else None
 
     def _result(self, ending: Ending) -> FitResult:
         score = self._trailing_score(len(self._reports)) if self._reports else math.nan
-        parameters = sum(parameter.numel() for parameter in self._folds[0].model.parameters())
-        return FitResult(ending, tuple(self._reports), score, self._kept, parameters)
+        return FitResult(ending, tuple(self._reports), score, self._kept, self._folds[0].num_parameters)
 
 
 def _kept_epoch(folder: Path) -> int:
@@ -218,10 +220,6 @@ def _packed(report: EpochReport) -> dict[str, Any]:
 
 def _unpacked(packed: Mapping[str, Any]) -> EpochReport:
     return EpochReport(**{**packed, "daily": {name: series.numpy() for name, series in packed["daily"].items()}})
-
-
-def _cpu_copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().clone() for name, value in state.items()}
 
 
 def _random_state(device: torch.device) -> dict[str, Tensor]:

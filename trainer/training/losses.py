@@ -11,43 +11,40 @@ from torch.nn import functional
 from trainer.config import LOSS_TERMS, LossConfig, LossPhase
 from trainer.errors import InputError
 from trainer.metrics import average_ranks
+from trainer.training.labels import EPSILON, unit
 
 MIN_STOCKS = 5
 """Days with fewer labelled stocks contribute nothing."""
-TARGET_LIMIT = 3.0
-"""Standard deviations at which a day's targets are cut off."""
 RANK_PARTNERS = 32
 """Scores that each score is compared with in the soft rank."""
 RANK_TEMPERATURE = 0.1
 """Width of the soft comparison of two scores, in standard deviations of the day's scores."""
-EPSILON = 1e-6
 
 Term = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """(scores, targets, valid), each [T, S, H] in float32, invalid entries 0 -> values per horizon [H]."""
 
 
 def mse(scores: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """Squared error against targets standardised per day."""
-    return _mean_over_days((scores - standardise(target, valid)).square(), valid)
+    """Squared error against labels of variance 1 per day."""
+    return _mean_over_days((scores - target).square(), valid)
 
 
 def huber(scores: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """Huber loss (threshold one standard deviation), as a share of what the score 0 costs on the same days."""
-    standard = standardise(target, valid)
-    error = functional.huber_loss(scores, standard, reduction="none")
-    baseline = functional.huber_loss(torch.zeros_like(standard), standard, reduction="none")
+    error = functional.huber_loss(scores, target, reduction="none")
+    baseline = functional.huber_loss(torch.zeros_like(target), target, reduction="none")
     return _mean_over_days(error, valid) / (_mean_over_days(baseline, valid) + EPSILON)
 
 
 def ic(scores: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """1 - Pearson correlation per day."""
-    return 1.0 - _mean_over_days(_unit(scores, valid) * _unit(target, valid), valid)
+    """1 - Pearson correlation with the returns per day."""
+    return 1.0 - _mean_over_days(unit(scores, valid) * unit(target, valid), valid)
 
 
 def rank_ic(scores: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """1 - Spearman correlation per day, with the scores' ranks made differentiable by `soft_rank`."""
-    target_rank = _unit(average_ranks(target, valid) / target.shape[1], valid)
-    return 1.0 - _mean_over_days(_unit(soft_rank(scores, valid), valid) * target_rank, valid)
+    target_rank = unit(average_ranks(target, valid) / target.shape[1], valid)
+    return 1.0 - _mean_over_days(unit(soft_rank(scores, valid), valid) * target_rank, valid)
 
 
 def sharpe(scores: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
@@ -72,6 +69,8 @@ def sharpe(scores: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> t
 
 TERMS: Mapping[str, Term] = {"mse": mse, "huber": huber, "ic": ic, "rank_ic": rank_ic, "sharpe": sharpe}
 """Every term by its name in LossConfig."""
+ON_RETURNS = frozenset({"ic", "sharpe"})
+"""Terms whose targets are the returns themselves; those of the others are the labels."""
 
 
 class RankingLoss:
@@ -98,24 +97,30 @@ class RankingLoss:
         return self._weights[min(passed, len(self._weights) - 1)]
 
     def __call__(
-        self, scores: torch.Tensor, target: torch.Tensor, valid: torch.Tensor, progress: float = 0.0
+        self,
+        scores: torch.Tensor,
+        label: torch.Tensor,
+        returns: torch.Tensor,
+        valid: torch.Tensor,
+        progress: float = 0.0,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Loss (scalar, float32) and the unweighted value of each term in force (detached scalars).
 
-        scores, target, valid: [T, S, H]; a target that is not finite is not valid. progress: share of the epochs
-        that is behind. Horizons without a day of MIN_STOCKS labels are left out of the average over horizons.
+        scores, label, returns, valid: [T, S, H], the labels as `make_labels` has them; a label that is not finite is
+        not valid. progress: share of the epochs that is behind. Horizons without a day of MIN_STOCKS labels are left
+        out of the average over horizons.
         """
-        valid = valid & torch.isfinite(target)
+        valid = valid & torch.isfinite(label)
         valid = valid & _judged(valid).unsqueeze(1)
         with torch.autocast(scores.device.type, enabled=False):
             scores = scores.float().masked_fill(~valid, 0.0)
-            target = target.float().masked_fill(~valid, 0.0)
+            label, returns = (target.float().masked_fill(~valid, 0.0) for target in (label, returns))
             emphasis = self._horizon_weights.to(scores.device) * valid.any(dim=1).any(dim=0)
             emphasis = emphasis / emphasis.sum().clamp(min=EPSILON)
             loss = scores.sum() * 0.0
             parts: dict[str, torch.Tensor] = {}
             for name, weight in self.weights(progress).items():
-                value = (TERMS[name](scores, target, valid) * emphasis).sum()
+                value = (TERMS[name](scores, returns if name in ON_RETURNS else label, valid) * emphasis).sum()
                 parts[name] = value.detach()
                 loss = loss + weight * value
         return loss, parts
@@ -126,11 +131,6 @@ def build_loss(config: LossConfig, horizons: Sequence[int]) -> RankingLoss:
     return RankingLoss(config, horizons)
 
 
-def standardise(target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """Targets with mean 0 and variance 1 per day over the valid stocks, outliers cut off at TARGET_LIMIT. [T, S, H]"""
-    return _unit(_unit(target, valid).clamp(-TARGET_LIMIT, TARGET_LIMIT), valid)
-
-
 def soft_rank(values: torch.Tensor, valid: torch.Tensor, temperature: float = RANK_TEMPERATURE) -> torch.Tensor:
     """Differentiable ranks along dimension 1 among the valid entries, as a share of their number (0 to 1).
 
@@ -138,7 +138,7 @@ def soft_rank(values: torch.Tensor, valid: torch.Tensor, temperature: float = RA
     standard deviations over the temperature. Partners are RANK_PARTNERS evenly spaced order statistics of the same
     day, so that the cost is S log S + S * RANK_PARTNERS, without chance. values, valid: [T, S, H].
     """
-    scaled = (_unit(values, valid) / temperature).transpose(1, 2)  # partners last: the sums run over memory in order
+    scaled = (unit(values, valid) / temperature).transpose(1, 2)  # partners last: the sums run over memory in order
     present = valid.transpose(1, 2)
     stocks = values.shape[1]
     partners = min(RANK_PARTNERS, stocks)
@@ -164,10 +164,3 @@ def _mean_over_days(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
 
 def _centred(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     return (values - _masked_mean(values, valid, dim=1).unsqueeze(1)) * valid
-
-
-def _unit(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """Mean 0 and variance 1 per day over the valid stocks; all 0 where nothing varies."""
-    centred = _centred(values, valid)
-    variance = _masked_mean(centred.square(), valid, dim=1).unsqueeze(1)
-    return centred * (variance + EPSILON**2).rsqrt()

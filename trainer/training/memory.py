@@ -13,13 +13,14 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from trainer.config import MODEL_KNOBS, TrainerConfig
+from trainer.config import MODEL_KNOBS, TABULAR_KINDS, TrainerConfig
 from trainer.errors import DoesNotFitError
 from trainer.models import build_model
 from trainer.models.graph import Graph
 from trainer.training.batches import Span, SpanPlan, day_chunks, size_plan
 from trainer.training.evaluate import CHUNK_STOCK_DAYS
 from trainer.training.feed import resident_bytes
+from trainer.training.fitters.samples import table_bytes
 from trainer.training.losses import build_loss
 from trainer.training.precision import Precision, choose_precision
 
@@ -48,6 +49,8 @@ def upper_bound(config: TrainerConfig, panel_shape: tuple[int, int, int]) -> int
     """More than `estimate`, usually several times as much, in no time: from the widths of the layers alone."""
     days, stocks, features = panel_shape
     model = config.model
+    if model.kind in TABULAR_KINDS:
+        return estimate(config, panel_shape)
     span_days, span_stocks = _plan(config, days, stocks).largest
     chunk = _chunk(config, days, stocks)
     units = 2 * (16 + model.window + model.num_neighbours) * (features + model.hidden_size * (model.num_layers + 1))
@@ -66,6 +69,8 @@ def estimate(config: TrainerConfig, panel_shape: tuple[int, int, int]) -> int:
     """
     days, stocks, features = panel_shape
     horizons = len(config.data.horizons)
+    if config.model.kind in TABULAR_KINDS:
+        return config.data.split.num_folds * table_bytes(panel_shape, horizons)
     plan, chunk = _plan(config, days, stocks), _chunk(config, days, stocks)
     with FakeTensorMode():
         weights = 4 * sum(p.numel() for p in build_model(config.model, features, horizons).parameters())
@@ -94,7 +99,7 @@ def step_bytes(config: TrainerConfig, features: int, days: int, stocks: int) -> 
         labelled = torch.ones(scored, stocks, len(horizons), dtype=torch.bool)
         with _on_cpu(config).autocast():
             scores = model(*batch)
-        loss, _ = build_loss(config.loss, horizons)(scores[-scored:], target, labelled)
+        loss, _ = build_loss(config.loss, horizons)(scores[-scored:], target, target.clone(), labelled)
         torch.autograd.backward(loss)
     return int(live.peak)
 

@@ -20,13 +20,22 @@ tiers:
 """
 
 
-def test_every_space_of_the_catalog_loads_and_has_the_three_tiers() -> None:
-    assert catalog() == ("atft", "quickstart")
-    for name in catalog():
+NETWORK = (
+    ["capacity", "regularisation", "objective"],
+    ["optim.lr", "train.batch_size", "model.hidden_size"],
+)
+TREES = (["capacity", "regularisation"], ["model.learning_rate", "model.num_leaves", "model.min_data_in_leaf"])
+TIERS = {"atft": NETWORK, "quickstart": NETWORK, "trees": TREES}
+"""Tiers, and dimensions of the first one, of every space of the catalog."""
+
+
+def test_every_space_of_the_catalog_loads_and_has_its_tiers() -> None:
+    assert catalog() == tuple(TIERS)
+    for name, (tiers, first) in TIERS.items():
         space = load_space(name)
         assert space.name == name
-        assert [tier.name for tier in space.tiers] == ["capacity", "regularisation", "objective"]
-        assert [d.name for d in space.tiers[0].dimensions] == ["optim.lr", "train.batch_size", "model.hidden_size"]
+        assert [tier.name for tier in space.tiers] == tiers
+        assert [d.name for d in space.tiers[0].dimensions] == first
 
 
 def test_the_atft_space_has_the_published_ranges() -> None:

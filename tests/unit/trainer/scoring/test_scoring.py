@@ -16,6 +16,7 @@ from trainer.scoring.scorer import Scorer, load_scorer
 from trainer.training import checkpoint
 from trainer.training.evaluate import daily_metrics, score_days
 from trainer.training.feed import Feed
+from trainer.training.labels import unlabelled
 from trainer.training.loop import fit
 
 KINDS = [{"model.kind": "mlp"}, {"model.kind": "atft_gat_fan", "model.num_neighbours": 3}]
@@ -34,7 +35,7 @@ def test_scores_depend_neither_on_chunks_nor_on_jitter_nor_on_the_future(
     scorer = trained(settings, make_config, data, recorder, tmp_path)
     panel, days = data.panel, range(20, 70)
     scores = scorer.score(panel, days)
-    feed = Feed(panel, "raw", scorer.config.model, torch.device("cpu"))
+    feed = Feed(panel, unlabelled(panel), scorer.config.model, torch.device("cpu"))
     for budget in (1, 10**9):
         again = score_days(scorer.models[0], feed, days, scorer.config.model.window, scorer.precision, budget)
         np.testing.assert_allclose(again.numpy(), scores, atol=1e-5)

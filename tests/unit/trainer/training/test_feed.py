@@ -16,7 +16,8 @@ from trainer.models.graph import GraphSchedule
 from trainer.training import feed as room
 from trainer.training.batches import Span
 from trainer.training.feed import Feed, resident_bytes
-from trainer.training.folds import FoldRun, target_variant
+from trainer.training.folds import FoldRun
+from trainer.training.labels import make_labels, target_variant
 from trainer.training.losses import build_loss
 from trainer.training.precision import choose_precision
 
@@ -36,14 +37,16 @@ def panel(make_panel: Callable[..., Panel]) -> Panel:
 
 def test_a_batch_is_its_span(panel: Panel) -> None:
     """The graph is refreshed amid it, on day 84."""
-    batch = Feed(panel, "raw", MODEL, CPU).batch(Span(range(82, 87), STOCKS, 3))
+    batch = Feed(panel, make_labels(panel, DataConfig()), MODEL, CPU).batch(Span(range(82, 87), STOCKS, 3))
     days, scored = slice(79, 87), slice(82, 87)
     mask, target = panel.mask[scored][:, STOCKS, None], panel.targets["raw"][scored][:, STOCKS]
     labelled = np.isfinite(target) & mask
     np.testing.assert_array_equal(batch.features, panel.features[days][:, STOCKS])
     np.testing.assert_array_equal(batch.mask, panel.mask[days][:, STOCKS])
     np.testing.assert_array_equal(batch.labelled, labelled)
-    np.testing.assert_array_equal(batch.target, np.where(labelled, target, 0.0))
+    np.testing.assert_array_equal(batch.returns, np.where(labelled, target, 0.0))
+    label = make_labels(panel, DataConfig()).label[scored][:, STOCKS]
+    np.testing.assert_array_equal(batch.label, np.where(labelled, label, 0.0))
     assert not labelled.all()
     schedule = GraphSchedule(panel.dates, panel.returns, panel.sectors, 3)
     assert batch.graph is not None
@@ -52,7 +55,7 @@ def test_a_batch_is_its_span(panel: Panel) -> None:
 
 
 def test_days_before_the_panel_are_masked(panel: Panel) -> None:
-    feed = Feed(panel, "raw", MODEL, CPU)
+    feed = Feed(panel, make_labels(panel, DataConfig()), MODEL, CPU)
     batch = feed.batch(Span(range(1, 4), STOCKS, 3))
     assert batch.features.shape[0] == batch.mask.shape[0] == 6
     assert not batch.mask[:2].any()
@@ -64,10 +67,11 @@ def test_days_before_the_panel_are_masked(panel: Panel) -> None:
 
 
 def test_the_labels_of_days_are_those_of_their_batch(panel: Panel) -> None:
-    feed = Feed(panel, "raw", MODEL, CPU)
+    feed = Feed(panel, make_labels(panel, DataConfig()), MODEL, CPU)
     batch = feed.batch(Span(range(60, 65), np.arange(10), 3))
-    target, labelled = feed.labels(range(60, 65))
-    assert torch.equal(target, batch.target)
+    label, returns, labelled = feed.labels(range(60, 65))
+    assert torch.equal(label, batch.label)
+    assert torch.equal(returns, batch.returns)
     assert torch.equal(labelled, batch.labelled)
 
 
@@ -76,9 +80,9 @@ def test_a_panel_on_the_device_and_one_streamed_to_it_give_the_same_batches(
 ) -> None:
     """A device that says it is not a CPU, and copies as one: the paths that a GPU takes."""
     plan = [(Span(range(first, first + 4), STOCKS, 3),) for first in range(1, 70, 4)]
-    expected = [batch for (batch,) in Feed(panel, "raw", MODEL, CPU).steps(plan)]
-    streamed = Feed(panel, "raw", MODEL, CPU)
-    resident = Feed(panel, "raw", MODEL, CPU)
+    expected = [batch for (batch,) in Feed(panel, make_labels(panel, DataConfig()), MODEL, CPU).steps(plan)]
+    streamed = Feed(panel, make_labels(panel, DataConfig()), MODEL, CPU)
+    resident = Feed(panel, make_labels(panel, DataConfig()), MODEL, CPU)
     resident._resident = [torch.from_numpy(np.array(array)) for array in resident._arrays]
     streamed._device = torch.device("meta")  # anything but a CPU
     monkeypatch.setattr(Feed, "_upload", lambda self, block: torch.from_numpy(np.array(block)))
@@ -87,17 +91,20 @@ def test_a_panel_on_the_device_and_one_streamed_to_it_give_the_same_batches(
         found = [batch for (batch,) in feed.steps(plan)]
         assert len(found) == len(expected)
         for ours, theirs in zip(found, expected, strict=True):
-            for name in ("features", "mask", "target", "labelled"):
+            for name in ("features", "mask", "label", "returns", "labelled"):
                 assert torch.equal(getattr(ours, name), getattr(theirs, name))
 
 
 def test_a_panel_lies_on_a_gpu_where_it_fits(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
     size = resident_bytes((90, 10, 3, 2))
-    assert size == sum(array.nbytes for array in (panel.features, panel.mask, panel.targets["raw"]))
+    target = panel.targets["raw"]
+    assert size == sum(array.nbytes for array in (panel.features, panel.mask, target, target))
     monkeypatch.setattr(torch.Tensor, "to", lambda self, *_, **__: self)
     for free, fits in ((size / room.RESIDENT_SHARE + 1, True), (size / room.RESIDENT_SHARE - 10, False)):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 2 * free))
-        assert (Feed(panel, "raw", MODEL, torch.device("cuda", 0))._resident is not None) == fits
+        assert (
+            Feed(panel, make_labels(panel, DataConfig()), MODEL, torch.device("cuda", 0))._resident is not None
+        ) == fits
 
 
 @pytest.mark.parametrize(
@@ -110,16 +117,20 @@ def test_the_target_of_the_loss(target: str, lag: int, variant: str) -> None:
 
 def test_a_batch_s_loss_is_that_of_its_scored_days(make_config: Any, make_data: Any) -> None:
     config, data = make_config({"model.dropout": 0.0}), make_data()
-    run = FoldRun(config, data.panel, data.folds[0], 0, choose_precision(config.train))
+    run = FoldRun(
+        config, data.panel, make_labels(data.panel, config.data), data.folds[0], 0, choose_precision(config.train)
+    )
     batch = next(run.batches(1))[0]
     scores = run.model(*batch.inputs)[batch.span.context :]
-    expected, _ = build_loss(config.loss, data.panel.horizons)(scores, batch.target, batch.labelled)
+    expected, _ = build_loss(config.loss, data.panel.horizons)(scores, batch.label, batch.returns, batch.labelled)
     assert float(run.loss(batch, 0.0)[0].detach()) == pytest.approx(float(expected.detach()))
 
 
 def test_the_parts_of_a_batch_count_alike(make_config: Any, make_data: Any) -> None:
     config, data = make_config({"model.dropout": 0.0, "train.accumulate": 2, "optim.clip_norm": 0.0}), make_data()
-    run = FoldRun(config, data.panel, data.folds[0], 0, choose_precision(config.train))
+    run = FoldRun(
+        config, data.panel, make_labels(data.panel, config.data), data.folds[0], 0, choose_precision(config.train)
+    )
     parts = next(run.batches(1))
     assert len(parts) == 2
 
@@ -140,7 +151,9 @@ def test_the_phases_of_the_loss_go_by_the_epochs_behind(
     make_config: Any, make_data: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, data = make_config({"train.epochs": 4}), make_data()
-    run = FoldRun(config, data.panel, data.folds[0], 0, choose_precision(config.train))
+    run = FoldRun(
+        config, data.panel, make_labels(data.panel, config.data), data.folds[0], 0, choose_precision(config.train)
+    )
     seen: list[float] = []
     step = FoldRun.step
 
@@ -158,14 +171,15 @@ def test_the_phases_of_the_loss_go_by_the_epochs_behind(
 def test_the_validation_loss_is_that_of_the_validation_days(make_config: Any, make_data: Any) -> None:
     config, data = make_config(), make_data()
     fold, panel = data.folds[0], data.panel
-    run = FoldRun(config, panel, fold, 0, choose_precision(config.train))
+    run = FoldRun(config, panel, make_labels(panel, config.data), fold, 0, choose_precision(config.train))
     rows = slice(fold.valid.start - config.model.window + 1, fold.valid.stop)
     with torch.no_grad():
         scores = run.model.eval()(torch.from_numpy(panel.features[rows]), torch.from_numpy(panel.mask[rows]))
     scored = slice(fold.valid.start, fold.valid.stop)
-    target, mask = torch.from_numpy(panel.targets["raw"][scored]), torch.from_numpy(panel.mask[scored])
-    valid = torch.isfinite(target) & mask.unsqueeze(-1)
-    expected, _ = build_loss(config.loss, panel.horizons)(scores[config.model.window - 1 :], target, valid, 1.0)
+    labels = make_labels(panel, config.data)
+    label, returns = torch.from_numpy(labels.label[scored]), torch.from_numpy(labels.returns[scored])
+    valid = torch.isfinite(label)
+    expected, _ = build_loss(config.loss, panel.horizons)(scores[config.model.window - 1 :], label, returns, valid, 1.0)
     assert run.validate()[0]["loss"] == pytest.approx(float(expected), abs=1e-5)
 
 
@@ -175,6 +189,6 @@ def test_only_usable_stock_days_with_a_label_are_samples(make_config: Any, make_
     mask = data.panel.mask.copy()
     mask[:, 3] = False  # labelled, and never usable
     panel = replace(data.panel, targets={**data.panel.targets, "raw": labels}, mask=mask)
-    run = FoldRun(config, panel, data.folds[0], 0, choose_precision(config.train))
+    run = FoldRun(config, panel, make_labels(panel, config.data), data.folds[0], 0, choose_precision(config.train))
     assert 3 not in run.plan.stocks
     assert len(run.plan.stocks) == 23
