@@ -10,7 +10,6 @@ from itertools import pairwise
 from typing import Any
 
 import optuna
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hpo.domain.campaign import TierPlan
@@ -103,6 +102,9 @@ def importances(trials: Iterable[FrozenTrial]) -> dict[str, float]:
     ]
     if len(results) < MIN_TRIALS_FOR_IMPORTANCE:
         return {}
+    # Imported here: it brings scikit-learn along, half of what a worker would load before its first trial.
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
     study.add_trials(results)
     shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=0.25))

@@ -15,7 +15,7 @@ from typing import Protocol
 from hpo.adapters.processes.clock import SystemClock
 from hpo.domain.campaign import Campaign, CampaignState, SlotState, SlotView
 from hpo.domain.config import SearchConfig, WorkerConfig
-from hpo.domain.errors import Interrupted, UsageError
+from hpo.domain.errors import Interrupted
 from hpo.domain.failures import hopeless
 from hpo.domain.trainable import Prepared
 from hpo.engine.supervisor import Chore, StopRequest, Supervisor
@@ -79,11 +79,6 @@ def work(app: App, campaign: Campaign, settings: WorkerConfig, supervised: bool)
     config, space = frozen_config(campaign)
     config = config.model_copy(update={"worker": settings})
     prepared = prepare_data(app, config)
-    if prepared.fingerprint != campaign.spec.fingerprints["data"]:
-        raise UsageError(
-            f"The data here are not what the campaign '{campaign.name}' was started on; give this machine the same "
-            "file."
-        )
     refuse_changes(campaign, config, space, prepared)
     drain = threading.Event()
     if supervised:

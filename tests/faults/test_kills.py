@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -18,6 +20,8 @@ from hpo.domain.campaign import Outcome
 NUM_TRIALS = 8
 NUM_KILLS = 10
 NUM_INTERRUPTS = 20
+PATIENCE = 600.0
+"""Seconds to wait for a search to come so far; a machine that does other things takes its time to start one."""
 LONG = (
     "trainer.train.epochs=12",
     "trainer.train.batch_size=256",
@@ -56,16 +60,23 @@ def kill_at_random(tree: Tree, name: str, moments: random.Random, num_trials: in
     """Kill the supervisor and all below it while a trial trains, then go on to the end."""
     for _ in range(num_kills):
         process = tree.start(name, f"trials={num_trials}", *LONG)
-        supervisor = psutil.Process(process.pid)
-        until(lambda supervisor=supervisor: bool(trials(supervisor)))
+        wait_for_trial(process)
+        tree.wait_for_epoch(name, moments.randint(0, 3), PATIENCE)
         time.sleep(moments.uniform(0.0, 0.6))
         assert process.poll() is None, "the search ended before it could be killed"
-        for victim in everything(supervisor):
-            victim.kill()
+        for victim in everything(psutil.Process(process.pid)):
+            with suppress(psutil.NoSuchProcess):  # it has ended with those before it
+                victim.kill()
         process.wait()
         tree.arena.note_strike(name, "KILL")
     tree.run(name, f"trials={num_trials}", *LONG)
     assert not [slot for slot in tree.arena.slots(name) if slot.outcome is Outcome.FAILED]
+
+
+def wait_for_trial(process: subprocess.Popen[bytes]) -> None:
+    """Until a trial's process is there."""
+    supervisor = psutil.Process(process.pid)
+    until(lambda: bool(trials(supervisor)), PATIENCE)
 
 
 @pytest.mark.slow_faults
@@ -73,13 +84,12 @@ def test_a_trial_that_is_interrupted_twenty_times_completes(tree: Tree) -> None:
     name = "interrupted"
     for _ in range(NUM_INTERRUPTS):
         process = tree.start(name, "trials=1", *SLOW)
-        supervisor = psutil.Process(process.pid)
-        until(lambda supervisor=supervisor: bool(trials(supervisor)))
+        wait_for_trial(process)
         time.sleep(0.2)
         for _ in range(2):
             os.kill(process.pid, signal.SIGINT)
             time.sleep(0.05)
-        assert process.wait(120) == 130, tree.output(name)
+        assert process.wait(PATIENCE) == 130, tree.output(name)
     tree.run(name, "trials=1", *SLOW)
 
     (slot,) = tree.arena.slots(name)

@@ -10,12 +10,12 @@ from pathlib import Path
 import psutil
 
 from hpo.runs.folder import runs
-from support.arena import ENDED, Arena, family, status, until
+from support.arena import ENDED, LONG, Arena, family, status, until
 from support.command import TINY_SPACE, clean_environment
 from support.traps import Trap
 
 DATA = "trainer.data.source='planted:clean?stocks=20&days=400'"
-LIMIT = 300.0
+LIMIT = 600.0
 
 
 @dataclass
@@ -24,6 +24,7 @@ class Tree:
 
     arena: Arena
     environment: dict[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
 
     def __post_init__(self) -> None:
         self.home = self.arena.home
@@ -46,6 +47,7 @@ class Tree:
             return subprocess.Popen(
                 [sys.executable, "-m", "hpo", word, study, *space, *more],
                 env=clean_environment(self.home, **own),
+                cwd=self.cwd,
                 stdout=output,
                 stderr=output,
             )
@@ -81,10 +83,10 @@ class Tree:
         slots = list(runs(self.home / "runs" / name))
         return sum(len(attempt.epochs()) for slot in slots if (attempt := slot.current()))
 
-    def wait_for_epoch(self, name: str, more: int = 1) -> None:
+    def wait_for_epoch(self, name: str, more: int = 1, seconds: float = LONG) -> None:
         """Until so many further epochs are on record."""
         goal = self.num_epochs(name) + more
-        until(lambda: self.num_epochs(name) >= goal)
+        until(lambda: self.num_epochs(name) >= goal, seconds)
 
     def undisturbed(self, *settings: str, name: str = "undisturbed") -> object:
         """The history of a campaign with these settings that nothing happened to."""

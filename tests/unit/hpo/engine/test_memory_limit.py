@@ -45,6 +45,8 @@ tiers:
     model.dropout: {type: float, low: 0.0, high: 0.4, default: 0.1}
 """
 TRIALS = 6
+LEAST = 1 << 20
+"""Bytes: the least that a trial can be allowed, and less than any takes."""
 
 
 def configuration(name: str, memory: int | None) -> tuple[SearchConfig, Space]:
@@ -100,7 +102,7 @@ def own_trials(ledger: PostgresLedger, storage: Any, name: str) -> list[optuna.t
 def test_where_nothing_fits_every_slot_is_used_once_and_the_search_ends(
     search: Callable[..., list[SlotView]], ledger: PostgresLedger, storage: Any, tmp_path: Path
 ) -> None:
-    slots = search("full", memory=1000)
+    slots = search("full", memory=LEAST)
 
     assert [(slot.state, slot.outcome, slot.epoch, slot.score) for slot in slots] == [
         (SlotState.DONE, Outcome.FAILED, None, None)
@@ -167,8 +169,8 @@ def test_a_worker_that_dies_after_telling_optuna_leaves_a_slot_that_is_only_pass
             ledger.finish(*given)
 
     with pytest.raises(KeyboardInterrupt):
-        search("dying", memory=1000, own_ledger=Dying())
-    slots = search("dying", memory=1000)
+        search("dying", memory=LEAST, own_ledger=Dying())
+    slots = search("dying", memory=LEAST)
     assert [slot.outcome for slot in slots] == [Outcome.FAILED] * TRIALS
     assert str(slots[0].reason).startswith("does_not_fit")
     assert len(own_trials(ledger, storage, "dying")) == TRIALS
@@ -224,9 +226,9 @@ def test_the_memory_of_a_trial_is_settled_before_any_takes_some(
 ) -> None:
     from types import SimpleNamespace
 
-    monkeypatch.setattr(processes, "available_memory", lambda: 9_000)
+    monkeypatch.setattr(processes, "available_memory", lambda: 9 * LEAST)
     app: Any = SimpleNamespace(ledger=ledger, storage=storage, runs=lambda name: tmp_path)
-    for declared, workers, expected in ((None, 3, 3_000), ("2KiB", 3, 2_048)):
+    for declared, workers, expected in ((None, 3, 3 * LEAST), ("2MiB", 3, 2 * LEAST)):
         config, space = configuration("shares", None)
         settings = {"num_workers": workers, "trial_memory": declared}
         config = SearchConfig.model_validate({**config.model_dump(), "worker": settings})

@@ -22,7 +22,9 @@ from hpo.domain.trainable import Prepared
 from hpo.engine.supervisor import StopRequest
 from hpo.runs.folder import campaign_folder
 from hpo.testing.memory_ledger import MemoryLedger
+from hpo.trainable.loading import load_trainable
 from hpo.usecases import session
+from hpo.usecases.fingerprints import code_fingerprint
 from search_spaces import dump_space, load_space
 
 SPACE = load_space("quickstart")
@@ -119,10 +121,16 @@ def test_an_interruption_says_what_is_saved_and_how_to_go_on(
     )
 
 
-def test_a_worker_with_other_data_is_refused(app: Any, campaign: Campaign, prepared: Prepared) -> None:
-    other = replace(campaign, spec=replace(campaign.spec, fingerprints={"data": "another"}))
-    with pytest.raises(UsageError, match="are not what the campaign 'night' was started on"):
+@pytest.mark.usefixtures("prepared")
+@pytest.mark.parametrize("changed", [("data",), ("code",), ("code", "data")])
+def test_a_worker_with_other_data_or_code_is_refused(app: Any, campaign: Campaign, changed: tuple[str, ...]) -> None:
+    """Where both differ both are said: changed code may be why the data are prepared otherwise."""
+    here = {"data": "abc", "code": code_fingerprint(load_trainable("ranker"))}
+    stored = {**here, **dict.fromkeys(changed, "another")}
+    other = replace(campaign, spec=replace(campaign.spec, fingerprints=stored))
+    with pytest.raises(UsageError, match="This is not what the campaign 'night' was started with") as refusal:
         session.work(app, other, CONFIG.worker, supervised=False)
+    assert all(f"{name} another is now" in str(refusal.value) for name in changed)
 
 
 def test_a_campaign_is_found_by_name_or_the_names_are_shown(app: Any) -> None:
