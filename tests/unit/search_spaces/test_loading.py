@@ -160,15 +160,6 @@ def test_hostile_text_is_refused_at_once(case: str) -> None:
     assert len(str(refusal.value)) < 300
 
 
-def test_widths_and_heads_over_wide_ranges_are_judged_at_once() -> None:
-    width = "model.hidden_size: {type: integer, low: 0, high: 9000000000000000, step: 60, default: 60}"
-    few = "model.num_heads: {type: integer, low: 1, high: 6, default: 2}"
-    many = "model.num_heads: {type: integer, low: 1, high: 9000000000000000, default: 2}"
-    assert parse_space(space_with(f"{width}\n    {few}"), "n", "f").dimensions[1].name == "model.num_heads"
-    with pytest.raises(SpaceError, match=r"model.num_heads 7 does not divide model.hidden_size 60"):
-        parse_space(space_with(f"{width}\n    {many}"), "n", "f")
-
-
 def test_a_large_file_is_refused_unread(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(GOOD + "# much\n" * 2_000_000)
