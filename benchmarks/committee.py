@@ -44,6 +44,7 @@ class Measured:
         with np.load(path, allow_pickle=False) as kept:
             self.kept = {name: kept[name] for name in kept.files}
         self.champion = int(self.kept["champion"])
+        self._of_rule: dict[str, Series] = {}
         self.position = {int(slot): n for n, slot in enumerate(self.kept["slot"])}
         fields = (self.kept[name] for name in ("slot", "outcome", "score", "epochs", "valid"))
         self.candidates = [
@@ -62,6 +63,12 @@ class Measured:
         ranks = [self.kept["ranks"][self.position[slot]] for slot in slots] + [self.kept[name] for name in others]
         scores = mean_ranks((each.astype(np.float32), 1.0) for each in ranks)
         return np.asarray(daily_rank_ic(scores, self.kept["target"]), dtype=np.float64).mean(axis=1)
+
+    def of_rule(self, rule: str) -> Series:
+        """`RULES[rule]`, computed once."""
+        if rule not in self._of_rule:
+            self._of_rule[rule] = RULES[rule](self)
+        return self._of_rule[rule]
 
     def of_each(self) -> Series:
         """The mean over the trials of their daily RankIC: what a random one of them gives."""
@@ -87,8 +94,8 @@ def differences(jobs: list[Measured], rule: str, reference: str | None) -> Serie
     """A rule's daily RankIC less the reference's (None: itself), the days of all campaigns of one market in a row."""
     parts = []
     for job in jobs:
-        series = RULES[rule](job)
-        parts.append(series if reference is None else series - RULES[reference](job))
+        series = job.of_rule(rule)
+        parts.append(series if reference is None else series - job.of_rule(reference))
     return np.concatenate(parts)
 
 
@@ -122,7 +129,7 @@ def show_each(measured: Mapping[str, Measured]) -> None:
     names = ("single", "default", default, "lightgbm")
     print("\n| campaign | members of trials | " + " | ".join(names) + " |\n" + "| --- " * (len(names) + 2) + "|")
     for name, job in measured.items():
-        means = [f"{np.nanmean(RULES[rule](job)) * 1e4:.0f}" for rule in names]
+        means = [f"{np.nanmean(job.of_rule(rule)) * 1e4:.0f}" for rule in names]
         print(f"| {name} | {len(job.members('all'))} of {len(job.candidates)} | {' | '.join(means)} |")
 
 

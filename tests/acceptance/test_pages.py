@@ -152,7 +152,7 @@ def test_the_reports_sections_can_be_reached(home: Path, browser: Browser) -> No
     page.look(1280, 800)
     page.open((home / "reports" / "seen" / "report.html").as_uri())
     sections = page.evaluate("[...document.querySelectorAll('nav a')].map(e => e.getAttribute('href').slice(1))")
-    assert sections == ["answer", "luck", "search", "champion", "reproduce"]
+    assert sections == ["answer", "deployed", "luck", "search", "champion", "reproduce"]
     for section in sections:
         page.click(f"nav a[href='#{section}']")
         top = page.evaluate(f"document.getElementById('{section}').getBoundingClientRect().top")

@@ -18,7 +18,7 @@ from support.command import TINY_SPACE, clean_environment, hpo
 from hpo.adapters.postgres.database import engine_for
 from hpo.adapters.postgres.urls import parse
 from trainer.data import open_holdout
-from trainer.scoring.scorer import load_scorer
+from trainer.scoring.committee import open_scorer
 from trainer.training import checkpoint
 
 NUM_DAYS, NUM_KNOWN = 440, 400
@@ -121,7 +121,8 @@ def test_days_after_the_search_are_scored_as_the_trainer_scores_them(
     given = pd.read_parquet(output) if suffix == ".parquet" else pd.read_csv(output, parse_dates=["date"])
     assert given["date"].max() == pd.read_parquet(prices / "new.parquet")["date"].max()
 
-    scorer = load_scorer(champion / "model.pt", "cpu")
+    members = json.loads(said("status", "study=used"))["champion"]["members"]
+    scorer = open_scorer(home / "runs/used/committee.json" if len(members) > 1 else champion / "model.pt", "cpu")
     assert given["date"].min() > pd.Timestamp(scorer.last_day)
     (folder,) = (home / "cache").glob("*/holdout")
     data = open_holdout(folder)
@@ -162,8 +163,8 @@ def test_data_that_do_not_fit_are_refused_in_a_sentence(
 
 
 def test_two_trials_are_compared_on_the_days_they_share(said: Callable[..., str]) -> None:
-    lines = said("compare", "used", "used#1").splitlines()
-    assert lines[0].startswith("A  used#")
+    lines = said("compare", "used#2", "used#1").splitlines()
+    assert lines[0].startswith("A  used#2, ")
     assert lines[1].startswith("B  used#1, ")
     assert any(line.startswith("validation, ") for line in lines)
     assert max(map(len, lines)) <= 80

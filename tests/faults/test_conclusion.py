@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow_faults
 
 NAME = "broken-off"
 KEPT = 1
-SETTINGS = ("trials=4", f"worker.keep_checkpoints={KEPT}")
+SETTINGS = ("trials=4", f"worker.keep_checkpoints={KEPT}", "committee.rule=single")
 
 
 def test_a_conclusion_killed_at_every_step_is_made_in_the_end(tree: Tree) -> None:
