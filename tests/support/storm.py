@@ -153,7 +153,10 @@ class Storm:
             self._breach(name, f"a traceback in {self.home}")
 
     def _breach(self, name: str, what: str) -> None:
-        self.weather.breaches.append(f"seed {self.seed}, {name}: {what} [{', '.join(self._history(name))}]")
+        breach = f"seed {self.seed}, {name}: {what} [{', '.join(self._history(name))}]"
+        self.weather.breaches.append(breach)
+        with (self.home / "breaches").open("a") as file:  # an hour is long to wait for the first
+            file.write(f"{breach}\n")
 
     def _note(self, name: str, kind: str) -> None:
         with (self.home / f"{name}.accidents").open("a") as file:
