@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer.config import TrainerConfig
+from trainer.config import TrainerConfig, is_read
 from trainer.errors import CacheFault, InputError, TrainerError, TrainingFailure
 from trainer.settings import first_problem, flatten, merge, read, sections, verbatim
 
@@ -62,13 +62,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def compose_config(overrides: Sequence[str], file: Path | None = None) -> TrainerConfig:
     """The defaults, changed by a YAML or JSON file, changed by Hydra overrides such as `optim.lr=1e-3`.
 
-    Raises InputError: an unknown key (with the nearest right one), a value out of range, an unreadable file.
+    Raises InputError: an unknown key (with the nearest right one), a value out of range, a setting that the chosen
+    model does not read, an unreadable file.
     """
     defaults = TrainerConfig().model_dump(mode="json")
     given = read(file) if file else {}
     known = {*flatten(defaults), *sections(defaults)}
     _refuse_unknown(flatten(given), known, str(file))
-    return _validated(_compose(merge(defaults, given), overrides, known))
+    config = _validated(_compose(merge(defaults, given), overrides, known))
+    _refuse_unread(config, flatten(defaults))
+    return config
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -133,6 +136,17 @@ def _refuse_unknown(keys: Iterable[str], known: Iterable[str], where: str) -> No
     for key in keys:
         if key not in known:
             raise InputError(f"unknown setting {key!r} on {where}; {_suggest(key, known)}")
+
+
+def _refuse_unread(config: TrainerConfig, defaults: Mapping[str, Any]) -> None:
+    """Refuse a setting that the chosen model does not read; at its default it may stand, as in a printed file."""
+    kind = config.model.kind
+    for name, value in flatten(config.model_dump(mode="json")).items():
+        # Every kind takes the window: the gaps between train, validation and holdout follow it.
+        if value != defaults.get(name) and name != "model.window" and not is_read(kind, name):
+            raise InputError(
+                f"{name}={value} changes nothing with model.kind={kind}; take it out, or choose another model.kind."
+            )
 
 
 def _suggest(word: str, choices: Iterable[str]) -> str:

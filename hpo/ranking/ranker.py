@@ -56,7 +56,7 @@ class Ranker(Trainable[TrainerConfig]):
         "hpo.ranking.ranker",
         "hpo.ranking.fitting",
     )
-    packages = ("torch", "numpy", "pytorch_optimizer")
+    packages = ("torch", "numpy", "pytorch_optimizer", "lightgbm")
 
     def length(self, settings: TrainerConfig) -> Length:
         return Length(settings.num_epochs, settings.train.score_epochs)

@@ -10,8 +10,8 @@ from hpo.domain.trainable import Predicted, Serving
 if TYPE_CHECKING:
     import pandas as pd
 
-PACKAGES = ("tiertune", "mlflow", "torch", "numpy", "pandas", "pyarrow", "pydantic")
-"""Distributions the loaded model imports."""
+PACKAGES = ("tiertune", "mlflow", "torch", "numpy", "pandas", "pyarrow", "pydantic", "lightgbm")
+"""Distributions the loaded model imports, whatever its kind."""
 
 
 def predict(checkpoint: Path, source: Path | pd.DataFrame, *, everything: bool) -> Predicted:

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
-from support.command import TINY_SPACE, hpo, start_hpo
+from support.command import TINY_SPACE, hpo, kill_tree, start_hpo, wait_for
 
 CLEAN = "planted:clean?stocks=40&days=420"
 SETTINGS = ("trainer.data.horizons=[1,5]", "tiers.refinement_fraction=0.3")
@@ -137,19 +136,3 @@ def test_on_a_market_without_signal_nothing_is_found(home: Path, space: Path) ->
     assert verdict is not None
     # One campaign in twenty looks like more than luck on its validation days; the holdout then does not confirm it.
     assert verdict[1].startswith(("nothing found", "not confirmed"))
-
-
-def kill_tree(pid: int) -> None:
-    """SIGKILL to a process and to everything it started, the workers in their own sessions included."""
-    root = psutil.Process(pid)
-    for process in [root, *root.children(recursive=True)]:
-        if "postgres" not in process.name():
-            process.kill()
-
-
-def wait_for(condition: Any, seconds: float) -> None:
-    """Wait until it holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.1)

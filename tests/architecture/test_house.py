@@ -16,8 +16,8 @@ import trainer
 import trainer.data
 
 ROOT = Path(__file__).parents[2]
-SLOW = ("torch", "optuna", "mlflow", "pandas", "scipy", "hydra")
-HEAVY = ("torch", "optuna", "mlflow", "pandas", "numpy", "sqlalchemy", "hydra")
+SLOW = ("torch", "lightgbm", "optuna", "mlflow", "pandas", "scipy", "hydra")
+HEAVY = ("torch", "lightgbm", "optuna", "mlflow", "pandas", "numpy", "sqlalchemy", "hydra")
 
 
 def test_no_import_goes_up(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -188,7 +188,7 @@ def test_the_model_says_what_it_takes_and_what_it_needs(trained: tuple[Path, Pat
     *pinned, last = (model / "requirements.txt").read_text().split("\n")
     assert last == "-c constraints.txt"
     versions = dict(line.split("==") for line in pinned)
-    assert {"tiertune", "torch", "mlflow"} <= versions.keys()
+    assert {"tiertune", "torch", "lightgbm", "mlflow"} <= versions.keys()
     resolved = dict(line.split("==") for line in (model / "constraints.txt").read_text().split())
     assert versions.items() <= resolved.items()
     assert "scipy" in resolved, "what the imported packages need themselves"

@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 TINY_SPACE = """\
 settings:
@@ -34,12 +39,12 @@ def hpo(home: Path, *arguments: str, timeout: float = 240, **environment: str) -
     )
 
 
-def start_hpo(home: Path, *arguments: str, log: Path) -> subprocess.Popen[bytes]:
+def start_hpo(home: Path, *arguments: str, log: Path, **environment: str) -> subprocess.Popen[bytes]:
     """Start `hpo` in a session of its own, its output going to log."""
     with log.open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "hpo", *arguments],
-            env=clean_environment(home),
+            env=clean_environment(home, **environment),
             stdout=output,
             stderr=output,
             start_new_session=True,
@@ -50,3 +55,20 @@ def clean_environment(home: Path, **more: str) -> dict[str, str]:
     """The caller's environment with this state folder, one thread, and nothing else of ours."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("HPO_", "MLFLOW_", "PG"))}
     return {**own, "HPO_HOME": str(home), "OMP_NUM_THREADS": "1", **more}
+
+
+def kill_tree(pid: int) -> None:
+    """SIGKILL to a process and to everything it started, the workers in their own sessions included."""
+    root = psutil.Process(pid)
+    for process in [root, *root.children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):
+            if "postgres" not in process.name():
+                process.kill()
+
+
+def wait_for(condition: Callable[[], object], seconds: float) -> None:
+    """Wait until it holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.1)

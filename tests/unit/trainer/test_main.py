@@ -58,6 +58,9 @@ def test_overrides_and_files_change_the_defaults(tmp_path: Path) -> None:
         (["nonsense.key=1"], "`trainer config` prints all there are"),
         (["optim.lr=-1"], "optim.lr=-1: Input should be greater than 0"),
         (["model.num_heads=3"], "model.num_heads=3 does not divide"),
+        (["model.kind=lightgbm", "optim.lr=1e-3"], "optim.lr=0.001 changes nothing with model.kind=lightgbm"),
+        (["model.kind=ridge", "train.epochs=9"], "train.epochs=9 changes nothing with model.kind=ridge"),
+        (["model.kind=linear", "model={dropout:0.4}"], "model.dropout=0.4 changes nothing with model.kind=linear"),
         (["optim.lr=[1"], "do not compose"),
         (["optim.lr=1,2"], "sweeps are not supported"),
         (["--config", "absent.yaml"], "cannot read the configuration file absent.yaml"),
@@ -70,6 +73,16 @@ def test_wrong_input_is_one_sentence_and_exit_2(
     said = capsys.readouterr().err
     assert sentence in said
     assert said.count("\n") == 1
+
+
+def test_a_printed_configuration_is_taken_though_it_holds_what_the_model_does_not_read(tmp_path: Path) -> None:
+    file = tmp_path / "c.json"
+    wanted = TrainerConfig.model_validate({"model": {"kind": "ridge", "window": 10}})  # the window widens the gaps
+    file.write_text(wanted.model_dump_json())
+    assert compose_config([], file) == wanted
+    file.write_text('{"model": {"kind": "ridge"}, "loss": {"rank_ic": 0.5}}')
+    with pytest.raises(InputError, match=r"loss\.rank_ic=0\.5 changes nothing with model\.kind=ridge"):
+        compose_config([], file)
 
 
 def test_a_file_with_an_unknown_key_or_no_mapping_is_refused(tmp_path: Path) -> None:

@@ -84,6 +84,7 @@ def test_every_dimension_of_the_catalog_turns_something(name: str) -> None:
             {"model.kind": "linear"},
             "turns nothing",
         ),
+        (RATE, {"model.kind": "lightgbm"}, r"the dimension optim\.lr between .* turns nothing"),
         (
             ChoiceDimension(name="optim.schedule", choices=("cosine", "linear"), default="cosine"),
             {},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import metadata
 from typing import Any
 
 import pytest
@@ -44,6 +45,14 @@ def test_the_code_has_one_fingerprint_until_it_changes(monkeypatch: pytest.Monke
     before = fingerprints.code_fingerprint(Ranker())
     assert fingerprints.code_fingerprint(Ranker()) == before
     monkeypatch.setattr(fingerprints, "SCIENTIFIC_CODE", fingerprints.SCIENTIFIC_CODE[:-1])
+    assert fingerprints.code_fingerprint(Ranker()) != before
+
+
+@pytest.mark.parametrize("package", ["torch", "lightgbm", "numpy", "optuna"])
+def test_another_version_of_what_computes_is_other_code(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = fingerprints.code_fingerprint(Ranker())
+    version = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: "0.0" if name == package else version(name))
     assert fingerprints.code_fingerprint(Ranker()) != before
 
 

@@ -1,0 +1,40 @@
+"""The trainer's configuration: frozen, typed, unknown keys refused. The single source of every default."""
+
+from __future__ import annotations
+
+from trainer.config.data import ColumnsConfig, DataConfig, SplitConfig
+from trainer.config.model import MODEL_KNOBS, TABULAR_KINDS, ModelConfig, is_read
+from trainer.config.section import Section
+from trainer.config.training import LOSS_TERMS, PHASE_PRESETS, LossConfig, LossPhase, OptimConfig, TrainConfig
+
+__all__ = [
+    "LOSS_TERMS",
+    "MODEL_KNOBS",
+    "PHASE_PRESETS",
+    "TABULAR_KINDS",
+    "ColumnsConfig",
+    "DataConfig",
+    "LossConfig",
+    "LossPhase",
+    "ModelConfig",
+    "OptimConfig",
+    "SplitConfig",
+    "TrainConfig",
+    "TrainerConfig",
+    "is_read",
+]
+
+
+class TrainerConfig(Section):
+    """One training run, completely."""
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    optim: OptimConfig = OptimConfig()
+    train: TrainConfig = TrainConfig()
+
+    @property
+    def num_epochs(self) -> int:
+        """Epochs of a training that nobody stops: `ridge` is solved in its first one."""
+        return 1 if self.model.kind == "ridge" else self.train.epochs
