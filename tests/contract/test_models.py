@@ -18,7 +18,7 @@ SCORED = range(WINDOW - 1, DAYS)
 
 VARIANTS: dict[str, dict[str, Any]] = {
     **{kind: {"kind": kind} for kind in MODELS if kind not in TABULAR_KINDS},
-    **{kind: {"kind": kind, "window": 1} for kind in TABULAR_KINDS},  # they look at today alone
+    **{kind: {"kind": kind, "window": 1} for kind in sorted(TABULAR_KINDS)},  # they look at today alone
     "mlp-deep": {"kind": "mlp", "num_layers": 3},
     "gru-one-layer": {"kind": "gru", "num_layers": 1},
     "atft-one-layer": {"num_layers": 1},
