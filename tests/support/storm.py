@@ -33,6 +33,7 @@ ROOT = Path(__file__).parents[2]
 NUM_TRIALS = 6
 SETTINGS = (f"trials={NUM_TRIALS}", "trainer.train.epochs=6")
 SITTING_SECONDS = 300.0
+START_CPU_SECONDS = 0.5
 MAX_SITTINGS = 60
 ALLOWED = (0, 3, 130, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
 """How a sitting may end: done, an environment that failed, interrupted, or killed from outside."""
@@ -126,9 +127,12 @@ class Storm:
         return struck
 
     def _wait(self, sitting: Sitting) -> bool:
-        """Let a random time go by; whether the sitting still lives. Accidents begin with the campaign's first epoch."""
+        """Let a random time go by; whether the sitting still lives. Accidents begin once the campaign has an epoch and
+        the sitting's own interpreter is up: before that a signal meets Python's start, not ours."""
         deadline = time.monotonic() + SITTING_SECONDS
-        while sitting.process.poll() is None and time.monotonic() < deadline and not self.tree.num_epochs(sitting.name):
+        while sitting.process.poll() is None and time.monotonic() < deadline:
+            if self.tree.num_epochs(sitting.name) and _cpu_seconds(sitting.process.pid) > START_CPU_SECONDS:
+                break
             time.sleep(0.05)
         time.sleep(self._chance.expovariate(1 / 1.5))
         return sitting.process.poll() is None
@@ -153,7 +157,10 @@ class Storm:
             self._breach(name, f"a traceback in {self.home}")
 
     def _breach(self, name: str, what: str) -> None:
-        self.weather.breaches.append(f"seed {self.seed}, {name}: {what} [{', '.join(self._history(name))}]")
+        breach = f"seed {self.seed}, {name}: {what} [{', '.join(self._history(name))}]"
+        self.weather.breaches.append(breach)
+        with (self.home / "breaches").open("a") as file:  # an hour is long to wait for the first
+            file.write(f"{breach}\n")
 
     def _note(self, name: str, kind: str) -> None:
         with (self.home / f"{name}.accidents").open("a") as file:
@@ -396,6 +403,13 @@ ACCIDENTS: dict[str, tuple[float, Callable[[Storm, Sitting], bool]]] = {
     "drop all connections": (1, Storm.drop_connections),
 }
 """Kind -> how often it is drawn, and what it does."""
+
+
+def _cpu_seconds(pid: int) -> float:
+    try:
+        return float(psutil.Process(pid).cpu_times().user)
+    except psutil.NoSuchProcess:
+        return 0.0
 
 
 def _searching(home: Path, name: str) -> list[psutil.Process]:

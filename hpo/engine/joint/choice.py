@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
+from statistics import NormalDist, median
 
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo.engine.joint.coordinates import Coordinates
 from hpo.engine.joint.fitting import Fitted, fit
-from hpo.engine.joint.observations import is_feasible
+from hpo.engine.joint.observations import REACH, REACH_IN_NOISE, epoch_noise, is_feasible
 
 REQUIRED = 0.8
 """Probability with which a challenger must be better than the default, given how many challengers there are."""
+
+MIN_CHALLENGERS = 3
+"""Challengers whose scores say how far scores differ."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ def choose(
     if default in mean and challengers:
         lead = _lead(fitted, challengers[0], default, len(challengers))
         if not lead.is_proven:
+            lead = _plain_lead(trials, challengers, default) or lead
+        if not lead.is_proven:
             order = [default, *challengers]
     return Choice(tuple((position, mean[position]) for position in order), lead)
 
@@ -88,3 +93,17 @@ def _lead(fitted: Fitted, challenger: int, default: int, num_challengers: int) -
     error = math.sqrt((1.0 - flat) * (variance + flat * gain**2))
     scale = fitted.seen.scale
     return Lead(challenger, (1.0 - flat) * gain * scale, error * scale, better**num_challengers)
+
+
+def _plain_lead(trials: Sequence[FrozenTrial], challengers: Sequence[int], default: int) -> Lead | None:
+    """The first challenger's lead by the scores alone, where the default lies far below all that the challengers'
+    scores differ by. The model does not see such a distance: it moves bad scores up. None where it is not so far."""
+    scores = [trials[position].value or 0.0 for position in challengers]
+    spread = max(scores) - median(scores)
+    spread = max(spread, REACH_IN_NOISE * (epoch_noise(trials) or 0.0))
+    gain = scores[0] - (trials[default].value or 0.0)
+    if len(scores) < MIN_CHALLENGERS or gain <= REACH * spread:
+        return None
+    error = math.sqrt(2.0) * spread
+    better = NormalDist().cdf(gain / error) if error > 0 else 1.0
+    return Lead(challengers[0], gain, error, better ** len(challengers))

@@ -57,6 +57,26 @@ def test_a_lead_that_is_proven_is_taken_and_estimated_in_units_of_the_score(scal
         assert choice.lead.gain > 0
 
 
+def test_a_default_far_below_all_others_is_not_kept() -> None:
+    """Where the others score nearly alike, scores that low are moved up for the model, which then sees no distance."""
+    scores = [-119.9, -67.30, -67.31, -68.2, -67.35, -70.1, -67.32]
+    rng = np.random.default_rng(0)
+    given = [
+        create_trial(
+            value=score,
+            params={name: 0.5 if number == 0 else float(rng.uniform()) for name in SPACE},
+            distributions=SPACE,
+            intermediate_values={epoch: score - 30.0 / epoch**2 + 30.0 / 64 for epoch in range(1, 9)},
+        )
+        for number, score in enumerate(scores)
+    ]
+    choice = choose(given, SPACE, 0)
+    assert choice is not None
+    assert choice.ranking[0][0] != 0
+    assert choice.lead is not None
+    assert choice.lead.gain == pytest.approx(52, abs=4)
+
+
 def test_only_complete_trials_are_chosen_and_pruned_ones_inform() -> None:
     given = trials(steep, 5)
     best = max(range(20), key=lambda n: steep(given[n].params))
