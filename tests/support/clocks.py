@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import importlib
 import sys
 import time
 from typing import Any
@@ -36,6 +37,7 @@ def shift(seconds: float) -> None:
     """Let `time.time` and every module's `datetime.now` of this process be off by so much."""
     if not seconds:
         return
+    importlib.import_module("optuna_dashboard")  # it brings pandas along, which loads only with the true class
     _Shifted.by = datetime.timedelta(seconds=seconds)
     real = time.time
     time.time = lambda: real() + seconds
