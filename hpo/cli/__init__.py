@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -15,6 +16,8 @@ EXIT_DONE, EXIT_BUG, EXIT_INPUT, EXIT_ENVIRONMENT, EXIT_INTERRUPTED = 0, 1, 2, 3
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code: 0 done, 1 bug, 2 your input, 3 environment, 130 interrupted."""
     options = parse(arguments)
+    # Read when torch is loaded: threads that spin while they wait ruin a conclusion on busy cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     keep_secrets_out_of_tracebacks()
     try:
         return _run(options)
