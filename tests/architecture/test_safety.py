@@ -35,6 +35,9 @@ FORBIDDEN = (
     "os.system",
     "yaml.unsafe_load",
 )
+OWN_STATES = ("hpo/trainable/states.py", "hpo/trainable/own.py")
+"""What a user's own training has saved of itself may be any Python object; only that training reads it back, from the
+state folder (decision 13)."""
 MARK = "was here"
 
 
@@ -49,7 +52,8 @@ def calls(tree: ast.AST) -> Iterator[tuple[str, dict[str, Any]]]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_call_trusts_what_it_reads(path: Path) -> None:
     for name, keywords in calls(ast.parse(path.read_text(encoding="utf-8"))):
-        assert name not in FORBIDDEN
+        is_own_state = name.startswith("pickle.load") and str(path.relative_to(ROOT)) in OWN_STATES
+        assert name not in FORBIDDEN or is_own_state
         assert not keywords.get("shell"), name
         for keyword, value in REQUIRED.get(name, {}).items():
             assert keywords.get(keyword) is value, f"{name} without {keyword}={value}"

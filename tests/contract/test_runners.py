@@ -104,7 +104,8 @@ def test_a_training_runs_to_its_end(runner: TrialRunner, data: Path, tmp_path: P
     end = runner.run(request(data, own.folder), search.on_epoch, never)
     assert search.epochs == [1, 2, 3]
     scores = [report.score for report in search.reports]
-    assert end == TrialEnd("finished", pytest.approx(sum(scores[-2:]) / 2), 3, end.num_parameters)
+    device = "cpu, fp32, as asked for"
+    assert end == TrialEnd("finished", pytest.approx(sum(scores[-2:]) / 2), 3, end.num_parameters, device=device)
     assert end.num_parameters is not None
     assert end.num_parameters > 0
     assert own.model.exists()
