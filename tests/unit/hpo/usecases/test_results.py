@@ -238,7 +238,7 @@ def test_a_member_that_is_not_what_was_crowned_is_named(
         if harm == "missing":
             files[2].unlink()
         else:
-            files[2].write_bytes(kept[:-1] + b"x" if harm == "altered" else files[1].read_bytes())
+            files[2].write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]) if harm == "altered" else files[1].read_bytes())
         with pytest.raises(EnvironmentFault, match="The committee's member harvest#2 cannot be loaded"):
             scored_by(app, crowned, prices, tmp_path)
         assert len(scored_by(app, crowned, prices, tmp_path, trial=1))
