@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
+
+from optuna.storages import BaseStorage
 
 from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, SlotState
 from hpo.domain.config import SearchConfig
 from hpo.domain.errors import UsageError, nearest
 from hpo.domain.failures import RETRIABLE, retriable
+from hpo.domain.ports import Ledger
 from hpo.domain.trainable import Length, Prepared, Progress, Trainable
 from hpo.engine.binding import check_turns, complete
 from hpo.engine.stage import decide_stage, stages
 from hpo.engine.tiers import plan_tiers
 from hpo.trainable.loading import load_trainable
 from hpo.usecases.fingerprints import code_fingerprint, config_fingerprint, differences
-from hpo.wiring import App, find_campaign
+from hpo.usecases.records import Records
 from search_spaces import Space, dump_space, parse_space
 
 
@@ -44,13 +48,13 @@ def label_of(config: SearchConfig) -> str:
     return metrics[config.objective].shown
 
 
-def prepare_data(app: App, config: SearchConfig, progress: Progress | None = None) -> Prepared:
-    """The campaign's data in the cache, built if they are not there yet."""
+def prepare_data(cache: Path, config: SearchConfig, progress: Progress | None = None) -> Prepared:
+    """The campaign's data in the cache (`Records.cache`), built if they are not there yet."""
     trainable, settings = trainable_of(config)
-    return trainable.prepare(settings, app.home / "cache", progress)
+    return trainable.prepare(settings, cache, progress)
 
 
-def open_campaign(app: App, config: SearchConfig, space: Space, prepared: Prepared) -> Campaign:
+def open_campaign(ledger: Ledger, config: SearchConfig, space: Space, prepared: Prepared) -> Campaign:
     """Create the campaign, or join the one of this name.
 
     Raises:
@@ -70,7 +74,7 @@ def open_campaign(app: App, config: SearchConfig, space: Space, prepared: Prepar
         seed=config.seed,
     )
     check_first_stage(spec, config, space)
-    campaign = app.ledger.open_campaign(spec)
+    campaign = ledger.open_campaign(spec)
     changed = differences(campaign.spec, spec)
     if changed:
         raise UsageError(
@@ -91,13 +95,13 @@ def refuse_changes(campaign: Campaign, config: SearchConfig, space: Space, prepa
         )
 
 
-def retry_failed(app: App, campaign: Campaign, say: Callable[[str], None]) -> None:
+def retry_failed(ledger: Ledger, campaign: Campaign, say: Callable[[str], None]) -> None:
     """Give back the slots whose trials failed through the code or the machine; each gets another trial.
 
     Raises:
         UsageError: somebody works on the campaign.
     """
-    slots = app.ledger.slots(campaign.id)
+    slots = ledger.slots(campaign.id)
     running = [slot.slot for slot in slots if slot.state is SlotState.RUNNING]
     if running:
         raise UsageError(f"Trials {running} of '{campaign.name}' are running; stop its workers, then try again.")
@@ -105,7 +109,7 @@ def retry_failed(app: App, campaign: Campaign, say: Callable[[str], None]) -> No
     if not chosen:
         say(f"No trial of '{campaign.name}' failed through the code or the machine ({', '.join(RETRIABLE)}).")
         return
-    app.ledger.retry(campaign.id, chosen)
+    ledger.retry(campaign.id, chosen)
     say(f"{len(chosen)} failed trials are tried again: {', '.join(map(str, chosen))}.")
 
 
@@ -141,11 +145,13 @@ def frozen_config(campaign: Campaign) -> tuple[SearchConfig, Space]:
     return SearchConfig.model_validate(stored["search"]), space
 
 
-def decide_rest(app: App, campaign: Campaign, config: SearchConfig, space: Space) -> Campaign:
+def decide_rest(
+    records: Records, storage: BaseStorage, campaign: Campaign, config: SearchConfig, space: Space
+) -> Campaign:
     """Decide every tier whose slots are done and that is not decided yet; the campaign as it is then."""
     for tier in campaign.spec.tiers:
         if tier.number not in campaign.decisions:
             stage = stages(campaign, config, space, length_of(config))[tier.number]
-            app.ledger.decide_tier(campaign.id, tier.number, decide_stage(stage, app.storage, app.ledger))
-            campaign = find_campaign(app, campaign.name)
+            records.ledger.decide_tier(campaign.id, tier.number, decide_stage(stage, storage, records.ledger))
+            campaign = records.find(campaign.name)
     return campaign
