@@ -87,7 +87,7 @@ def search(app: App, job: Job, num_trials: int, num_epochs: int) -> dict[str, ND
     campaign = open_campaign(app.ledger, config, space, prepared)
     code = code_fingerprint(trainable)
     build_worker(app.records, app.storage, campaign, config, space, prepared.search, code, threading.Event()).run()
-    campaign = decide_rest(app.records, app.storage, app.records.find(job.name), config, space)
+    campaign = decide_rest(app.stores, app.records.find(job.name), config, space)
     study = Study(TrainerConfig.model_validate(config.trainer), app.home / "cache")
     contenders = {"lightgbm": study.by_regression(boosted_trees)[1], "ridge": study.by_regression(ridge)[1]}
     ranks = {name: rank_shares(scores).astype(np.float16) for name, scores in contenders.items()}

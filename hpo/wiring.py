@@ -27,7 +27,7 @@ from hpo.adapters.processes.local_worker import LocalWorker
 from hpo.domain.campaign import Campaign
 from hpo.domain.errors import UsageError
 from hpo.domain.redaction import redact_error
-from hpo.usecases.records import Records
+from hpo.usecases.records import Records, Stores
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -75,8 +75,6 @@ class App:
     home: Path
     database: Database
 
-    is_dead = staticmethod(processes.is_dead)
-
     @cached_property
     def ledger(self) -> Ledger:
         return PostgresLedger(self.database.url)
@@ -84,6 +82,10 @@ class App:
     @property
     def records(self) -> Records:
         return Records(self.home, self.ledger)
+
+    @property
+    def stores(self) -> Stores:
+        return Stores(self.home, self.ledger, self.storage, self.tracker)
 
     @cached_property
     def storage(self) -> BaseStorage:
@@ -115,6 +117,7 @@ class App:
             self.database.revive,
             partial(start_worker, self.home),
             partial(build_worker, self.records, self.storage),
+            processes.is_dead,
         )
 
     def prepare_tracking(self) -> str:

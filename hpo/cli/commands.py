@@ -46,32 +46,33 @@ def setup(options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Open or join the campaign and bring it to its full budget."""
+    from hpo.cli.face import Terminal
+    from hpo.usecases import session
+
     config, space = _composed(options, fork=options.fork)
     with open_app() as app:
-        _sit(app, config, space, options)
+        timeout = options.timeout or config.worker.timeout
+        session.run(app.stores, app.machine, config, space, Terminal(), timeout)
 
 
 def resume(options: argparse.Namespace) -> None:
     """Continue a campaign as it was created, with a larger budget if one is named."""
     from hpo.cli import config_loader
     from hpo.cli.face import Terminal
-    from hpo.usecases.campaigns import retry_failed
-    from hpo.usecases.doctor.checkup import mend
+    from hpo.usecases import session
 
     if options.fork and options.retry_failed:
         raise UsageError("--fork starts another campaign, in which nothing has failed; leave out --retry-failed.")
 
     with open_app() as app:
         campaign, config, space = _frozen(app, options.overrides, allowed=("trials=", "worker."))
+        face, timeout = Terminal(), options.timeout or config.worker.timeout
         if options.fork:
             config = config_loader.changed(config, [f"study={options.fork}"])
-        elif config.trials != campaign.spec.budget:
-            app.ledger.raise_budget(campaign.id, config.trials)
-        if not options.fork:
-            mend(app.records, app.storage, app.tracker, app.is_dead, campaign, Terminal().say)
-            if options.retry_failed:
-                retry_failed(app.ledger, campaign, Terminal().say)
-        _sit(app, config, space, options)
+            session.run(app.stores, app.machine, config, space, face, timeout)
+        else:
+            retries = options.retry_failed
+            session.resume(app.stores, app.machine, campaign, config, space, face, timeout, retries=retries)
 
 
 def status(options: argparse.Namespace) -> None:
@@ -166,7 +167,7 @@ def worker(options: argparse.Namespace) -> None:
     log_to(None)
     with open_app(was_there=options.supervised) as app:
         campaign, config, _ = _frozen(app, options.overrides, allowed=("worker.",))
-        session.work(app.records, app.tracker, app.machine, campaign, config.worker, options.supervised)
+        session.work(app.stores, app.machine, campaign, config.worker, options.supervised)
 
 
 def sync(options: argparse.Namespace) -> None:
@@ -187,7 +188,7 @@ def doctor(options: argparse.Namespace) -> None:
 
     with open_app() as app:
         campaign = app.records.find(_study(options.overrides))
-        check_up(app.records, app.storage, app.tracker, app.is_dead, campaign, say, repair=options.repair)
+        check_up(app.stores, app.machine.is_dead, campaign, say, repair=options.repair)
 
 
 def check(options: argparse.Namespace) -> None:
@@ -269,15 +270,6 @@ COMMANDS: Mapping[str, Command] = {
     "url": url,
     "db": db,
 }
-
-
-def _sit(app: App, config: SearchConfig, space: Space, options: argparse.Namespace) -> None:
-    """Bring a campaign to its end from this terminal."""
-    from hpo.cli.face import Terminal
-    from hpo.usecases import session
-
-    timeout = options.timeout or config.worker.timeout
-    session.run(app.records, app.storage, app.tracker, app.machine, config, space, Terminal(), timeout)
 
 
 def _composed(options: argparse.Namespace, fork: str | None = None) -> tuple[SearchConfig, Space]:

@@ -7,12 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from optuna.storages import BaseStorage
-
 from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, SlotState
 from hpo.domain.config import SearchConfig
 from hpo.domain.errors import UsageError, nearest
 from hpo.domain.failures import RETRIABLE, retriable
+from hpo.domain.ledger_rules import made_by_code
 from hpo.domain.ports import Ledger
 from hpo.domain.trainable import Length, Prepared, Progress, Trainable
 from hpo.engine.binding import check_turns, complete
@@ -20,7 +19,7 @@ from hpo.engine.stage import decide_stage, stages
 from hpo.engine.tiers import plan_tiers
 from hpo.trainable.loading import load_trainable
 from hpo.usecases.fingerprints import code_fingerprint, config_fingerprint, differences
-from hpo.usecases.records import Records
+from hpo.usecases.records import Stores
 from search_spaces import Space, dump_space, parse_space
 
 
@@ -95,21 +94,36 @@ def refuse_changes(campaign: Campaign, config: SearchConfig, space: Space, prepa
         )
 
 
-def retry_failed(ledger: Ledger, campaign: Campaign, say: Callable[[str], None]) -> None:
-    """Give back the slots whose trials failed through the code or the machine; each gets another trial.
+def retry_failed(
+    ledger: Ledger,
+    campaign: Campaign,
+    config: SearchConfig,
+    space: Space,
+    prepared: Prepared,
+    say: Callable[[str], None],
+) -> None:
+    """Give back the slots whose trials failed through the code or the machine; each gets another trial. The campaign
+    goes on with mended code, as long as nothing that counts was made by the code before.
 
     Raises:
-        UsageError: somebody works on the campaign.
+        UsageError: somebody works on the campaign, or it cannot go on with what is here.
     """
     slots = ledger.slots(campaign.id)
     running = [slot.slot for slot in slots if slot.state is SlotState.RUNNING]
     if running:
         raise UsageError(f"Trials {running} of '{campaign.name}' are running; stop its workers, then try again.")
-    chosen = retriable(slots)
+    chosen, code = retriable(slots), _fingerprints(config, space, prepared)["code"]
+    takes_code_over = bool(chosen) and code != campaign.spec.fingerprints["code"] and not made_by_code(slots)
+    spec = campaign.spec
+    if takes_code_over:
+        spec = replace(spec, fingerprints={**spec.fingerprints, "code": code})
+    refuse_changes(replace(campaign, spec=spec), config, space, prepared)
     if not chosen:
         say(f"No trial of '{campaign.name}' failed through the code or the machine ({', '.join(RETRIABLE)}).")
         return
-    ledger.retry(campaign.id, chosen)
+    ledger.retry(campaign.id, chosen, code if takes_code_over else None)
+    if takes_code_over:
+        say("The code was changed since, and nothing that counts was made by it before: the campaign goes on with it.")
     say(f"{len(chosen)} failed trials are tried again: {', '.join(map(str, chosen))}.")
 
 
@@ -126,7 +140,10 @@ def _how_to_go_on(stored: CampaignSpec, wanted: CampaignSpec) -> str:
     """What differs is asked for back where no command can: the campaign's settings are kept, its code and data not."""
     gone = [name for name in ("code", "data") if stored.fingerprints[name] != wanted.fingerprints[name]]
     if gone:
-        return f"Go on with it with the {' and '.join(gone)} it was started with"
+        return (
+            f"Go on with it with the {' and '.join(gone)} it was started with, or start another with what is here now "
+            f"(`hpo resume study={stored.name} --fork NAME`)"
+        )
     return f"Go on with it as it was (`hpo resume study={stored.name}`)"
 
 
@@ -145,13 +162,12 @@ def frozen_config(campaign: Campaign) -> tuple[SearchConfig, Space]:
     return SearchConfig.model_validate(stored["search"]), space
 
 
-def decide_rest(
-    records: Records, storage: BaseStorage, campaign: Campaign, config: SearchConfig, space: Space
-) -> Campaign:
+def decide_rest(stores: Stores, campaign: Campaign, config: SearchConfig, space: Space) -> Campaign:
     """Decide every tier whose slots are done and that is not decided yet; the campaign as it is then."""
     for tier in campaign.spec.tiers:
         if tier.number not in campaign.decisions:
             stage = stages(campaign, config, space, length_of(config))[tier.number]
-            records.ledger.decide_tier(campaign.id, tier.number, decide_stage(stage, storage, records.ledger))
-            campaign = records.find(campaign.name)
+            decision = decide_stage(stage, stores.storage, stores.ledger)
+            stores.ledger.decide_tier(campaign.id, tier.number, decision)
+            campaign = stores.find(campaign.name)
     return campaign

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpo.domain.campaign import Campaign
 from hpo.domain.errors import UsageError, nearest
-from hpo.domain.ports import Ledger
+from hpo.domain.ports import Ledger, Tracker
 from hpo.runs.archive import Archive
 from hpo.runs.folder import campaign_folder
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
 
 
 @dataclass(frozen=True)
@@ -43,3 +47,14 @@ class Records:
     def archive(self, campaign: Campaign) -> Archive:
         """The campaign's run folders as the ledger answers for them now."""
         return Archive(self.runs(campaign.name), self.ledger.checkpoints(campaign.id))
+
+
+@dataclass(frozen=True)
+class Stores(Records):
+    """The same with the other two stores, for what brings a campaign on or looks after it.
+
+    storage: Optuna's. tracker: where the records are projected to.
+    """
+
+    storage: BaseStorage
+    tracker: Tracker

@@ -14,22 +14,29 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from optuna.storages import BaseStorage
-
 from hpo.domain.campaign import Campaign, CampaignState, SlotState, SlotView
 from hpo.domain.config import SearchConfig, WorkerConfig
 from hpo.domain.errors import Interrupted
 from hpo.domain.failures import hopeless
-from hpo.domain.ports import Clock, Ledger, Tracker
+from hpo.domain.ports import Clock, Ledger
 from hpo.domain.trainable import Prepared
 from hpo.engine.supervisor import Chore, StopRequest, Supervisor, WorkerProcess
 from hpo.engine.worker import Worker
 from hpo.trainable.loading import load_trainable
-from hpo.usecases.campaigns import decide_rest, frozen_config, length_of, open_campaign, prepare_data, refuse_changes
+from hpo.usecases.campaigns import (
+    decide_rest,
+    frozen_config,
+    length_of,
+    open_campaign,
+    prepare_data,
+    refuse_changes,
+    retry_failed,
+)
 from hpo.usecases.champion import choose
 from hpo.usecases.conclusion import conclude, is_concluded, project
+from hpo.usecases.doctor.checkup import IsDead, mend
 from hpo.usecases.fingerprints import code_fingerprint
-from hpo.usecases.records import Records
+from hpo.usecases.records import Records, Stores
 from search_spaces import Space
 
 SYNC_EVERY = timedelta(seconds=2)
@@ -49,13 +56,15 @@ class Machine:
     """What a sitting is given of the machine it runs on.
 
     revive: starts the database's server again where it is ours and has died. start_worker: a worker process on a
-    campaign, by its number. build_worker: a worker of this process.
+    campaign, by its number. build_worker: a worker of this process. is_dead: whether a worker's process has certainly
+    ended.
     """
 
     clock: Clock
     revive: Callable[[], object]
     start_worker: Callable[[Campaign, SearchConfig, int], WorkerProcess]
     build_worker: BuildWorker
+    is_dead: IsDead
 
 
 class Face(Protocol):
@@ -75,14 +84,7 @@ class Face(Protocol):
 
 
 def run(
-    records: Records,
-    storage: BaseStorage,
-    tracker: Tracker,
-    machine: Machine,
-    config: SearchConfig,
-    space: Space,
-    face: Face,
-    timeout: timedelta | None,
+    stores: Stores, machine: Machine, config: SearchConfig, space: Space, face: Face, timeout: timedelta | None
 ) -> None:
     """Open or join the campaign and bring it to its full budget and its champion.
 
@@ -90,38 +92,75 @@ def run(
         UsageError: the campaign exists with other settings. Interrupted: stopped; everything is saved.
         EnvironmentFault: the stores or the workers are not usable.
     """
+    _run(stores, machine, config, space, _prepare(stores, config, face), face, timeout)
+
+
+def resume(
+    stores: Stores,
+    machine: Machine,
+    campaign: Campaign,
+    config: SearchConfig,
+    space: Space,
+    face: Face,
+    timeout: timedelta | None,
+    *,
+    retries: bool,
+) -> None:
+    """Go on with a campaign as it was created, with the budget in `config`. What cannot go on is refused before
+    anything is changed; then its stores are mended. retries: its failed trials are tried again.
+
+    Raises:
+        as `run`; UsageError also where somebody works on a campaign that `retries`.
+    """
+    prepared = _prepare(stores, config, face)
+    if retries:
+        retry_failed(stores.ledger, campaign, config, space, prepared, face.say)
+    else:
+        refuse_changes(campaign, config, space, prepared)
+    if config.trials != campaign.spec.budget:
+        stores.ledger.raise_budget(campaign.id, config.trials)
+    mend(stores, machine.is_dead, campaign, face.say)
+    _run(stores, machine, config, space, prepared, face, timeout)
+
+
+def _prepare(records: Records, config: SearchConfig, face: Face) -> Prepared:
     with face.preparing() as progress:
         prepared = prepare_data(records.cache, config, progress)
     for line in (*prepared.lines, *(f"Warning: {warning}" for warning in prepared.warnings)):
         face.say(line)
-    campaign = open_campaign(records.ledger, config, space, prepared)
-    if campaign.state is CampaignState.COMPLETE:
-        _refuse_hopeless(records.ledger, campaign)
-        face.say(_already_complete(campaign))
-        if records.runs(campaign.name).exists() and not is_concluded(records, campaign):
-            face.say("Its conclusion was interrupted and is made now.")
-            conclude(records, tracker, campaign, config, prepared, face.say)
-        return
-    with Chore("server", machine.revive, REVIVE_EVERY), tracking(records, tracker, campaign) as projector:
-        _supervise(records.ledger, machine, campaign, config, face, timeout)
-        _finish(records, storage, tracker, campaign, config, space, prepared, face)
-    _last_sync(projector, campaign, face)
-    _refuse_hopeless(records.ledger, campaign)
+    return prepared
 
 
-def work(
-    records: Records,
-    tracker: Tracker,
+def _run(
+    stores: Stores,
     machine: Machine,
-    campaign: Campaign,
-    settings: WorkerConfig,
-    supervised: bool,
+    config: SearchConfig,
+    space: Space,
+    prepared: Prepared,
+    face: Face,
+    timeout: timedelta | None,
 ) -> None:
+    campaign = open_campaign(stores.ledger, config, space, prepared)
+    if campaign.state is CampaignState.COMPLETE:
+        _refuse_hopeless(stores.ledger, campaign)
+        face.say(_already_complete(campaign))
+        if stores.runs(campaign.name).exists() and not is_concluded(stores, campaign):
+            face.say("Its conclusion was interrupted and is made now.")
+            conclude(stores, stores.tracker, campaign, config, prepared, face.say)
+        return
+    with Chore("server", machine.revive, REVIVE_EVERY), tracking(stores, campaign) as projector:
+        _supervise(stores.ledger, machine, campaign, config, face, timeout)
+        _finish(stores, campaign, config, space, prepared, face)
+    _last_sync(projector, campaign, face)
+    _refuse_hopeless(stores.ledger, campaign)
+
+
+def work(stores: Stores, machine: Machine, campaign: Campaign, settings: WorkerConfig, supervised: bool) -> None:
     """Work on a campaign in this process until nothing is left, or a signal (or, supervised, a closed standard input)
     asks to drain."""
     config, space = frozen_config(campaign)
     config = config.model_copy(update={"worker": settings})
-    prepared = prepare_data(records.cache, config)
+    prepared = prepare_data(stores.cache, config)
     refuse_changes(campaign, config, space, prepared)
     drain = threading.Event()
     if supervised:
@@ -133,11 +172,11 @@ def work(
         if supervised:
             worker.run()
             return
-        with Chore("server", machine.revive, REVIVE_EVERY), tracking(records, tracker, campaign):
+        with Chore("server", machine.revive, REVIVE_EVERY), tracking(stores, campaign):
             worker.run()
     if drain.is_set():
         raise Interrupted(f"Stopped. Whatever was running is saved; go on with `hpo worker study={campaign.name}`.")
-    _refuse_hopeless(records.ledger, campaign)
+    _refuse_hopeless(stores.ledger, campaign)
 
 
 def _refuse_hopeless(ledger: Ledger, campaign: Campaign) -> None:
@@ -147,9 +186,9 @@ def _refuse_hopeless(ledger: Ledger, campaign: Campaign) -> None:
         raise reason
 
 
-def tracking(records: Records, tracker: Tracker, campaign: Campaign) -> Chore:
+def tracking(stores: Stores, campaign: Campaign) -> Chore:
     """Keeps MLflow up to date in the background."""
-    return Chore("projector", lambda: project(records, tracker, campaign.name), SYNC_EVERY)
+    return Chore("projector", lambda: project(stores, stores.tracker, campaign.name), SYNC_EVERY)
 
 
 @contextmanager
@@ -194,23 +233,16 @@ def _supervise(
 
 
 def _finish(
-    records: Records,
-    storage: BaseStorage,
-    tracker: Tracker,
-    campaign: Campaign,
-    config: SearchConfig,
-    space: Space,
-    prepared: Prepared,
-    face: Face,
+    stores: Stores, campaign: Campaign, config: SearchConfig, space: Space, prepared: Prepared, face: Face
 ) -> None:
     """Decide what is undecided, choose the champion once, whoever comes first, and say what it is worth."""
-    with records.ledger.exclusive(f"champion of {campaign.name}"):
-        current = records.find(campaign.name)
+    with stores.ledger.exclusive(f"champion of {campaign.name}"):
+        current = stores.find(campaign.name)
         if current.state is not CampaignState.COMPLETE:
-            decided = decide_rest(records, storage, current, config, space)
-            champion = choose(decided, records.archive(campaign))
-            current = records.ledger.complete_campaign(campaign.id, champion.as_plain())
-    conclude(records, tracker, current, config, prepared, face.say)
+            decided = decide_rest(stores, current, config, space)
+            champion = choose(decided, stores.archive(campaign))
+            current = stores.ledger.complete_campaign(campaign.id, champion.as_plain())
+    conclude(stores, stores.tracker, current, config, prepared, face.say)
 
 
 def _last_sync(projector: Chore, campaign: Campaign, face: Face) -> None:

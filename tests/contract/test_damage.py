@@ -83,7 +83,7 @@ def app(session_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> 
         patch.setenv("HPO_DATABASE_URL", session_database_url)
         patch.setenv("HPO_HOME", str(home))
         with open_app() as app:
-            session.run(app.records, app.storage, app.tracker, app.machine, *load(words), Terminal(), None)
+            session.run(app.stores, app.machine, *load(words), Terminal(), None)
             (home / f"{TRIAL}/trial.log").exists() or (home / f"{TRIAL}/trial.log").touch()
             yield app
 
@@ -109,7 +109,7 @@ def examined(app: App, *, repair: bool = False) -> tuple[list[str], str]:
     said: list[str] = []
     try:
         campaign = app.records.find(STUDY)
-        check_up(app.records, app.storage, app.tracker, app.is_dead, campaign, said.append, repair=repair)
+        check_up(app.stores, app.machine.is_dead, campaign, said.append, repair=repair)
     except InvariantBroken as error:
         return said, str(error)
     return said, ""

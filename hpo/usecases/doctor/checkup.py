@@ -4,26 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from optuna.storages import BaseStorage
-
 from hpo.domain.campaign import Campaign, CampaignState, WorkerIdentity
 from hpo.domain.errors import EnvironmentFault, InvariantBroken, UsageError
 from hpo.domain.failures import suspects, suspicion
-from hpo.domain.ports import Tracker
 from hpo.trainable.loading import load_trainable
 from hpo.usecases import conclusion
 from hpo.usecases.campaigns import frozen_config, prepare_data
 from hpo.usecases.doctor.examination import Check, Doctor, Mendable
-from hpo.usecases.records import Records
+from hpo.usecases.records import Records, Stores
 
 IsDead = Callable[[WorkerIdentity], bool]
 """Whether a worker's process has certainly ended."""
 
 
 def check_up(
-    records: Records,
-    storage: BaseStorage,
-    tracker: Tracker,
+    stores: Stores,
     is_dead: IsDead,
     campaign: Campaign,
     say: Callable[[str], None],
@@ -35,12 +30,12 @@ def check_up(
     Raises:
         InvariantBroken: something does not hold.
     """
-    doctor = _doctor(records, storage, tracker, is_dead, campaign)
+    doctor = _doctor(stores, is_dead, campaign)
     if repair:
-        done = [*doctor.repair(campaign.name), *_make_again(records, tracker, campaign, say)]
+        done = [*doctor.repair(campaign.name), *_make_again(stores, campaign, say)]
         for line in done or ["nothing had to be mended"]:
             say(f"Repair: {line}.")
-    checks = [*doctor.examine(campaign.name), *_derived(records, campaign)]
+    checks = [*doctor.examine(campaign.name), *_derived(stores, campaign)]
     for check in checks:
         say(f"{'BROKEN' if check.breaches else 'holds ':6}  {check.num_checked:6}  {check.rule}")
         for breach in check.breaches:
@@ -79,21 +74,21 @@ def _panel_faults(records: Records, campaign: Campaign) -> list[str]:
     return list(trainable.data_faults(records.cache, campaign.spec.fingerprints["data"]))
 
 
-def _make_again(records: Records, tracker: Tracker, campaign: Campaign, say: Callable[[str], None]) -> list[str]:
+def _make_again(stores: Stores, campaign: Campaign, say: Callable[[str], None]) -> list[str]:
     """Make again what `_derived` finds damaged; a sentence for everything that was done."""
-    is_panel_damaged = bool(_panel_faults(records, campaign))
-    is_end_damaged = bool(conclusion.faults(records, campaign))
+    is_panel_damaged = bool(_panel_faults(stores, campaign))
+    is_end_damaged = bool(conclusion.faults(stores, campaign))
     done = []
     try:
         if is_panel_damaged or is_end_damaged:
             config, _ = frozen_config(campaign)
-            prepared = prepare_data(records.cache, config)
+            prepared = prepare_data(stores.cache, config)
         if is_panel_damaged:
             done.append("the prepared panel was built again")
         if is_end_damaged and campaign.state is CampaignState.COMPLETE:
-            conclusion.conclude(records, tracker, campaign, config, prepared, say)
+            conclusion.conclude(stores, stores.tracker, campaign, config, prepared, say)
         elif is_end_damaged:
-            conclusion.report(records, campaign, prepared, say)
+            conclusion.report(stores, campaign, prepared, say)
         if is_end_damaged:
             done.append("the report was written again, and the campaign concluded as far as it goes")
     except (EnvironmentFault, UsageError) as error:
@@ -102,16 +97,14 @@ def _make_again(records: Records, tracker: Tracker, campaign: Campaign, say: Cal
 
 
 def mend(
-    records: Records,
-    storage: BaseStorage,
-    tracker: Tracker,
+    stores: Stores,
     is_dead: IsDead,
     campaign: Campaign,
     say: Callable[[str], None],
 ) -> None:
     """Before a campaign goes on: mend quietly what can be mended, and warn of the rest. It goes on either way, since
     what is finished is safe from what it finds, and what is not finished is looked after by whoever claims it."""
-    doctor = _doctor(records, storage, tracker, is_dead, campaign)
+    doctor = _doctor(stores, is_dead, campaign)
     try:
         done = doctor.repair(campaign.name)
     except EnvironmentFault as error:
@@ -122,15 +115,15 @@ def mend(
     for check in doctor.examine(campaign.name):
         for breach in check.breaches:
             say(f"Warning: {breach.rstrip('.')}.")
-    for slot in suspects(records.ledger.slots(campaign.id)):
+    for slot in suspects(stores.ledger.slots(campaign.id)):
         say(f"Warning: {suspicion(slot)}")
 
 
-def _doctor(records: Records, storage: BaseStorage, tracker: Tracker, is_dead: IsDead, campaign: Campaign) -> Doctor:
-    runs = records.runs(campaign.name)
+def _doctor(stores: Stores, is_dead: IsDead, campaign: Campaign) -> Doctor:
+    runs = stores.runs(campaign.name)
 
     def sync() -> int:
-        tracker.close()  # what it has seen says nothing of what was damaged since
-        return tracker.sync(campaign, runs)
+        stores.tracker.close()  # what it has seen says nothing of what was damaged since
+        return stores.tracker.sync(campaign, runs)
 
-    return Doctor(records.ledger, storage, runs, sync, is_dead)
+    return Doctor(stores.ledger, stores.storage, runs, sync, is_dead)

@@ -24,7 +24,7 @@ from hpo.testing.memory_storage import MemoryStorage
 from hpo.trainable.loading import load_trainable
 from hpo.usecases import session
 from hpo.usecases.fingerprints import code_fingerprint
-from hpo.usecases.records import Records
+from hpo.usecases.records import Stores
 from hpo.usecases.session import Machine
 from search_spaces import dump_space, load_space
 
@@ -58,26 +58,26 @@ class AwayTracker(NullTracker):
 
 
 @pytest.fixture
-def records(tmp_path: Path) -> Records:
-    return Records(tmp_path, MemoryLedger(FakeClock()))
+def stores(tmp_path: Path) -> Stores:
+    return Stores(tmp_path, MemoryLedger(FakeClock()), MemoryStorage(), NullTracker())
 
 
 def refuse(*arguments: object) -> Any:
     raise AssertionError("nobody is started here")
 
 
-MACHINE = Machine(FakeClock(), lambda: None, refuse, refuse)
+MACHINE = Machine(FakeClock(), lambda: None, refuse, refuse, lambda worker: False)
 
 
-def run(records: Records, face: Listener) -> None:
-    session.run(records, MemoryStorage(), NullTracker(), MACHINE, CONFIG, SPACE, face, None)
+def run(stores: Stores, face: Listener) -> None:
+    session.run(stores, MACHINE, CONFIG, SPACE, face, None)
 
 
 @pytest.fixture
-def campaign(records: Records) -> Campaign:
+def campaign(stores: Stores) -> Campaign:
     stored = {"search": CONFIG.model_dump(mode="json"), "space": {"name": "quickstart", "yaml": dump_space(SPACE)}}
     tiers = (TierPlan(1, "capacity", 2), TierPlan(2, "refinement", 2))
-    opened: Campaign = records.ledger.open_campaign(CampaignSpec("night", stored, {"data": "abc"}, tiers, 0))
+    opened: Campaign = stores.ledger.open_campaign(CampaignSpec("night", stored, {"data": "abc"}, tiers, 0))
     return opened
 
 
@@ -90,12 +90,12 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepared:
 
 @pytest.mark.usefixtures("prepared")
 def test_a_complete_campaign_trains_nothing_and_says_what_to_do(
-    records: Records, campaign: Campaign, monkeypatch: pytest.MonkeyPatch
+    stores: Stores, campaign: Campaign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     complete = replace(campaign, state=CampaignState.COMPLETE)
     monkeypatch.setattr(session, "open_campaign", lambda *arguments: complete)
     face = Listener()
-    run(records, face)
+    run(stores, face)
     assert face.said[0] == "Warning: a gap in the data."
     assert "is complete: all 4 trials are done, nothing was trained" in face.said[1]
     assert "make hpo-resume HPO_STUDY=night HPO_TRIALS=8" in face.said[1]
@@ -103,11 +103,11 @@ def test_a_complete_campaign_trains_nothing_and_says_what_to_do(
 
 @pytest.mark.usefixtures("prepared")
 def test_an_interruption_says_what_is_saved_and_how_to_go_on(
-    records: Records, campaign: Campaign, monkeypatch: pytest.MonkeyPatch
+    stores: Stores, campaign: Campaign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worker = records.ledger.register_worker(campaign.id, WorkerIdentity("host", 1, 0.0))
-    claim = records.ledger.claim(campaign.id, worker, CONFIG.worker.lease)
-    records.ledger.bind_trial(claim, 0, "slot-0001")
+    worker = stores.ledger.register_worker(campaign.id, WorkerIdentity("host", 1, 0.0))
+    claim = stores.ledger.claim(campaign.id, worker, CONFIG.worker.lease)
+    stores.ledger.bind_trial(claim, 0, "slot-0001")
 
     class Stopped:
         def __init__(self, *arguments: object) -> None:
@@ -119,7 +119,7 @@ def test_an_interruption_says_what_is_saved_and_how_to_go_on(
     monkeypatch.setattr(session, "Supervisor", Stopped)
     monkeypatch.setattr(session, "open_campaign", lambda *arguments: campaign)
     with pytest.raises(Interrupted) as end:
-        run(records, Listener())
+        run(stores, Listener())
     assert str(end.value) == (
         "Stopped at your request. 0 of 4 trials are done, 1 begun is saved at the last epoch. "
         "Go on with: make hpo-resume HPO_STUDY=night"
@@ -129,29 +129,29 @@ def test_an_interruption_says_what_is_saved_and_how_to_go_on(
 @pytest.mark.usefixtures("prepared")
 @pytest.mark.parametrize("changed", [("data",), ("code",), ("code", "data")])
 def test_a_worker_with_other_data_or_code_is_refused(
-    records: Records, campaign: Campaign, changed: tuple[str, ...]
+    stores: Stores, campaign: Campaign, changed: tuple[str, ...]
 ) -> None:
     """Where both differ both are said: changed code may be why the data are prepared otherwise."""
     here = {"data": "abc", "code": code_fingerprint(load_trainable("ranker"))}
     stored = {**here, **dict.fromkeys(changed, "another")}
     other = replace(campaign, spec=replace(campaign.spec, fingerprints=stored))
     with pytest.raises(UsageError, match="This is not what the campaign 'night' was started with") as refusal:
-        session.work(records, NullTracker(), MACHINE, other, CONFIG.worker, supervised=False)
+        session.work(stores, MACHINE, other, CONFIG.worker, supervised=False)
     assert all(f"{name} another is now" in str(refusal.value) for name in changed)
 
 
-def test_a_campaign_is_found_by_name_or_the_names_are_shown(records: Records) -> None:
+def test_a_campaign_is_found_by_name_or_the_names_are_shown(stores: Stores) -> None:
     with pytest.raises(UsageError, match="no campaign yet; start one with `hpo run trials=20`"):
-        records.find("night")
-    records.ledger.open_campaign(CampaignSpec("night", {}, {}, (TierPlan(1, "capacity", 2),), 0))
-    assert records.find("night").name == "night"
+        stores.find("night")
+    stores.ledger.open_campaign(CampaignSpec("night", {}, {}, (TierPlan(1, "capacity", 2),), 0))
+    assert stores.find("night").name == "night"
     with pytest.raises(UsageError, match=r"there are night\. Did you mean 'night'\?"):
-        records.find("nigth")
+        stores.find("nigth")
 
 
-def test_a_store_that_is_away_is_said_at_the_end(records: Records, campaign: Campaign) -> None:
+def test_a_store_that_is_away_is_said_at_the_end(stores: Stores, campaign: Campaign) -> None:
     face = Listener()
-    with session.tracking(records, AwayTracker(), campaign) as projector:
+    with session.tracking(replace(stores, tracker=AwayTracker()), campaign) as projector:
         session._last_sync(projector, campaign, face)
     assert "(MLflow is away); nothing is lost" in face.said[-1]
 
