@@ -96,12 +96,7 @@ def _make_again(stores: Stores, campaign: Campaign, say: Callable[[str], None]) 
     return done
 
 
-def mend(
-    stores: Stores,
-    is_dead: IsDead,
-    campaign: Campaign,
-    say: Callable[[str], None],
-) -> None:
+def mend(stores: Stores, is_dead: IsDead, campaign: Campaign, say: Callable[[str], None]) -> None:
     """Before a campaign goes on: mend quietly what can be mended, and warn of the rest. It goes on either way, since
     what is finished is safe from what it finds, and what is not finished is looked after by whoever claims it."""
     doctor = _doctor(stores, is_dead, campaign)
