@@ -25,6 +25,7 @@ import psycopg2
 from hpo.adapters.postgres.database import prepare
 from hpo.adapters.postgres.embedded import DATABASE, EmbeddedPostgres
 from hpo.domain.campaign import CampaignState, SlotState
+from hpo.domain.errors import StoreUnavailable
 from hpo.runs.folder import SlotFolder
 from support.arena import Arena, family
 from support.tree import Tree, trials, workers
@@ -126,10 +127,11 @@ class Storm:
         return struck
 
     def _strike(self, kind: str, sitting: Sitting) -> bool:
-        """Whether the accident struck; none of the database does while an earlier one still has it down."""
+        """Whether the accident struck; none does while an earlier one still has the database down."""
         try:
+            self._sql("SELECT 1")
             return ACCIDENTS[kind][1](self, sitting)
-        except psycopg2.OperationalError:
+        except (psycopg2.OperationalError, StoreUnavailable):
             return False
 
     def _wait(self, sitting: Sitting) -> bool:
