@@ -25,6 +25,7 @@ import psycopg2
 from hpo.adapters.postgres.database import prepare
 from hpo.adapters.postgres.embedded import DATABASE, EmbeddedPostgres
 from hpo.domain.campaign import CampaignState, SlotState
+from hpo.domain.errors import StoreUnavailable
 from hpo.runs.folder import SlotFolder
 from support.arena import Arena, family
 from support.tree import Tree, trials, workers
@@ -107,8 +108,7 @@ class Storm:
         try:
             while struck < quota and sitting.survives and self._wait(sitting):
                 kind = self._chance.choices(list(ACCIDENTS), [weight for weight, _ in ACCIDENTS.values()])[0]
-                strike = ACCIDENTS[kind][1]
-                if strike(self, sitting):
+                if self._strike(kind, sitting):
                     struck += 1
                     self.weather.accidents[kind] += 1
                     self._note(name, kind)
@@ -126,6 +126,14 @@ class Storm:
             self._breach(name, f"a sitting ended with exit code {code}")
         return struck
 
+    def _strike(self, kind: str, sitting: Sitting) -> bool:
+        """Whether the accident struck; none does while an earlier one still has the database down."""
+        try:
+            self._sql("SELECT 1")
+            return ACCIDENTS[kind][1](self, sitting)
+        except (psycopg2.OperationalError, StoreUnavailable):
+            return False
+
     def _wait(self, sitting: Sitting) -> bool:
         """Let a random time go by; whether the sitting still lives. Accidents begin once the campaign has an epoch and
         the sitting's own interpreter is up: before that a signal meets Python's start, not ours."""
@@ -133,7 +141,7 @@ class Storm:
         while sitting.process.poll() is None and time.monotonic() < deadline:
             if self.tree.num_epochs(sitting.name) and _cpu_seconds(sitting.process.pid) > START_CPU_SECONDS:
                 break
-            time.sleep(0.05)
+            time.sleep(0.2)
         time.sleep(self._chance.expovariate(1 / 1.5))
         return sitting.process.poll() is None
 
@@ -178,7 +186,7 @@ class Storm:
             if time.monotonic() > deadline:
                 self._breach(name, "a worker outlived its supervisor by 60 s")
                 return
-            time.sleep(0.05)
+            time.sleep(0.2)
 
     # Accidents. Each returns whether it struck; what it needs may not be there yet.
 
@@ -321,6 +329,7 @@ class Storm:
         switch = f"ALTER DATABASE {DATABASE} SET default_transaction_read_only = "
         self._sql(f"{switch} on", _TERMINATE)
         time.sleep(self._chance.uniform(1.0, 6.0))
+        self._server.acquire()
         self._sql("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE", f"{switch} off", _TERMINATE)
         return True
 
