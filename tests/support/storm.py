@@ -260,8 +260,8 @@ class Storm:
         return True
 
     def delete_run_folder(self, sitting: Sitting) -> bool:
-        """Of a slot that is being trained, and for some time yet: that of a trial that has ended is lost, and the doctor
-        says so."""
+        """Of a slot that is being trained, and for some time yet. (That of a trial that has ended is lost; the doctor
+        says so.)"""
         running = [slot for slot in self.arena.slots(sitting.name) if slot.state is SlotState.RUNNING]
         folders = [SlotFolder(self.home / "runs" / sitting.name, slot.slot) for slot in running]
         young = [each for each in folders if (now := each.current()) and len(now.epochs()) <= NUM_EPOCHS // 2]
