@@ -25,13 +25,14 @@ import psycopg2
 from hpo.adapters.postgres.database import prepare
 from hpo.adapters.postgres.embedded import DATABASE, EmbeddedPostgres
 from hpo.domain.campaign import CampaignState, SlotState
+from hpo.domain.errors import StoreUnavailable
 from hpo.runs.folder import SlotFolder
 from support.arena import Arena, family
 from support.tree import Tree, trials, workers
 
 ROOT = Path(__file__).parents[2]
-NUM_TRIALS = 6
-SETTINGS = (f"trials={NUM_TRIALS}", "trainer.train.epochs=6")
+NUM_TRIALS, NUM_EPOCHS = 6, 6
+SETTINGS = (f"trials={NUM_TRIALS}", f"trainer.train.epochs={NUM_EPOCHS}")
 SITTING_SECONDS = 300.0
 START_CPU_SECONDS = 0.5
 MAX_SITTINGS = 60
@@ -126,10 +127,11 @@ class Storm:
         return struck
 
     def _strike(self, kind: str, sitting: Sitting) -> bool:
-        """Whether the accident struck; none of the database does while an earlier one still has it down."""
+        """Whether the accident struck; none does while an earlier one still has the database down."""
         try:
+            self._sql("SELECT 1")
             return ACCIDENTS[kind][1](self, sitting)
-        except psycopg2.OperationalError:
+        except (psycopg2.OperationalError, StoreUnavailable):
             return False
 
     def _wait(self, sitting: Sitting) -> bool:
@@ -139,7 +141,7 @@ class Storm:
         while sitting.process.poll() is None and time.monotonic() < deadline:
             if self.tree.num_epochs(sitting.name) and _cpu_seconds(sitting.process.pid) > START_CPU_SECONDS:
                 break
-            time.sleep(0.05)
+            time.sleep(0.2)
         time.sleep(self._chance.expovariate(1 / 1.5))
         return sitting.process.poll() is None
 
@@ -184,7 +186,7 @@ class Storm:
             if time.monotonic() > deadline:
                 self._breach(name, "a worker outlived its supervisor by 60 s")
                 return
-            time.sleep(0.05)
+            time.sleep(0.2)
 
     # Accidents. Each returns whether it struck; what it needs may not be there yet.
 
@@ -258,11 +260,14 @@ class Storm:
         return True
 
     def delete_run_folder(self, sitting: Sitting) -> bool:
-        """Of a slot that is being trained."""
+        """Of a slot that is being trained, and for some time yet. (That of a trial that has ended is lost; the doctor
+        says so.)"""
         running = [slot for slot in self.arena.slots(sitting.name) if slot.state is SlotState.RUNNING]
-        if not running:
+        folders = [SlotFolder(self.home / "runs" / sitting.name, slot.slot) for slot in running]
+        young = [each for each in folders if (now := each.current()) and len(now.epochs()) <= NUM_EPOCHS // 2]
+        if not young:
             return False
-        shutil.rmtree(SlotFolder(self.home / "runs" / sitting.name, running[0].slot).folder, ignore_errors=True)
+        shutil.rmtree(young[0].folder, ignore_errors=True)
         sitting.survives = False  # it may go on, or stop in a sentence
         return True
 
