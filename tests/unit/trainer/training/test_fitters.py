@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.unit.trainer.config.test_model import ALTERED
 
+from tests.unit.trainer.config.test_model import ALTERED
 from trainer.config import MODEL_KNOBS, TABULAR_KINDS, is_read
 from trainer.errors import InputError
 from trainer.models import MODELS
