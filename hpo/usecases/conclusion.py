@@ -18,6 +18,7 @@ from hpo.runs.durable import read_sealed, sha256_of, write_sealed
 from hpo.runs.folder import drop_checkpoints
 from hpo.trainable.loading import load_trainable
 from hpo.usecases.compare import NUM_LEADERS
+from hpo.usecases.contenders import with_contenders
 from hpo.usecases.deployed import deployed_file
 from hpo.wiring import App, archive_of, find_campaign
 
@@ -69,6 +70,7 @@ def report(app: App, campaign: Campaign, prepared: Prepared, say: Say, output: P
             app.ledger.count_holdout_opening(campaign.id)
             chosen = candidates(campaign, slots, NUM_LEADERS)
             holdout = measure(trainable, archive, chosen, prepared.holdout, champion, deployed)
+            holdout = holdout and with_contenders(app, campaign, prepared, holdout, say)
         campaign = find_campaign(app, campaign.name)
     evidence = collect(campaign, slots, archive, trainable, holdout, data_summary=prepared.summary)
     findings = analyse(evidence)
