@@ -59,23 +59,17 @@ def resume(options: argparse.Namespace) -> None:
     from hpo.cli import config_loader
     from hpo.cli.face import Terminal
     from hpo.usecases import session
-    from hpo.usecases.campaigns import retry_failed
-    from hpo.usecases.checkup import mend
 
     if options.fork and options.retry_failed:
         raise UsageError("--fork starts another campaign, in which nothing has failed; leave out --retry-failed.")
 
     with open_app() as app:
         campaign, config, space = _frozen(app, options.overrides, allowed=("trials=", "worker."))
+        timeout = options.timeout or config.worker.timeout
         if options.fork:
-            config = config_loader.changed(config, [f"study={options.fork}"])
-        elif config.trials != campaign.spec.budget:
-            app.ledger.raise_budget(campaign.id, config.trials)
-        if not options.fork:
-            mend(app, campaign, Terminal().say)
-            if options.retry_failed:
-                retry_failed(app, campaign, Terminal().say)
-        session.run(app, config, space, Terminal(), options.timeout or config.worker.timeout)
+            session.run(app, config_loader.changed(config, [f"study={options.fork}"]), space, Terminal(), timeout)
+        else:
+            session.resume(app, campaign, config, space, Terminal(), timeout, retries=options.retry_failed)
 
 
 def status(options: argparse.Namespace) -> None:

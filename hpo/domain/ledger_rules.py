@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from hpo.domain.campaign import CampaignSpec, CheckpointRecord, Claim, Outcome
+from hpo.domain.campaign import CampaignSpec, CheckpointRecord, Claim, Outcome, SlotState, SlotView
 from hpo.domain.errors import LeaseLost, UsageError
 
 
@@ -66,6 +66,22 @@ def unfinished(what: str, count: int) -> ValueError:
 
 def not_failed(slots: Collection[int]) -> ValueError:
     return ValueError(f"not all of the slots {sorted(slots)} are FAILED; no other can be tried again")
+
+
+def made_by_code(slots: Sequence[SlotView]) -> list[int]:
+    """Numbers of the slots that hold what the campaign's code has made: a result, or epochs that a trial goes on from.
+    With other code they could not be compared with the rest. A failed trial holds nothing."""
+    return [
+        view.slot
+        for view in slots
+        if view.state is SlotState.RUNNING or (view.outcome is not Outcome.FAILED and (view.outcome or view.epoch))
+    ]
+
+
+def check_code(slots: Sequence[SlotView], code: str | None) -> None:
+    """ValueError where a campaign with these slots cannot go on with other code."""
+    if code is not None and (made := made_by_code(slots)):
+        raise ValueError(f"the slots {made} hold what the code before has made; other code cannot go on with them")
 
 
 def no_campaign(campaign_id: int) -> ValueError:

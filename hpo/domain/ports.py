@@ -115,10 +115,12 @@ class Ledger(Protocol):
         """Numbers of the tiers with slots that are not done. Cheap, however large the budget."""
         ...
 
-    def retry(self, campaign_id: int, slots: Collection[int]) -> Campaign:
+    def retry(self, campaign_id: int, slots: Collection[int], code: str | None = None) -> Campaign:
         """Open FAILED slots again: each keeps its number and fence, forgets its outcome and its files, and gives its
         trial up (`retried_trial`) for another. The campaign runs again; its tiers are decided anew from the first of
-        theirs on. ValueError, and nothing changed, unless all of them are FAILED."""
+        theirs on. code: the fingerprint of the code that the campaign goes on with, where it was mended. ValueError,
+        and nothing changed, unless all of them are FAILED; with `code` also where any slot holds what the code before
+        has made."""
         ...
 
     def decide_tier(self, campaign_id: int, tier: int, decision: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -232,9 +232,10 @@ class MemoryLedger:
         with self._lock:
             return {slot.view.tier for slot in self._of(campaign_id).slots if slot.view.state is not SlotState.DONE}
 
-    def retry(self, campaign_id: int, slots: Collection[int]) -> Campaign:
+    def retry(self, campaign_id: int, slots: Collection[int], code: str | None = None) -> Campaign:
         with self._lock:
             work = self._of(campaign_id)
+            rules.check_code([slot.view for slot in work.slots], code)
             chosen = [slot for slot in work.slots if slot.view.slot in slots and slot.view.outcome is Outcome.FAILED]
             if len(chosen) != len(set(slots)):
                 raise rules.not_failed(slots)
@@ -249,7 +250,10 @@ class MemoryLedger:
                 )
             first = min((slot.view.tier for slot in chosen), default=len(work.campaign.spec.tiers) + 1)
             decisions = {tier: kept for tier, kept in work.campaign.decisions.items() if tier < first}
-            work.campaign = replace(work.campaign, state=CampaignState.RUNNING, decisions=decisions)
+            spec = work.campaign.spec
+            if code is not None:
+                spec = replace(spec, fingerprints={**spec.fingerprints, "code": code})
+            work.campaign = replace(work.campaign, spec=spec, state=CampaignState.RUNNING, decisions=decisions)
             return work.campaign
 
     def decide_tier(self, campaign_id: int, tier: int, decision: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, SlotState
 from hpo.domain.config import SearchConfig
 from hpo.domain.errors import UsageError, nearest
 from hpo.domain.failures import RETRIABLE, retriable
+from hpo.domain.ledger_rules import made_by_code
 from hpo.domain.trainable import Length, Prepared, Progress, Trainable
 from hpo.engine.binding import check_turns, complete
 from hpo.engine.stage import decide_stage, stages
@@ -91,21 +92,31 @@ def refuse_changes(campaign: Campaign, config: SearchConfig, space: Space, prepa
         )
 
 
-def retry_failed(app: App, campaign: Campaign, say: Callable[[str], None]) -> None:
-    """Give back the slots whose trials failed through the code or the machine; each gets another trial.
+def retry_failed(
+    app: App, campaign: Campaign, config: SearchConfig, space: Space, prepared: Prepared, say: Callable[[str], None]
+) -> None:
+    """Give back the slots whose trials failed through the code or the machine; each gets another trial. The campaign
+    goes on with mended code, as long as nothing that counts was made by the code before.
 
     Raises:
-        UsageError: somebody works on the campaign.
+        UsageError: somebody works on the campaign, or it cannot go on with what is here.
     """
     slots = app.ledger.slots(campaign.id)
     running = [slot.slot for slot in slots if slot.state is SlotState.RUNNING]
     if running:
         raise UsageError(f"Trials {running} of '{campaign.name}' are running; stop its workers, then try again.")
-    chosen = retriable(slots)
+    chosen, code = retriable(slots), _fingerprints(config, space, prepared)["code"]
+    takes_code_over = bool(chosen) and code != campaign.spec.fingerprints["code"] and not made_by_code(slots)
+    spec = campaign.spec
+    if takes_code_over:
+        spec = replace(spec, fingerprints={**spec.fingerprints, "code": code})
+    refuse_changes(replace(campaign, spec=spec), config, space, prepared)
     if not chosen:
         say(f"No trial of '{campaign.name}' failed through the code or the machine ({', '.join(RETRIABLE)}).")
         return
-    app.ledger.retry(campaign.id, chosen)
+    app.ledger.retry(campaign.id, chosen, code if takes_code_over else None)
+    if takes_code_over:
+        say("The code was changed since, and nothing that counts was made by it before: the campaign goes on with it.")
     say(f"{len(chosen)} failed trials are tried again: {', '.join(map(str, chosen))}.")
 
 
@@ -122,7 +133,10 @@ def _how_to_go_on(stored: CampaignSpec, wanted: CampaignSpec) -> str:
     """What differs is asked for back where no command can: the campaign's settings are kept, its code and data not."""
     gone = [name for name in ("code", "data") if stored.fingerprints[name] != wanted.fingerprints[name]]
     if gone:
-        return f"Go on with it with the {' and '.join(gone)} it was started with"
+        return (
+            f"Go on with it with the {' and '.join(gone)} it was started with, or start another with what is here now "
+            f"(`hpo resume study={stored.name} --fork NAME`)"
+        )
     return f"Go on with it as it was (`hpo resume study={stored.name}`)"
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Mapping
 from importlib import metadata, resources
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -27,6 +29,8 @@ SCIENTIFIC_CODE = (
 )
 NOT_SCIENTIFIC = ("hpo/engine/supervisor.py", "hpo/engine/worker.py")
 """Parts of it that show, start or watch what is computed elsewhere."""
+NOT_OWN = ("hpo", "abc", "builtins", "typing")
+"""Packages whose classes a trainable is derived from, that are not the user's."""
 SCIENTIFIC_PACKAGES = ("optuna", "numpy")
 """Those of the trainable come with it."""
 
@@ -47,8 +51,15 @@ def code_fingerprint(trainable: Trainable[Any]) -> str:
     texts = [f"{name}=={metadata.version(name)}" for name in packages]
     for place in SCIENTIFIC_CODE:
         texts += _sources(place)
-    texts += [file.read_text(encoding="utf-8") for file in trainable.code()]
+    files = dict.fromkeys((*trainable.code(), *_own_files(trainable)))
+    texts += [file.read_text(encoding="utf-8") for file in files]
     return _digest("\0".join(texts))
+
+
+def _own_files(trainable: Trainable[Any]) -> list[Path]:
+    """Files of the user's classes that it is made of: one derived from the ranker has the ranker's `code`."""
+    classes = [each for each in type(trainable).__mro__ if each.__module__.partition(".")[0] not in NOT_OWN]
+    return [Path(file) for each in classes if (file := inspect.getsourcefile(each))]
 
 
 def differences(stored: CampaignSpec, wanted: CampaignSpec) -> list[str]:

@@ -20,8 +20,17 @@ from hpo.domain.failures import hopeless
 from hpo.domain.trainable import Prepared
 from hpo.engine.supervisor import Chore, StopRequest, Supervisor
 from hpo.trainable.loading import load_trainable
-from hpo.usecases.campaigns import decide_rest, frozen_config, length_of, open_campaign, prepare_data, refuse_changes
+from hpo.usecases.campaigns import (
+    decide_rest,
+    frozen_config,
+    length_of,
+    open_campaign,
+    prepare_data,
+    refuse_changes,
+    retry_failed,
+)
 from hpo.usecases.champion import choose
+from hpo.usecases.checkup import mend
 from hpo.usecases.conclusion import conclude, is_concluded, project
 from hpo.usecases.fingerprints import code_fingerprint
 from hpo.wiring import App, archive_of, build_worker, find_campaign, start_worker
@@ -54,10 +63,47 @@ def run(app: App, config: SearchConfig, space: Space, face: Face, timeout: timed
         UsageError: the campaign exists with other settings. Interrupted: stopped; everything is saved.
         EnvironmentFault: the stores or the workers are not usable.
     """
+    _run(app, config, space, _prepare(app, config, face), face, timeout)
+
+
+def resume(
+    app: App,
+    campaign: Campaign,
+    config: SearchConfig,
+    space: Space,
+    face: Face,
+    timeout: timedelta | None,
+    *,
+    retries: bool,
+) -> None:
+    """Go on with a campaign as it was created, with the budget in `config`. What cannot go on is refused before
+    anything is changed; then its stores are mended. retries: its failed trials are tried again.
+
+    Raises:
+        as `run`; UsageError also where somebody works on a campaign that `retries`.
+    """
+    prepared = _prepare(app, config, face)
+    if retries:
+        retry_failed(app, campaign, config, space, prepared, face.say)
+    else:
+        refuse_changes(campaign, config, space, prepared)
+    if config.trials != campaign.spec.budget:
+        app.ledger.raise_budget(campaign.id, config.trials)
+    mend(app, campaign, face.say)
+    _run(app, config, space, prepared, face, timeout)
+
+
+def _prepare(app: App, config: SearchConfig, face: Face) -> Prepared:
     with face.preparing() as progress:
         prepared = prepare_data(app, config, progress)
     for line in (*prepared.lines, *(f"Warning: {warning}" for warning in prepared.warnings)):
         face.say(line)
+    return prepared
+
+
+def _run(
+    app: App, config: SearchConfig, space: Space, prepared: Prepared, face: Face, timeout: timedelta | None
+) -> None:
     campaign = open_campaign(app, config, space, prepared)
     if campaign.state is CampaignState.COMPLETE:
         _refuse_hopeless(app, campaign)

@@ -440,6 +440,29 @@ class TestRetry:
             ledger.retry(campaign_id, [failed.slot, done.slot])
         assert view(ledger, failed).outcome is Outcome.FAILED
 
+    def test_it_goes_on_with_other_code(self, ledger: Ledger, campaign_id: int, worker: int) -> None:
+        failed = claimed(ledger, campaign_id, worker)
+        ledger.finish(failed, Outcome.FAILED, None, "error: x")
+        campaign = ledger.retry(campaign_id, [failed.slot], code="mended")
+        assert campaign.spec.fingerprints == {**SPEC.fingerprints, "code": "mended"}
+        assert ledger.find_campaign(SPEC.name) == campaign
+
+    @pytest.mark.parametrize("made", ["running", "epochs", "result"])
+    def test_other_code_is_refused_where_the_code_before_has_made_something(
+        self, ledger: Ledger, campaign_id: int, worker: int, made: str
+    ) -> None:
+        failed, other = claimed(ledger, campaign_id, worker), claimed(ledger, campaign_id, worker)
+        ledger.finish(failed, Outcome.FAILED, None, "error: x")
+        if made == "epochs":
+            ledger.renew(other, LEASE, Progress(2, 0.1))
+            ledger.release(other, crashed=False)
+        elif made == "result":
+            ledger.finish(other, Outcome.PRUNED, 0.1)
+        with pytest.raises(ValueError, match=rf"the slots \[{other.slot}\] hold what the code before has made"):
+            ledger.retry(campaign_id, [failed.slot], code="mended")
+        assert ledger.find_campaign(SPEC.name).spec == SPEC  # type: ignore[union-attr]
+        assert view(ledger, failed).outcome is Outcome.FAILED
+
 
 class TestDecision:
     def test_the_first_one_wins(self, ledger: Ledger, campaign_id: int, worker: int) -> None:

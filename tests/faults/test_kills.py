@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import psutil
 import pytest
-from support.arena import Arena, until
+from support.arena import Arena, family, until
 from support.plans import Fault
 from support.tree import Tree, everything, trials
 
@@ -46,6 +46,28 @@ def test_a_trial_whose_worker_is_killed_again_and_again_completes(arena: Arena) 
     assert {slot.outcome for slot in arena.slots(name)} == {Outcome.COMPLETE}
     assert {slot.num_crashes for slot in arena.slots(name)} == {0}
     assert arena.history(name) == arena.calm(2)
+
+
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow_faults) for seed in (2, 3))])
+def test_ten_kills_of_worker_and_trial_change_nothing(arena: Arena, seed: int) -> None:
+    """At random moments of trainings that are made up, in processes of their own."""
+    name, moments = f"both-killed-{seed}", random.Random(seed)
+    log = arena.home / f"{name}.log"
+    log.touch()
+    for _ in range(NUM_KILLS):
+        begun = len(log.read_text().splitlines()) + moments.randint(1, 4)
+        worker = arena.start(arena.plan(name, NUM_TRIALS, own_process=True, pace=0.1))
+        until(lambda goal=begun: len(log.read_text().splitlines()) >= goal)
+        time.sleep(moments.uniform(0.0, 0.1))
+        assert worker.is_alive(), arena.complaints(name)
+        for victim in family(worker.pid):
+            with suppress(psutil.NoSuchProcess):
+                victim.kill()
+        worker.join()
+    arena.recover(arena.plan(name, NUM_TRIALS))
+
+    assert {slot.num_crashes for slot in arena.slots(name)} == {0}
+    assert arena.history(name) == arena.calm(NUM_TRIALS)
 
 
 @pytest.mark.slow_faults

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from hpo.adapters.ledger.models import CampaignRow, CheckpointRow, SlotRow, TierRow, WorkerRow
-from hpo.adapters.ledger.rows import to_checkpoint, to_claim, to_identity, to_view
+from hpo.adapters.ledger.rows import to_checkpoint, to_claim, to_identity
 from hpo.adapters.ledger.statements import (
     NO_WAIT,
     add_slots,
@@ -30,6 +30,7 @@ from hpo.adapters.ledger.statements import (
     num_unfinished,
     put_checkpoint,
     read_campaign,
+    read_slots,
     reopen,
     state_left,
 )
@@ -213,26 +214,20 @@ class PostgresLedger:
         return self._database.alone(work)
 
     def slots(self, campaign_id: int) -> Sequence[SlotView]:
-        def work(session: Session, repeated: bool) -> list[SlotView]:
-            rows = session.execute(
-                select(SlotRow, WorkerRow)
-                .outerjoin(WorkerRow, WorkerRow.id == SlotRow.worker_id)
-                .where(SlotRow.campaign_id == campaign_id)
-                .order_by(SlotRow.number)
-            )
-            return [to_view(slot, worker) for slot, worker in rows]
-
-        return self._database.run(work)
+        return self._database.run(lambda session, _: read_slots(session, campaign_id))
 
     def unfinished_tiers(self, campaign_id: int) -> Set[int]:
         query = select(SlotRow.tier).distinct().where(SlotRow.campaign_id == campaign_id, SlotRow.state != "done")
         return self._database.alone(lambda connection, _: set(connection.scalars(query)))
 
-    def retry(self, campaign_id: int, slots: Collection[int]) -> Campaign:
+    def retry(self, campaign_id: int, slots: Collection[int], code: str | None = None) -> Campaign:
         def work(session: Session, repeated: bool) -> Campaign:
             campaign = lock_campaign(session, campaign_id)
             if not (repeated and all_open(session, campaign_id, slots)):  # the first attempt got through
+                rules.check_code(read_slots(session, campaign_id), code)
                 reopen(session, campaign_id, slots)
+                if code is not None:
+                    campaign.fingerprints = {**campaign.fingerprints, "code": code}
                 campaign.state = CampaignState.RUNNING
                 session.flush()
             return read_campaign(session, campaign)

@@ -26,10 +26,10 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.dml import ReturningInsert
 
-from hpo.adapters.ledger.models import CampaignRow, CheckpointRow, SlotRow, TierRow
-from hpo.adapters.ledger.rows import to_campaign
+from hpo.adapters.ledger.models import CampaignRow, CheckpointRow, SlotRow, TierRow, WorkerRow
+from hpo.adapters.ledger.rows import to_campaign, to_view
 from hpo.domain import ledger_rules as rules
-from hpo.domain.campaign import Campaign, CheckpointRecord, Claim, Progress, TierPlan
+from hpo.domain.campaign import Campaign, CheckpointRecord, Claim, Progress, SlotView, TierPlan
 
 NO_WAIT = func.set_config("synchronous_commit", "off", True) == "off"
 """A condition that is always true: its statement does not wait for the disk. For renewals alone: if the server crashes
@@ -167,6 +167,17 @@ def reopen(session: Session, campaign_id: int, slots: Collection[int]) -> None:
     if tiers:
         later = TierRow.campaign_id == campaign_id, TierRow.number >= min(tiers)
         session.execute(update(TierRow).where(*later).values(decision=None, decided_at=None))
+
+
+def read_slots(session: Session, campaign_id: int) -> list[SlotView]:
+    """The campaign's slots by number, each with its worker."""
+    rows = session.execute(
+        select(SlotRow, WorkerRow)
+        .outerjoin(WorkerRow, WorkerRow.id == SlotRow.worker_id)
+        .where(SlotRow.campaign_id == campaign_id)
+        .order_by(SlotRow.number)
+    )
+    return [to_view(slot, worker) for slot, worker in rows]
 
 
 def all_open(session: Session, campaign_id: int, slots: Collection[int]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ import pytest
 from hpo.domain.campaign import CampaignSpec, TierPlan
 from hpo.domain.config import SearchConfig
 from hpo.ranking.ranker import Ranker
+from hpo.trainable.loading import load_trainable
 from hpo.usecases import fingerprints
+from hpo.usecases.fingerprints import code_fingerprint
 from search_spaces import dump_space, load_space
 
 
@@ -83,3 +86,16 @@ def test_a_changed_space_is_shown_by_its_changes() -> None:
     assert changed != text
     (said,) = fingerprints.differences(spec(text, "a" * 64), spec(changed, "b" * 64))
     assert said == "space aaaaaaaa is now bbbbbbbb: tiers.regularisation.model.dropout.high 0.4 -> 0.6"
+
+
+def test_a_class_derived_from_the_ranker_is_fingerprinted_by_its_own_file_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "derived_from_ranker.py"
+    text = "from hpo.ranking.ranker import Ranker\n\n\nclass Mine(Ranker):\n    pass\n"
+    file.write_text(text)
+    monkeypatch.chdir(tmp_path)
+    mine = load_trainable("derived_from_ranker:Mine")
+    before = code_fingerprint(mine)
+    file.write_text(f"{text}\n\n# changed\n")
+    assert code_fingerprint(mine) != before
