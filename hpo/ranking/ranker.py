@@ -139,10 +139,11 @@ class Ranker(Trainable[TrainerConfig]):
     def contenders(
         self, settings: TrainerConfig, data: Path, holdout: Path, memory: int
     ) -> Mapping[str, Callable[[Path], Scored]]:
-        from hpo.ranking.contenders import contenders
+        from hpo.ranking.contenders import Ground, contenders
 
         with refusing():
-            return contenders(self, settings, data, holdout, memory)
+            found = contenders(Ground(settings, data, holdout, memory))
+        return {name: failing()(train) for name, train in found.items()}
 
     def predict(self, checkpoint: Path, source: Path | pd.DataFrame, *, everything: bool = False) -> Predicted:
         with refusing():

@@ -18,7 +18,7 @@ from hpo.runs.durable import read_sealed, sha256_of, write_sealed
 from hpo.runs.folder import drop_checkpoints
 from hpo.trainable.loading import load_trainable
 from hpo.usecases.compare import NUM_LEADERS
-from hpo.usecases.contenders import with_contenders
+from hpo.usecases.contenders import contenders_fault, with_contenders
 from hpo.usecases.deployed import deployed_file
 from hpo.wiring import App, archive_of, find_campaign
 
@@ -137,7 +137,8 @@ def faults(app: App, campaign: Campaign) -> list[str]:
         found.append(f"{app.runs(campaign.name) / CONCLUDED} is missing or damaged: the conclusion counts as not made")
     if folder.exists() or (is_complete and is_ours):
         found += _report_faults(folder)
-    return found
+    contenders = contenders_fault(app.runs(campaign.name))
+    return found if contenders is None else [*found, contenders]
 
 
 def _report_faults(folder: Path) -> list[str]:

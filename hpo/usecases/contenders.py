@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ from hpo.wiring import App
 KEPT = "contenders.json"
 """Beside a campaign's slots: what contenders were trained with (`of`), and their `series` on the holdout by name."""
 
+FOLDER = "contender"
+"""Beside them: where one is trained; gone afterwards."""
+
 Say = Callable[[str], None]
 Train = Callable[[Path], Scored]
 
@@ -36,25 +39,76 @@ def with_contenders(
 ) -> HoldoutEvidence:
     """What was measured, with the trainable's contenders on the same units. Those of an earlier report on the same
     data, settings and code are not trained again. One that fails is named in `faults`, and ends nothing."""
-    trainable, search = load_trainable(campaign.spec.trainable), campaign.spec.config["search"]
-    settings = trainable.parse(search["trainer"])
-    file, basis = app.runs(campaign.name) / KEPT, _basis(trainable, settings, prepared)
-    threads = max(1, num_threads() // int(search["worker"]["num_workers"]))
+    trainable = load_trainable(campaign.spec.trainable)
+    settings = trainable.parse(campaign.spec.config["search"]["trainer"])
+    here = trainable.on_machine(settings, num_threads())
+    assert prepared.holdout is not None, "there is something to be judged on"
     try:
-        asked = _asked(trainable, trainable.on_machine(settings, threads), prepared)
+        asked = trainable.contenders(here, prepared.search, prepared.holdout, available_memory())
     except Exception as error:  # a user's code may raise anything
         return replace(measured, faults=(f"There are no contenders: {_reason(error)}.",))
-    kept, faults = _kept(file, basis), list[str]()
-    found = {name: kept[name] for name in asked if name in kept}
-    for name in [name for name in asked if name not in kept]:
-        say(f"Training the contender {name}, which needs no search ...")
+    if not asked:
+        return measured
+    with app.ledger.exclusive(f"contenders of {campaign.name}"):
+        kept = Kept(app.runs(campaign.name), _basis(trainable, settings, prepared))
+        faults = list(_train_missing(asked, kept, measured.dates, say))
+    return replace(measured, contenders={n: kept.series[n] for n in asked if n in kept.series}, faults=tuple(faults))
+
+
+class Kept:
+    """Contenders' series by name, on disk with what they were trained with; none of something else."""
+
+    def __init__(self, runs: Path, basis: Mapping[str, str]) -> None:
+        self._file, self._basis, self.folder = runs / KEPT, basis, runs / FOLDER
+        self.series = self._read()
+
+    def add(self, name: str, series: DailySeries, say: Say) -> None:
+        """Kept at once: a conclusion that is killed goes on with the next."""
+        self.series[name] = {metric: np.asarray(values, dtype=np.float32) for metric, values in series.items()}
+        plain = {
+            name: {metric: values.tolist() for metric, values in daily.items()} for name, daily in self.series.items()
+        }
         try:
-            found[name] = _trained(asked[name], measured.dates)
+            write_sealed(self._file, {"of": self._basis, "series": plain})
+        except EnvironmentFault as error:
+            say(f"Warning: the contender {name} is trained again next time. {error}")
+
+    def _read(self) -> dict[str, DailySeries]:
+        try:
+            kept = read_sealed(self._file)
+        except (EnvironmentFault, FileNotFoundError):
+            return {}
+        if kept["of"] != self._basis:
+            return {}
+        return {
+            name: {metric: np.array(values, dtype=np.float32) for metric, values in series.items()}
+            for name, series in kept["series"].items()
+        }
+
+
+def contenders_fault(runs: Path) -> str | None:
+    """What is wrong with the file of a campaign's contenders, if there is one."""
+    try:
+        read_sealed(runs / KEPT)
+    except EnvironmentFault:
+        return f"{runs / KEPT} is damaged: the contenders are trained again"
+    except FileNotFoundError:
+        return None
+    return None
+
+
+def _train_missing(asked: Mapping[str, Train], kept: Kept, units: NDArray[Any], say: Say) -> Iterator[str]:
+    """Train those that are not kept; a sentence for each that fails."""
+    for name in [name for name in asked if name not in kept.series]:
+        say(f"Training the contender {name}, which needs no search ...")
+        shutil.rmtree(kept.folder, ignore_errors=True)  # of a conclusion that was killed
+        try:
+            kept.folder.mkdir()
+            kept.add(name, _trained(asked[name], kept.folder, units), say)
         except Exception as error:
-            faults.append(f"The contender {name} failed and is left out: {_reason(error)}.")
-    if found.keys() - kept.keys():
-        _keep(file, basis, found, say)
-    return replace(measured, contenders={name: found[name] for name in asked if name in found}, faults=tuple(faults))
+            yield f"The contender {name} failed and is left out: {_reason(error)}."
+        finally:
+            shutil.rmtree(kept.folder, ignore_errors=True)
 
 
 def _basis(trainable: Trainable[Any], settings: Any, prepared: Prepared) -> dict[str, str]:
@@ -64,42 +118,11 @@ def _basis(trainable: Trainable[Any], settings: Any, prepared: Prepared) -> dict
     return {"data": prepared.fingerprint, "settings": digest, "code": code_fingerprint(trainable)}
 
 
-def _asked(trainable: Trainable[Any], settings: Any, prepared: Prepared) -> Mapping[str, Train]:
-    assert prepared.holdout is not None, "there is something to be judged on"
-    return trainable.contenders(settings, prepared.search, prepared.holdout, available_memory())
-
-
-def _trained(train: Train, units: NDArray[Any]) -> DailySeries:
-    with tempfile.TemporaryDirectory(prefix="hpo-contender-") as folder:
-        scored = train(Path(folder))
+def _trained(train: Train, folder: Path, units: NDArray[Any]) -> DailySeries:
+    scored = train(folder)
     if not np.array_equal(scored.units, units):
         raise ValueError(f"it was scored on {len(scored.units)} units that are not the {len(units)} of the holdout")
     return scored.series
-
-
-def _kept(file: Path, basis: Mapping[str, str]) -> dict[str, DailySeries]:
-    """Series by name; none where the file is missing, damaged or of something else."""
-    try:
-        kept = read_sealed(file)
-    except (EnvironmentFault, FileNotFoundError):
-        return {}
-    if kept["of"] != basis:
-        return {}
-    return {
-        name: {metric: np.array(values, dtype=np.float32) for metric, values in series.items()}
-        for name, series in kept["series"].items()
-    }
-
-
-def _keep(file: Path, basis: Mapping[str, str], found: Mapping[str, DailySeries], say: Say) -> None:
-    series = {
-        name: {metric: np.asarray(values, dtype=np.float32).tolist() for metric, values in daily.items()}
-        for name, daily in found.items()
-    }
-    try:
-        write_sealed(file, {"of": basis, "series": series})
-    except EnvironmentFault as error:
-        say(f"Warning: the contenders are trained again next time. {error}")
 
 
 def _reason(error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,8 +30,9 @@ from hpo.trainable.loading import load_trainable
 from hpo.usecases import conclusion
 from hpo.usecases.campaigns import decide_rest, open_campaign, prepare_data
 from hpo.usecases.champion import choose
-from hpo.usecases.contenders import KEPT
+from hpo.usecases.contenders import FOLDER, KEPT
 from hpo.wiring import archive_of
+from trainer.data import open_training
 
 NAMES = ["ridge", "LightGBM", "one-day reversal"]
 SPACE = """
@@ -134,10 +136,12 @@ def sitting(tmp_path_factory: pytest.TempPathFactory) -> Sitting:
 
 
 @pytest.fixture(autouse=True)
-def untrained(request: pytest.FixtureRequest) -> None:
-    """Every test of the planted campaign begins without contenders."""
+def untrained(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test of the planted campaign begins without contenders, and grows few trees."""
     if "sitting" in request.fixturenames:
         request.getfixturevalue("sitting").kept.unlink(missing_ok=True)
+        trees = ranked.LEARNT["LightGBM"].model_copy(update={"rounds_per_epoch": 3})
+        monkeypatch.setattr(ranked, "LEARNT", {**ranked.LEARNT, "LightGBM": trees})
 
 
 def rivals(figures: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,15 +181,54 @@ def test_a_second_report_trains_none_of_them_again(sitting: Sitting) -> None:
     assert rivals(first) == rivals(second)
 
 
-@pytest.mark.parametrize("harm", ["damaged", "other data"])
-def test_what_is_kept_of_something_else_is_not_believed(sitting: Sitting, harm: str) -> None:
+def test_what_is_kept_of_other_data_is_not_believed(sitting: Sitting) -> None:
     sitting.report()
-    if harm == "damaged":
-        sitting.kept.write_bytes(sitting.kept.read_bytes().replace(b"0.1", b"0.2", 1))
-    else:
-        kept = conclusion.read_sealed(sitting.kept)
-        conclusion.write_sealed(sitting.kept, {**kept, "of": {**kept["of"], "data": "another"}})
+    kept = conclusion.read_sealed(sitting.kept)
+    conclusion.write_sealed(sitting.kept, {**kept, "of": {**kept["of"], "data": "another"}})
     assert announced(sitting.report()[0]) == NAMES
+
+
+def test_damaged_contenders_are_named_and_trained_again(sitting: Sitting) -> None:
+    sitting.report()
+    assert not named_faults(sitting)
+    sitting.kept.write_bytes(sitting.kept.read_bytes().replace(b"0.1", b"0.2", 1))
+    assert named_faults(sitting) == [f"{sitting.kept} is damaged: the contenders are trained again"]
+    assert announced(sitting.report()[0]) == NAMES
+    assert not named_faults(sitting)
+
+
+def named_faults(sitting: Sitting) -> list[str]:
+    return [fault for fault in conclusion.faults(sitting.app, sitting.campaign) if KEPT in fault]
+
+
+def test_a_report_that_is_killed_goes_on_with_the_next_contender(
+    sitting: Sitting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Any) -> Scored:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as at_reversal:
+        at_reversal.setattr(ranked, "_reversal", killed)
+        with pytest.raises(KeyboardInterrupt):
+            sitting.report()
+    left = sitting.kept.parent / FOLDER
+    left.mkdir()  # what a harder death leaves
+    said, figures = sitting.report()
+    assert announced(said) == ["one-day reversal"]
+    assert set(NAMES) <= rivals(figures).keys()
+    assert not left.exists()
+
+
+def test_a_contender_learns_from_the_newest_days_of_the_last_fold(sitting: Sitting) -> None:
+    data = open_training(sitting.prepared.search)
+    train, most = data.folds[-1].train, 1000
+    (fold,) = ranked.newest(replace(data, folds=(data.folds[0], data.folds[-1])), most).folds
+    mask = data.panel.mask
+    assert fold.valid == data.folds[-1].valid
+    assert fold.train.stop == train.stop
+    assert mask[fold.train.start : train.stop].sum() <= most < mask[fold.train.start - 1 : train.stop].sum()
+    (whole,) = ranked.newest(data, mask.size).folds
+    assert whole == data.folds[-1]
 
 
 def test_a_broken_contender_is_said_and_ends_nothing(sitting: Sitting, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,8 +241,6 @@ def test_a_broken_contender_is_said_and_ends_nothing(sitting: Sitting, monkeypat
     assert f"Warning: {sentence}" in said
     assert any(isinstance(text, str) and sentence in text for text in walk(figures))
     assert set(NAMES) & rivals(figures).keys() == {"ridge", "LightGBM"}
-    monkeypatch.undo()
-    assert announced(sitting.report()[0]) == ["one-day reversal"], "only what failed is tried again"
 
 
 def test_a_contender_on_other_days_is_left_out(sitting: Sitting, monkeypatch: pytest.MonkeyPatch) -> None:
