@@ -20,6 +20,21 @@ VARIANTS = {
 """Prefix of a metric's name -> what the scores are compared with."""
 
 
+BELIEVABLE = {"rank_ic": 0.25, "icir": 2.5}
+"""Kind of metric -> the highest validation score that real data may give. RankICs of .03 to .08 are good."""
+
+
+def doubt(metric: str, score: float) -> str:
+    """Why a score is beyond belief, empty where it is not."""
+    limit = next((limit for kind, limit in BELIEVABLE.items() if kind in metric), float("inf"))
+    if abs(score) <= limit:
+        return ""
+    return (
+        f"Beyond belief: the best validation {metric} is {score:.2f}, where real data give less than {limit:g}. "
+        "Something in the data is known only later: look at the data's warnings and at the newest features first."
+    )
+
+
 def metrics_of(horizons: Sequence[int]) -> tuple[Metric, ...]:
     """Everything a campaign may maximise; RankIC over all horizons first."""
     found = []

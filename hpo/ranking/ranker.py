@@ -46,6 +46,7 @@ class Ranker(Trainable[TrainerConfig]):
     follows = MappingProxyType({"train.monitor": "objective", "train.seed": "seed"})
     averages = True
     source = "data.source"
+    files = ("data.membership",)
     # Every torch optimizer imports torch._dynamo, which takes a second.
     preload = (
         "torch",
@@ -117,6 +118,9 @@ class Ranker(Trainable[TrainerConfig]):
         from trainer.training.checkpoint import is_whole
 
         return is_whole(checkpoint)
+
+    def doubt(self, settings: TrainerConfig, metric: str, score: float) -> str:
+        return "" if settings.data.source.startswith(BUILT_IN) else metrics.doubt(metric, score)
 
     def derive(self, daily: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
         return metrics.with_means(daily)

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from hpo.domain.campaign import REFINEMENT, Campaign, Outcome, SlotView
 from hpo.domain.config import SearchConfig
+from hpo.domain.doubt import best_doubt
 from hpo.domain.settings import flatten
-from hpo.domain.trainable import Length, Trainable
+from hpo.domain.trainable import Length, Prepared, Trainable
 from hpo.report.evidence import (
     CampaignEvidence,
     DailySeries,
@@ -47,20 +48,22 @@ def collect(
     trainable: Trainable[Any],
     holdout: HoldoutEvidence | None = None,
     *,
-    data_summary: Mapping[str, Any] | None = None,
+    prepared: Prepared | None = None,
     links: Mapping[str, str] | None = None,
 ) -> CampaignEvidence:
     """Everything a report needs.
 
-    holdout: what `hpo.report.holdout.measure` found, None for a report without it. A slot whose run folder is not on
-    this machine contributes what the ledger knows of it. Raises EnvironmentFault for a file that is damaged.
+    holdout: what `hpo.report.holdout.measure` found, None for a report without it. prepared: the campaign's data. A
+    slot whose run folder is not on this machine contributes what the ledger knows of it. Raises EnvironmentFault for a
+    file that is damaged.
     """
     search, stored = campaign.spec.config["search"], campaign.spec.config["space"]
     settings = trainable.parse(search["trainer"])
     trainer, length, state = trainable.plain(settings), trainable.length(settings), archive.home
     space = parse_space(stored["yaml"], stored["name"], f"the campaign '{campaign.name}'")
-    source = "" if trainable.source is None else str(flatten(trainer).get(trainable.source) or "")
-    places = known_places(source, search["space"], state)
+    flat = flatten(trainer)
+    source = "" if trainable.source is None else str(flat.get(trainable.source) or "")
+    places = known_places([search["space"], *(str(flat.get(name) or "") for name in trainable.places)], state)
     return CampaignEvidence(
         name=campaign.name,
         objective=search["objective"],
@@ -74,7 +77,10 @@ def collect(
         holdout=holdout and replace(holdout, faults=tuple(without_places(holdout.faults, places))),
         num_holdout_openings=campaign.num_holdout_openings,
         data_source=file_name(source) or trainable.name,
-        data_summary=without_places(data_summary or {}, places),
+        data_summary=without_places(prepared.summary if prepared else {}, places),
+        data_lines=tuple(without_places(prepared.lines if prepared else (), places)),
+        data_warnings=tuple(without_places(prepared.warnings if prepared else (), places)),
+        doubt=best_doubt(trainable, settings, search["objective"], slots),
         config=without_places(search, places),
         fingerprints=campaign.spec.fingerprints,
         environment=_environment(),
@@ -174,9 +180,11 @@ def _command(campaign: Campaign, space: Space, trainable: Trainable[Any], source
     words += ["--space", file_name(search["space"])]
     words += ["--data", file_name(source)] if source else []
     said_apart = {*SAID_APART, *(f"trainer.{name}" for name in (trainable.source, *trainable.follows) if name)}
+    files = {f"trainer.{name}" for name in trainable.files}
     for name, value in flatten(search).items():
         is_said = name in said_apart or name.startswith("worker.")
         if not is_said and value != usual.get(name):
+            value = file_name(value) if name in files else value
             words.append(f"{name}={value if isinstance(value, str) else json.dumps(value, separators=(',', ':'))}")
     return " ".join(shlex.quote(word) for word in words)
 

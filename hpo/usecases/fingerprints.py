@@ -40,8 +40,8 @@ def config_fingerprint(config: SearchConfig) -> str:
     values = config.model_dump(mode="json", exclude=NOT_SCIENCE)
     trainable = load_trainable(config.trainable)
     values["trainer"] = trainable.plain(trainable.parse(config.trainer))
-    if trainable.source is not None:
-        values["trainer"] = without(values["trainer"], trainable.source)  # the data's fingerprint is its content
+    for name in trainable.places:
+        values["trainer"] = without(values["trainer"], name)  # the data's fingerprint is their content
     return _digest(json.dumps(values, sort_keys=True))
 
 

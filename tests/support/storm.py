@@ -25,6 +25,7 @@ import psycopg2
 from hpo.adapters.postgres.database import prepare
 from hpo.adapters.postgres.embedded import DATABASE, EmbeddedPostgres
 from hpo.domain.campaign import CampaignState, SlotState
+from hpo.domain.errors import StoreUnavailable
 from hpo.runs.folder import SlotFolder
 from support.arena import Arena, family
 from support.tree import Tree, trials, workers
@@ -107,8 +108,7 @@ class Storm:
         try:
             while struck < quota and sitting.survives and self._wait(sitting):
                 kind = self._chance.choices(list(ACCIDENTS), [weight for weight, _ in ACCIDENTS.values()])[0]
-                strike = ACCIDENTS[kind][1]
-                if strike(self, sitting):
+                if self._strike(kind, sitting):
                     struck += 1
                     self.weather.accidents[kind] += 1
                     self._note(name, kind)
@@ -125,6 +125,14 @@ class Storm:
         if code not in ALLOWED:
             self._breach(name, f"a sitting ended with exit code {code}")
         return struck
+
+    def _strike(self, kind: str, sitting: Sitting) -> bool:
+        """Whether the accident struck; none does while an earlier one still has the database down."""
+        try:
+            self._sql("SELECT 1")
+            return ACCIDENTS[kind][1](self, sitting)
+        except (psycopg2.OperationalError, StoreUnavailable):
+            return False
 
     def _wait(self, sitting: Sitting) -> bool:
         """Let a random time go by; whether the sitting still lives. Accidents begin once the campaign has an epoch and
@@ -321,6 +329,7 @@ class Storm:
         switch = f"ALTER DATABASE {DATABASE} SET default_transaction_read_only = "
         self._sql(f"{switch} on", _TERMINATE)
         time.sleep(self._chance.uniform(1.0, 6.0))
+        self._server.acquire()
         self._sql("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE", f"{switch} off", _TERMINATE)
         return True
 

@@ -35,7 +35,7 @@ def market_of_groups() -> tuple[Panel, float]:
         mask=np.ones((DAYS, STOCKS), dtype=np.bool_),
         targets=dict.fromkeys(TARGETS, label),
         horizons=(1,),
-        sectors=np.full(STOCKS, -1, dtype=np.int16),
+        sectors=np.full((DAYS, STOCKS), -1, dtype=np.int16),
         sector_names=(),
         returns=(factors + rng.normal(0, 0.005, (DAYS, STOCKS))).astype(np.float32),
         oracle=None,
