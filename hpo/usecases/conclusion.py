@@ -14,7 +14,7 @@ from hpo.report.findings import analyse
 from hpo.report.holdout import measure
 from hpo.report.page import Written, write_report
 from hpo.report.summary import summary_lines
-from hpo.runs.durable import read_sealed, sha256_of, write_sealed
+from hpo.runs.durable import read_json, read_sealed, sha256_of, write_sealed
 from hpo.runs.folder import drop_checkpoints
 from hpo.trainable.loading import load_trainable
 from hpo.usecases.compare import NUM_LEADERS
@@ -122,9 +122,20 @@ def publish(app: App, campaign: Campaign, say: Say) -> None:
         raise EnvironmentFault(f"{broken[0]}; write the report again with `hpo report study={campaign.name}`.")
     project(app, campaign.name)
     app.tracker.attach_report(campaign, app.runs(campaign.name), sorted(folder.glob("report.*")))
-    uri = app.tracker.register_champion(campaign, archive_of(app, campaign).model(champion.slot or 0).parent, model)
+    run_folder = archive_of(app, campaign).model(champion.slot or 0).parent
+    recommended = _is_recommended(folder)
+    uri = app.tracker.register_champion(campaign, run_folder, model, recommended=recommended)
     if uri:
-        say(f"  registered in MLflow as {uri}")
+        without = "" if recommended else ", without the alias 'champion': the report does not recommend it"
+        say(f"  registered in MLflow as {uri}{without}")
+
+
+def _is_recommended(folder: Path) -> bool:
+    """Whether the report in the folder recommends what the campaign ends with."""
+    try:
+        return bool(read_json(folder / "report.json")["recommended"])
+    except FileNotFoundError:
+        return False
 
 
 def faults(app: App, campaign: Campaign) -> list[str]:

@@ -16,7 +16,7 @@ from trainer.data.planted import generate
 NUM_DAYS, NUM_KNOWN = 440, 410
 SERVE = """
 import sys, mlflow, pandas as pd
-model = mlflow.pyfunc.load_model("models:/tiertune-trees@champion")
+model = mlflow.pyfunc.load_model("models:/tiertune-trees/1")
 model.predict(pd.read_parquet(sys.argv[1])).to_parquet(sys.argv[2], index=False)
 """
 

@@ -118,7 +118,7 @@ class BoostedFold:
         self._valid_scores += self.model.outputs(part, self._valid.features)
 
     def _sum_up(self) -> None:
-        """What the coming epoch starts from. The last epoch's outputs, which cost a good part of it, are never needed."""
+        """What the coming epoch starts from. Outputs of the last epoch, a good part of its cost, are never needed."""
         for part in self.model.parts[self._num_summed :]:
             self._train_scores += self.model.outputs(part, self._train.features)
         self._num_summed = len(self.model.parts)
