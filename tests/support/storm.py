@@ -141,7 +141,7 @@ class Storm:
         while sitting.process.poll() is None and time.monotonic() < deadline:
             if self.tree.num_epochs(sitting.name) and _cpu_seconds(sitting.process.pid) > START_CPU_SECONDS:
                 break
-            time.sleep(0.05)
+            time.sleep(0.2)
         time.sleep(self._chance.expovariate(1 / 1.5))
         return sitting.process.poll() is None
 
@@ -186,7 +186,7 @@ class Storm:
             if time.monotonic() > deadline:
                 self._breach(name, "a worker outlived its supervisor by 60 s")
                 return
-            time.sleep(0.05)
+            time.sleep(0.2)
 
     # Accidents. Each returns whether it struck; what it needs may not be there yet.
 
