@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 VARIANTS = {
     "": "raw",
     "neutral_": "style-neutral",
-    "lag1_": "raw, one close later",
-    "neutral_lag1_": "style-neutral, one close later",
+    "lag1_": "raw, executed one day later",
+    "neutral_lag1_": "style-neutral, executed one day later",
 }
 """Prefix of a metric's name -> what the scores are compared with."""
 

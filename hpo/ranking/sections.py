@@ -80,7 +80,7 @@ def _by_target(evidence: CampaignEvidence, holdout: HoldoutEvidence, daily: Dail
         Column("icir", "ICIR", lambda r: words.score(r, 3)),
         Column("share", "days above 0", words.percent),
     ]
-    note = "Entered at the close of the day, or one close later: what is lost in between cannot be traded."
+    note = "Executed at the close of the day, or at the next close: the difference is what a delay of one day costs."
     return Table("by_target", "RankIC by horizon and target", columns, rows, holdout.source, note)
 
 
@@ -191,7 +191,7 @@ def _long_short(holdout: HoldoutEvidence, scored: PanelScores, horizon: int, sou
     drawn = {
         "before costs": (now.gross, "muted dashed"),
         f"net of {cost}": (now.net, "accent thick"),
-        "net, one close later": (later.net, "second"),
+        "net, executed one day later": (later.net, "second"),
     }
     curves = [
         Curves(name, css, [list(zip(days, (100 * np.cumsum(series)).tolist(), strict=True))])
@@ -214,7 +214,7 @@ def _long_short(holdout: HoldoutEvidence, scored: PanelScores, horizon: int, sou
         ),
         Fact(
             "sharpe_net",
-            "Sharpe ratio net, a year",
+            "annualised net Sharpe ratio",
             {
                 "net": now.yearly_ratio(now.net),
                 "gross": now.yearly_ratio(now.gross),
@@ -223,7 +223,7 @@ def _long_short(holdout: HoldoutEvidence, scored: PanelScores, horizon: int, sou
             words.score(now.yearly_ratio(now.net), 2),
             f"{source}; {method}; {cost} a trade",
             f"before costs {words.score(now.yearly_ratio(now.gross), 2)}; "
-            f"one close later {words.score(later.yearly_ratio(later.net), 2)}",
+            f"executed one day later {words.score(later.yearly_ratio(later.net), 2)}",
         ),
         Chart(
             "long_short",

@@ -12,7 +12,7 @@ MOST_POINTS = 250
 """Points of one line; a figure lies in the database in pieces of 2 kB."""
 
 
-RETURNS = {"gross": "before costs, %", "net": "net, %", "net_later": "net, one close later, %"}
+RETURNS = {"gross": "before costs, %", "net": "net, %", "net_later": "net, executed one day later, %"}
 """The report's long-short series -> their names here."""
 
 
