@@ -27,6 +27,7 @@ from hpo.adapters.processes.local_worker import LocalWorker
 from hpo.domain.campaign import Campaign
 from hpo.domain.errors import UsageError
 from hpo.domain.redaction import redact_error
+from hpo.usecases.host import Host
 from hpo.usecases.records import Records, Stores
 
 if TYPE_CHECKING:
@@ -109,6 +110,10 @@ class App:
         return mlflow, pages
 
     @property
+    def host(self) -> Host:
+        return Host(processes.is_dead, processes.num_threads, processes.available_memory)
+
+    @property
     def machine(self) -> Machine:
         from hpo.usecases.session import Machine
 
@@ -117,7 +122,7 @@ class App:
             self.database.revive,
             partial(start_worker, self.home),
             partial(build_worker, self.records, self.storage),
-            processes.is_dead,
+            self.host,
         )
 
     def prepare_tracking(self) -> str:

@@ -153,7 +153,9 @@ def report(options: argparse.Namespace) -> None:
         campaign = app.records.find(_study(options.overrides))
         config, _ = frozen_config(campaign)
         output = Path(options.output) if options.output else None
-        written = conclusion.report(app.records, campaign, prepare_data(app.records.cache, config), say, output)
+        written = conclusion.report(
+            app.records, app.host, campaign, prepare_data(app.records.cache, config), say, output
+        )
         print(f"Report: {written.html}\nFigures: {written.json}")
         missing = app.records.archive(campaign).missing(app.ledger.slots(campaign.id))
     if missing:
@@ -188,7 +190,7 @@ def doctor(options: argparse.Namespace) -> None:
 
     with open_app() as app:
         campaign = app.records.find(_study(options.overrides))
-        check_up(app.stores, app.machine.is_dead, campaign, say, repair=options.repair)
+        check_up(app.stores, app.host, campaign, say, repair=options.repair)
 
 
 def check(options: argparse.Namespace) -> None:

@@ -15,12 +15,14 @@ from hpo.report.findings import analyse
 from hpo.report.holdout import measure
 from hpo.report.page import Written, write_report
 from hpo.report.summary import summary_lines
-from hpo.runs.durable import read_sealed, sha256_of, write_sealed
+from hpo.runs.durable import read_json, read_sealed, sha256_of, write_sealed
 from hpo.runs.folder import drop_checkpoints
 from hpo.trainable.loading import load_trainable
 from hpo.usecases.compare import NUM_LEADERS
+from hpo.usecases.contenders import contenders_fault, with_contenders
 from hpo.usecases.deployed import deployed_file
-from hpo.usecases.records import Records
+from hpo.usecases.host import Host
+from hpo.usecases.records import Records, Stores
 
 CONCLUDED = "concluded.json"
 """Beside a campaign's slots: the budget whose report, registration and retention were done here."""
@@ -31,16 +33,16 @@ Say = Callable[[str], None]
 
 
 def conclude(
-    records: Records, tracker: Tracker, campaign: Campaign, config: SearchConfig, prepared: Prepared, say: Say
+    stores: Stores, host: Host, campaign: Campaign, config: SearchConfig, prepared: Prepared, say: Say
 ) -> None:
     """Report, register and tidy up a complete campaign; may be repeated. The mark says that it was done."""
-    written = report(records, campaign, prepared, say)
+    written = report(stores, host, campaign, prepared, say)
     try:
-        publish(records, tracker, records.find(campaign.name), say)
+        publish(stores, stores.tracker, stores.find(campaign.name), say)
     except EnvironmentFault as error:
         say(f"The champion is not registered in MLflow yet ({error}); `hpo sync study={campaign.name}` does it.")
-    retain(records, campaign, config.worker.keep_checkpoints)
-    write_sealed(records.runs(campaign.name) / CONCLUDED, {"budget": campaign.spec.budget})
+    retain(stores, campaign, config.worker.keep_checkpoints)
+    write_sealed(stores.runs(campaign.name) / CONCLUDED, {"budget": campaign.spec.budget})
     say(f"Report: {written.html}")
 
 
@@ -52,7 +54,9 @@ def is_concluded(records: Records, campaign: Campaign) -> bool:
         return False
 
 
-def report(records: Records, campaign: Campaign, prepared: Prepared, say: Say, output: Path | None = None) -> Written:
+def report(
+    records: Records, host: Host, campaign: Campaign, prepared: Prepared, say: Say, output: Path | None = None
+) -> Written:
     """Write the campaign's report and say its summary. A complete campaign's holdout is opened, and counted.
 
     Raises:
@@ -72,6 +76,7 @@ def report(records: Records, campaign: Campaign, prepared: Prepared, say: Say, o
             records.ledger.count_holdout_opening(campaign.id)
             chosen = candidates(campaign, slots, NUM_LEADERS)
             holdout = measure(trainable, archive, chosen, prepared.holdout, champion, deployed)
+            holdout = holdout and with_contenders(records, host, campaign, prepared, holdout, say)
         campaign = records.find(campaign.name)
     evidence = collect(campaign, slots, archive, trainable, holdout, prepared=prepared)
     findings = analyse(evidence)
@@ -123,9 +128,20 @@ def publish(records: Records, tracker: Tracker, campaign: Campaign, say: Say) ->
         raise EnvironmentFault(f"{broken[0]}; write the report again with `hpo report study={campaign.name}`.")
     project(records, tracker, campaign.name)
     tracker.attach_report(campaign, records.runs(campaign.name), sorted(folder.glob("report.*")))
-    uri = tracker.register_champion(campaign, records.archive(campaign).model(champion.slot or 0).parent, model)
+    run_folder = records.archive(campaign).model(champion.slot or 0).parent
+    recommended = _is_recommended(folder)
+    uri = tracker.register_champion(campaign, run_folder, model, recommended=recommended)
     if uri:
-        say(f"  registered in MLflow as {uri}")
+        without = "" if recommended else ", without the alias 'champion': the report does not recommend it"
+        say(f"  registered in MLflow as {uri}{without}")
+
+
+def _is_recommended(folder: Path) -> bool:
+    """Whether the report in the folder recommends what the campaign ends with."""
+    try:
+        return bool(read_json(folder / "report.json")["recommended"])
+    except FileNotFoundError:
+        return False
 
 
 def faults(records: Records, campaign: Campaign) -> list[str]:
@@ -139,7 +155,8 @@ def faults(records: Records, campaign: Campaign) -> list[str]:
         found.append(f"{runs / CONCLUDED} is missing or damaged: the conclusion counts as not made")
     if folder.exists() or (is_complete and is_ours):
         found += _report_faults(folder)
-    return found
+    contenders = contenders_fault(records.runs(campaign.name))
+    return found if contenders is None else [*found, contenders]
 
 
 def _report_faults(folder: Path) -> list[str]:

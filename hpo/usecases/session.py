@@ -34,8 +34,9 @@ from hpo.usecases.campaigns import (
 )
 from hpo.usecases.champion import choose
 from hpo.usecases.conclusion import conclude, is_concluded, project
-from hpo.usecases.doctor.checkup import IsDead, mend
+from hpo.usecases.doctor.checkup import mend
 from hpo.usecases.fingerprints import code_fingerprint
+from hpo.usecases.host import Host
 from hpo.usecases.records import Records, Stores
 from search_spaces import Space
 
@@ -56,15 +57,14 @@ class Machine:
     """What a sitting is given of the machine it runs on.
 
     revive: starts the database's server again where it is ours and has died. start_worker: a worker process on a
-    campaign, by its number. build_worker: a worker of this process. is_dead: whether a worker's process has certainly
-    ended.
+    campaign, by its number. build_worker: a worker of this process.
     """
 
     clock: Clock
     revive: Callable[[], object]
     start_worker: Callable[[Campaign, SearchConfig, int], WorkerProcess]
     build_worker: BuildWorker
-    is_dead: IsDead
+    host: Host
 
 
 class Face(Protocol):
@@ -119,7 +119,7 @@ def resume(
         refuse_changes(campaign, config, space, prepared)
     if config.trials != campaign.spec.budget:
         stores.ledger.raise_budget(campaign.id, config.trials)
-    mend(stores, machine.is_dead, campaign, face.say)
+    mend(stores, machine.host, campaign, face.say)
     _run(stores, machine, config, space, prepared, face, timeout)
 
 
@@ -146,11 +146,11 @@ def _run(
         face.say(_already_complete(campaign))
         if stores.runs(campaign.name).exists() and not is_concluded(stores, campaign):
             face.say("Its conclusion was interrupted and is made now.")
-            conclude(stores, stores.tracker, campaign, config, prepared, face.say)
+            conclude(stores, machine.host, campaign, config, prepared, face.say)
         return
     with Chore("server", machine.revive, REVIVE_EVERY), tracking(stores, campaign) as projector:
         _supervise(stores.ledger, machine, campaign, config, face, timeout)
-        _finish(stores, campaign, config, space, prepared, face)
+        _finish(stores, machine.host, campaign, config, space, prepared, face)
     _last_sync(projector, campaign, face)
     _refuse_hopeless(stores.ledger, campaign)
 
@@ -233,7 +233,7 @@ def _supervise(
 
 
 def _finish(
-    stores: Stores, campaign: Campaign, config: SearchConfig, space: Space, prepared: Prepared, face: Face
+    stores: Stores, host: Host, campaign: Campaign, config: SearchConfig, space: Space, prepared: Prepared, face: Face
 ) -> None:
     """Decide what is undecided, choose the champion once, whoever comes first, and say what it is worth."""
     with stores.ledger.exclusive(f"champion of {campaign.name}"):
@@ -242,7 +242,7 @@ def _finish(
             decided = decide_rest(stores, current, config, space)
             champion = choose(decided, stores.archive(campaign))
             current = stores.ledger.complete_campaign(campaign.id, champion.as_plain())
-    conclude(stores, stores.tracker, current, config, prepared, face.say)
+    conclude(stores, host, current, config, prepared, face.say)
 
 
 def _last_sync(projector: Chore, campaign: Campaign, face: Face) -> None:

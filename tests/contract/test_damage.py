@@ -109,7 +109,7 @@ def examined(app: App, *, repair: bool = False) -> tuple[list[str], str]:
     said: list[str] = []
     try:
         campaign = app.records.find(STUDY)
-        check_up(app.stores, app.machine.is_dead, campaign, said.append, repair=repair)
+        check_up(app.stores, app.host, campaign, said.append, repair=repair)
     except InvariantBroken as error:
         return said, str(error)
     return said, ""

@@ -112,6 +112,6 @@ def test_sync_and_report_say_what_is_not_here(homes: Homes) -> None:
         conclusion.sync(homes.records(homes.a), NullTracker(), homes.campaign, said.append)
     nowhere: Any = None
     with pytest.raises(EnvironmentFault, match=r"nothing to report here\. The run folders of the trials 1"):
-        conclusion.report(homes.records(homes.a), homes.campaign, nowhere, said.append)
+        conclusion.report(homes.records(homes.a), nowhere, homes.campaign, nowhere, said.append)
     assert said == []
     assert conclusion.sync(homes.records(homes.b), NullTracker(), homes.campaign, said.append) == 0

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from hpo.domain.campaign import Campaign, CampaignState, WorkerIdentity
+from hpo.domain.campaign import Campaign, CampaignState
 from hpo.domain.errors import EnvironmentFault, InvariantBroken, UsageError
 from hpo.domain.failures import suspects, suspicion
 from hpo.trainable.loading import load_trainable
 from hpo.usecases import conclusion
 from hpo.usecases.campaigns import frozen_config, prepare_data
 from hpo.usecases.doctor.examination import Check, Doctor, Mendable
+from hpo.usecases.host import Host
 from hpo.usecases.records import Records, Stores
-
-IsDead = Callable[[WorkerIdentity], bool]
-"""Whether a worker's process has certainly ended."""
 
 
 def check_up(
     stores: Stores,
-    is_dead: IsDead,
+    host: Host,
     campaign: Campaign,
     say: Callable[[str], None],
     *,
@@ -30,9 +28,9 @@ def check_up(
     Raises:
         InvariantBroken: something does not hold.
     """
-    doctor = _doctor(stores, is_dead, campaign)
+    doctor = _doctor(stores, host, campaign)
     if repair:
-        done = [*doctor.repair(campaign.name), *_make_again(stores, campaign, say)]
+        done = [*doctor.repair(campaign.name), *_make_again(stores, host, campaign, say)]
         for line in done or ["nothing had to be mended"]:
             say(f"Repair: {line}.")
     checks = [*doctor.examine(campaign.name), *_derived(stores, campaign)]
@@ -74,7 +72,7 @@ def _panel_faults(records: Records, campaign: Campaign) -> list[str]:
     return list(trainable.data_faults(records.cache, campaign.spec.fingerprints["data"]))
 
 
-def _make_again(stores: Stores, campaign: Campaign, say: Callable[[str], None]) -> list[str]:
+def _make_again(stores: Stores, host: Host, campaign: Campaign, say: Callable[[str], None]) -> list[str]:
     """Make again what `_derived` finds damaged; a sentence for everything that was done."""
     is_panel_damaged = bool(_panel_faults(stores, campaign))
     is_end_damaged = bool(conclusion.faults(stores, campaign))
@@ -86,9 +84,9 @@ def _make_again(stores: Stores, campaign: Campaign, say: Callable[[str], None]) 
         if is_panel_damaged:
             done.append("the prepared panel was built again")
         if is_end_damaged and campaign.state is CampaignState.COMPLETE:
-            conclusion.conclude(stores, stores.tracker, campaign, config, prepared, say)
+            conclusion.conclude(stores, host, campaign, config, prepared, say)
         elif is_end_damaged:
-            conclusion.report(stores, campaign, prepared, say)
+            conclusion.report(stores, host, campaign, prepared, say)
         if is_end_damaged:
             done.append("the report was written again, and the campaign concluded as far as it goes")
     except (EnvironmentFault, UsageError) as error:
@@ -96,10 +94,10 @@ def _make_again(stores: Stores, campaign: Campaign, say: Callable[[str], None]) 
     return done
 
 
-def mend(stores: Stores, is_dead: IsDead, campaign: Campaign, say: Callable[[str], None]) -> None:
+def mend(stores: Stores, host: Host, campaign: Campaign, say: Callable[[str], None]) -> None:
     """Before a campaign goes on: mend quietly what can be mended, and warn of the rest. It goes on either way, since
     what is finished is safe from what it finds, and what is not finished is looked after by whoever claims it."""
-    doctor = _doctor(stores, is_dead, campaign)
+    doctor = _doctor(stores, host, campaign)
     try:
         done = doctor.repair(campaign.name)
     except EnvironmentFault as error:
@@ -114,11 +112,11 @@ def mend(stores: Stores, is_dead: IsDead, campaign: Campaign, say: Callable[[str
         say(f"Warning: {suspicion(slot)}")
 
 
-def _doctor(stores: Stores, is_dead: IsDead, campaign: Campaign) -> Doctor:
+def _doctor(stores: Stores, host: Host, campaign: Campaign) -> Doctor:
     runs = stores.runs(campaign.name)
 
     def sync() -> int:
         stores.tracker.close()  # what it has seen says nothing of what was damaged since
         return stores.tracker.sync(campaign, runs)
 
-    return Doctor(stores.ledger, stores.storage, runs, sync, is_dead)
+    return Doctor(stores.ledger, stores.storage, runs, sync, host.is_dead)

@@ -24,6 +24,7 @@ from hpo.testing.memory_storage import MemoryStorage
 from hpo.trainable.loading import load_trainable
 from hpo.usecases import session
 from hpo.usecases.fingerprints import code_fingerprint
+from hpo.usecases.host import Host
 from hpo.usecases.records import Stores
 from hpo.usecases.session import Machine
 from search_spaces import dump_space, load_space
@@ -66,7 +67,7 @@ def refuse(*arguments: object) -> Any:
     raise AssertionError("nobody is started here")
 
 
-MACHINE = Machine(FakeClock(), lambda: None, refuse, refuse, lambda worker: False)
+MACHINE = Machine(FakeClock(), lambda: None, refuse, refuse, Host(lambda worker: False, refuse, refuse))
 
 
 def run(stores: Stores, face: Listener) -> None:
