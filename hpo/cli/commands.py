@@ -153,9 +153,8 @@ def report(options: argparse.Namespace) -> None:
         campaign = app.records.find(_study(options.overrides))
         config, _ = frozen_config(campaign)
         output = Path(options.output) if options.output else None
-        written = conclusion.report(
-            app.records, app.host, campaign, prepare_data(app.records.cache, config), say, output
-        )
+        prepared = prepare_data(app.records.cache, config)
+        written = conclusion.report(app.records, app.host, campaign, prepared, say, output)
         print(f"Report: {written.html}\nFigures: {written.json}")
         missing = app.records.archive(campaign).missing(app.ledger.slots(campaign.id))
     if missing:
