@@ -44,7 +44,7 @@ def build_report(
         finding=found.verdict.finding.value,
         verdict=found.verdict.sentence,
         advice=found.verdict.advice,
-        subtitle=f"{evidence.data_source}, judged by {evidence.objective}",
+        subtitle=f"{evidence.data_source}, judged by {evidence.objective.shown}",
         sections=[section for section in sections if section],
         created_at=created_at or datetime.now(UTC),
         version=__version__,
