@@ -80,7 +80,7 @@ train: $(STAMP) ## Train one configuration: make train HPO_ARGS='model.hidden_si
 
 .PHONY: test
 test: $(STAMP) ## Run the whole test suite
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(HPO_ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(HPO_ARGS)
 
 .PHONY: test-faults
 test-faults: $(STAMP) ## Kill, starve and confuse the search at every named point, and print what it cost

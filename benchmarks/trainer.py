@@ -54,7 +54,7 @@ def make_panel() -> Panel:
         mask=np.ones((DAYS, STOCKS), dtype=bool),
         targets=dict.fromkeys(TARGETS, label),
         horizons=HORIZONS,
-        sectors=np.full(STOCKS, -1, dtype=np.int16),
+        sectors=np.full((DAYS, STOCKS), -1, dtype=np.int16),
         sector_names=(),
         returns=label[..., 0],
         oracle=None,

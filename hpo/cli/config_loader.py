@@ -80,8 +80,9 @@ def _defaults(trainable: Trainable[Any]) -> dict[str, Any]:
 def _settled(trainable: Trainable[Any], composed: Mapping[str, Any]) -> dict[str, Any]:
     """The trainable's settings with its source where every process finds it, and the objective as it knows it."""
     flat, objective = flatten(composed["trainer"]), composed["objective"]
-    if trainable.source is not None and flat.get(trainable.source) is not None:
-        flat[trainable.source] = trainable.resolve_source(str(flat[trainable.source]))
+    for name in trainable.places:
+        if flat.get(name) is not None:
+            flat[name] = trainable.resolve_source(str(flat[name]))
     flat |= {name: objective for name, source in trainable.follows.items() if source == "objective"}
     try:
         settings = trainable.parse(nest(flat))
@@ -109,16 +110,15 @@ def _last(overrides: Sequence[str], key: str) -> str | None:
 
 
 def _texts(trainable: Trainable[Any]) -> tuple[str, ...]:
-    return TEXTS if trainable.source is None else (*TEXTS, f"trainer.{trainable.source}")
+    return (*TEXTS, *(f"trainer.{name}" for name in trainable.places))
 
 
 def trainable_settings(name: str, overrides: Sequence[str]) -> tuple[Trainable[Any], dict[str, Any]]:
     """A trainable and its complete settings. overrides: of its settings, without `trainer.`. UsageError as `load`."""
     trainable = load_trainable(name)
     defaults = trainable.plain(trainable.parse({}))
-    texts = () if trainable.source is None else (trainable.source,)
-    _refuse_unknown(_keys_of(overrides, texts), defaults, "the command line")
-    return trainable, complete(trainable, _compose(defaults, overrides, texts))
+    _refuse_unknown(_keys_of(overrides, trainable.places), defaults, "the command line")
+    return trainable, complete(trainable, _compose(defaults, overrides, trainable.places))
 
 
 def changed(config: SearchConfig, overrides: Sequence[str]) -> SearchConfig:

@@ -113,10 +113,17 @@ class Trainable(ABC, Generic[S]):
     with its single champion."""
     source: str | None = None
     """The setting that says where the data come from (`--data`)."""
+    files: Sequence[str] = ()
+    """Other settings that name a file, whose content is part of `Prepared.fingerprint` and whose place is not."""
     preload: Sequence[str] = ()
     """Modules that the parent of all trial processes imports once."""
     packages: Sequence[str] = ()
     """Distributions whose versions can change a result."""
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """All settings that say where something lies."""
+        return (*((self.source,) if self.source is not None else ()), *self.files)
 
     # Settings
 

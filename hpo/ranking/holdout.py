@@ -39,6 +39,6 @@ def _panel_scores(scores: NDArray[np.float32], data: HoldoutData) -> PanelScores
         scores=scores,
         targets={name: np.array(values[rows]) for name, values in panel.targets.items()},
         returns=np.array(panel.returns[rows]),
-        sectors=np.array(panel.sectors),
+        sectors=np.array(panel.sectors[rows]),
         sector_names=panel.sector_names,
     )

@@ -28,8 +28,8 @@ class PanelScores:
     """One configuration's scores on holdout days beside what happened.
 
     dates: [D]. scores: [D, S, H], NaN where the stock-day is not usable. targets: `raw`, `neutral`, `lag1`,
-    `neutral_lag1` -> [D, S, H], NaN without a label. returns: [D, S] close-to-close return into the day. sectors: [S],
-    position in sector_names or -1.
+    `neutral_lag1` -> [D, S, H], NaN without a label. returns: [D, S] close-to-close return into the day. sectors:
+    [D, S], position in sector_names or -1.
     """
 
     dates: NDArray[np.datetime64]
@@ -115,7 +115,8 @@ def sector_rank_ic(scored: PanelScores, horizon: int, target: str = "raw") -> di
     found = {}
     for number, name in enumerate(scored.sector_names):
         members = scored.sectors == number
-        daily = np.array([_rank_ic(*day) for day in zip(scores[:, members], labels[:, members], strict=True)])
+        inside = np.where(members, scores, np.nan), np.where(members, labels, np.nan)
+        daily = np.array([_rank_ic(*day) for day in zip(*inside, strict=True)])
         if np.isfinite(daily).any():
             found[name] = daily
     return found

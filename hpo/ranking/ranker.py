@@ -47,6 +47,7 @@ class Ranker(Trainable[TrainerConfig]):
     follows = MappingProxyType({"train.monitor": "objective", "train.seed": "seed"})
     averages = True
     source = "data.source"
+    files = ("data.membership",)
     # Every torch optimizer imports torch._dynamo, which takes a second.
     preload = (
         "torch",

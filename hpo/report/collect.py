@@ -58,8 +58,9 @@ def collect(
     settings = trainable.parse(search["trainer"])
     trainer, length, state = trainable.plain(settings), trainable.length(settings), archive.home
     space = parse_space(stored["yaml"], stored["name"], f"the campaign '{campaign.name}'")
-    source = "" if trainable.source is None else str(flatten(trainer).get(trainable.source) or "")
-    places = known_places(source, search["space"], state)
+    flat = flatten(trainer)
+    source = "" if trainable.source is None else str(flat.get(trainable.source) or "")
+    places = known_places([search["space"], *(str(flat.get(name) or "") for name in trainable.places)], state)
     return CampaignEvidence(
         name=campaign.name,
         objective=campaign.spec.objective,
@@ -170,9 +171,11 @@ def _command(campaign: Campaign, space: Space, trainable: Trainable[Any], source
     words += ["--space", file_name(search["space"])]
     words += ["--data", file_name(source)] if source else []
     said_apart = {*SAID_APART, *(f"trainer.{name}" for name in (trainable.source, *trainable.follows) if name)}
+    files = {f"trainer.{name}" for name in trainable.files}
     for name, value in flatten(search).items():
         is_said = name in said_apart or name.startswith("worker.")
         if not is_said and value != usual.get(name):
+            value = file_name(value) if name in files else value
             words.append(f"{name}={value if isinstance(value, str) else json.dumps(value, separators=(',', ':'))}")
     return " ".join(shlex.quote(word) for word in words)
 

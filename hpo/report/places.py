@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,14 @@ def file_name(source: str) -> str:
     return source if source.startswith("planted:") else Path(source).name
 
 
-def known_places(data: str, space: str, state: Path) -> dict[str, str]:
+def known_places(files: Iterable[str], state: Path) -> dict[str, str]:
     """What a report must not tell -> what it says instead.
 
-    data: the panel's path as configured, or a built-in market. space: a file or a name of the catalog. state: HPO_HOME.
+    files: paths as configured, or what stands for one (a built-in market, a name of the catalog). state: HPO_HOME.
     """
     folders = {str(Path.home()): "~", str(state): "HPO_HOME", str(state.resolve()): "HPO_HOME"}
-    files = {path: file_name(path) for path in (data, space)}
-    return {place: said for place, said in {**folders, **files}.items() if place not in ("", "/", said)}
+    names = {path: file_name(path) for path in files}
+    return {place: said for place, said in {**folders, **names}.items() if place not in ("", "/", said)}
 
 
 def without_places(anything: Any, places: Mapping[str, str]) -> Any:

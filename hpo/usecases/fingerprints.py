@@ -40,8 +40,8 @@ def config_fingerprint(config: SearchConfig) -> str:
     values = config.model_dump(mode="json", exclude=NOT_SCIENCE)
     trainable = load_trainable(config.trainable)
     values["trainer"] = trainable.plain(trainable.parse(config.trainer))
-    if trainable.source is not None:
-        values["trainer"] = without(values["trainer"], trainable.source)  # the data's fingerprint is its content
+    for name in trainable.places:
+        values["trainer"] = without(values["trainer"], name)  # the data's fingerprint is their content
     return _digest(json.dumps(values, sort_keys=True))
 
 
@@ -57,7 +57,7 @@ def code_fingerprint(trainable: Trainable[Any]) -> str:
 
 
 def _own_files(trainable: Trainable[Any]) -> list[Path]:
-    """Files of the user's classes that the trainable is made of: one derived from the ranker has the ranker's `code`."""
+    """Files of the user's classes that it is made of: one derived from the ranker has the ranker's `code`."""
     classes = [each for each in type(trainable).__mro__ if each.__module__.partition(".")[0] not in NOT_OWN]
     return [Path(file) for each in classes if (file := inspect.getsourcefile(each))]
 

@@ -105,9 +105,9 @@ def describe(search: Path, connection: Connection) -> None:
 
 
 def arrays_of(panel: Panel) -> dict[str, Any]:
-    """Every array of the panel that has a row per day; the sectors have one per stock."""
+    """Every array of the panel; each has a row per day."""
     values = {field.name: getattr(panel, field.name) for field in fields(panel)}
-    return {name: value for name, value in values.items() if isinstance(value, np.ndarray) and name != "sectors"}
+    return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
 
 
 def is_trial(process: psutil.Process, folder: Path) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -35,19 +33,32 @@ def gappy_noise() -> Market:
         read=columns.__getitem__,
         rows=rows,
         row=str,
-        sectors=(np.arange(STOCKS) % 3 - 1).astype(np.int16),
+        sectors=rng.integers(-1, 2, (DAYS, STOCKS)).astype(np.int16),
         sector_names=("a", "b"),
     )
 
 
-MARKETS: Mapping[str, Market] = {
+MARKETS: dict[str, Market] = {
     "planted": generate(f"planted:realistic?days={DAYS}&stocks={STOCKS}&sectors=2", HORIZONS),
     "noise": gappy_noise(),
 }
 
 
+def with_members(market: Market) -> Market:
+    """Whose universe changes every day."""
+    members = np.random.default_rng(12).random((DAYS, STOCKS)) < 0.9
+    columns = (*market.columns, "universe")
+    return Market(
+        **{**market.__dict__, "columns": columns, "read": lambda n: members if n == "universe" else market.read(n)}
+    )
+
+
+MARKETS |= {"members": with_members(gappy_noise())}
+
+
 def altered_after(market: Market, day: int, seed: int) -> Market:
-    """The same market with every later cell multiplied by something, and some later rows gone or new."""
+    """The same market with every later cell multiplied by something, some later rows gone or new, and other sectors and
+    members."""
     rng = np.random.default_rng(seed)
     later = np.arange(DAYS)[:, None] > day
     kept = rng.random((DAYS, STOCKS)) < 0.9
@@ -55,10 +66,14 @@ def altered_after(market: Market, day: int, seed: int) -> Market:
 
     def read(name: str) -> NDArray[np.float64]:
         values = np.where(kept, np.nan_to_num(market.read(name), nan=5.0) * factor, np.nan)
-        return np.where(later, values, market.read(name))
+        return np.where(later, rng.random(kept.shape) < 0.5 if name == "universe" else values, market.read(name))
 
-    rows = np.where(later, kept, market.rows)
-    return Market(**{**market.__dict__, "read": read, "rows": rows})
+    changed = {
+        "read": {name: read(name) for name in market.columns}.__getitem__,
+        "rows": np.where(later, kept, market.rows),
+        "sectors": np.where(later, rng.integers(-1, 2, kept.shape), market.sectors).astype(np.int16),
+    }
+    return Market(**{**market.__dict__, **changed})
 
 
 def known(market: Market) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
@@ -102,7 +117,7 @@ def with_later_listings(market: Market, day: int, seed: int) -> Market:
         "read": kept.__getitem__,
         "symbols": (*market.symbols, *(f"new {n}" for n in range(number))),
         "rows": np.hstack([market.rows, rows]),
-        "sectors": np.concatenate([market.sectors, rng.integers(-1, 4, number).astype(np.int16)]),
+        "sectors": np.hstack([market.sectors, rng.integers(-1, 4, rows.shape).astype(np.int16)]),
         "sector_names": (*market.sector_names, "c", "d"),
     }
     return Market(**{**market.__dict__, **changed})

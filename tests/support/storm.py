@@ -107,8 +107,7 @@ class Storm:
         try:
             while struck < quota and sitting.survives and self._wait(sitting):
                 kind = self._chance.choices(list(ACCIDENTS), [weight for weight, _ in ACCIDENTS.values()])[0]
-                strike = ACCIDENTS[kind][1]
-                if strike(self, sitting):
+                if self._strike(kind, sitting):
                     struck += 1
                     self.weather.accidents[kind] += 1
                     self._note(name, kind)
@@ -125,6 +124,13 @@ class Storm:
         if code not in ALLOWED:
             self._breach(name, f"a sitting ended with exit code {code}")
         return struck
+
+    def _strike(self, kind: str, sitting: Sitting) -> bool:
+        """Whether the accident struck; none of the database does while an earlier one still has it down."""
+        try:
+            return ACCIDENTS[kind][1](self, sitting)
+        except psycopg2.OperationalError:
+            return False
 
     def _wait(self, sitting: Sitting) -> bool:
         """Let a random time go by; whether the sitting still lives. Accidents begin once the campaign has an epoch and
@@ -321,6 +327,7 @@ class Storm:
         switch = f"ALTER DATABASE {DATABASE} SET default_transaction_read_only = "
         self._sql(f"{switch} on", _TERMINATE)
         time.sleep(self._chance.uniform(1.0, 6.0))
+        self._server.acquire()
         self._sql("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE", f"{switch} off", _TERMINATE)
         return True
 

@@ -95,6 +95,9 @@ class DataConfig(Section):
     min_price: NonNegative = 0.0
     """Stock-days whose close is below this are masked; 0: none. The close before adjustments counts, where the file
     has it: adjusted for later splits, a close chooses stocks by what happens later."""
+    membership: str | None = None
+    """File with the universe of each day: a row per spell with `symbol`, `from` and `to`, both days included, empty
+    where there is no such day. It masks like a `universe` column, and with it."""
     columns: ColumnsConfig = ColumnsConfig()
     trust: tuple[str, ...] = ()
     """Features that are let in although they look like the answer: those that correlate with the labels beyond what is

@@ -169,7 +169,7 @@ def open_panel(folder: Path) -> tuple[Panel, dict[str, Any]]:
         mask=load("mask"),
         targets={name: load(f"target_{name}") for name in TARGETS},
         horizons=tuple(meta["horizons"]),
-        sectors=np.array(meta["sectors"], dtype=np.int16),
+        sectors=load("sectors"),
         sector_names=tuple(meta["sector_names"]),
         returns=load("returns"),
         oracle=load("oracle") if meta["oracle"] else None,

@@ -35,7 +35,7 @@ class Groups:
     """Which stocks belong together on a day: those of a sector with at least `smallest` members that day; the smaller
     sectors and the stocks without one form a group of their own, number 0.
 
-    sectors: int16 [S], -1 where unknown. members: bool [D, S], who counts. Whoever is listed later changes nothing.
+    sectors: int16 [D, S], -1 where unknown. members: bool [D, S], who counts. Whoever is listed later changes nothing.
     """
 
     sectors: NDArray[np.int16]
@@ -43,25 +43,29 @@ class Groups:
     smallest: int
 
     @cached_property
-    def _indicator(self) -> NDArray[np.float64]:
-        """[S, G], column 0 for the stocks without a sector."""
-        numbers = self.sectors.astype(np.int64) + 1
-        indicator: NDArray[np.float64] = np.eye(int(numbers.max(initial=0)) + 1)[numbers]
-        return indicator
+    def _numbers(self) -> NDArray[np.int64]:
+        """Each stock's sector from 1 on, 0 without one: [D, S]."""
+        return self.sectors.astype(np.int64) + 1
 
     @cached_property
     def _pooled(self) -> NDArray[np.bool_]:
         """Whether a sector is part of group 0: [D, G]."""
-        pooled = self.members @ self._indicator < self.smallest
+        pooled = self._sums(self.members) < self.smallest
         pooled[:, 0] = True
         return pooled
 
     def total(self, values: Wide | NDArray[np.float32] | NDArray[np.bool_]) -> Wide:
         """Each stock's group's sum of values over all stocks: [D, S]."""
-        sums = values @ self._indicator
+        sums = self._sums(values)
         rest = np.where(self._pooled, sums, 0.0).sum(axis=1, keepdims=True)
-        total: Wide = np.where(self._pooled, rest, sums)[:, self.sectors.astype(np.int64) + 1]
-        return total
+        return np.take_along_axis(np.where(self._pooled, rest, sums), self._numbers, axis=1)
+
+    def _sums(self, values: Wide | NDArray[np.float32] | NDArray[np.bool_]) -> Wide:
+        """Of every sector of every day: [D, G]."""
+        days, num_sectors = len(self._numbers), int(self._numbers.max(initial=0)) + 1
+        place = self._numbers + num_sectors * np.arange(days)[:, None]
+        sums: Wide = np.bincount(place.ravel(), weights=values.ravel(), minlength=days * num_sectors).astype(np.float64)
+        return sums.reshape(days, num_sectors)
 
     def mean(self, values: Wide | NDArray[np.float32], valid: NDArray[np.bool_]) -> Wide:
         """Each stock's group's mean over the valid stocks of the day: [D, S]; 0 where a group has none."""

@@ -27,7 +27,7 @@ class Market:
     read: gives one column as Wide; read on demand, so that hundreds of columns need not be in memory at once.
     rows: bool [D, S], which stock-days have a row at all.
     row: says where a cell stands in the source, for messages, e.g. "row 17".
-    sectors: int16 [S], position in sector_names or -1. A stock keeps the first sector it is seen with.
+    sectors: int16 [D, S], position in sector_names or -1: the sector that a stock was last seen with by the day.
     oracle: float32 [D, S, H] or None, see Panel.
     recognised: what every column of the source was taken for, and why, in sentences.
     """

@@ -22,7 +22,7 @@ class Panel:
     mask: bool [D, S], whether the stock-day is usable as input.
     targets: float32 [D, S, H] for each name in TARGETS, simple returns, NaN where no label is fully observed.
     horizons: [H], trading days, ascending.
-    sectors: int16 [S], position in sector_names, -1 where unknown.
+    sectors: int16 [D, S], position in sector_names as of the day, -1 where unknown.
     returns: float32 [D, S], simple return from the close before into the day's close, NaN where one is missing.
     oracle: float32 [D, S, H], planted market only: the expectation of the raw target given all that happened by
         the day's close.

@@ -128,7 +128,7 @@ def generate(source: str, horizons: tuple[int, ...]) -> Market:
         read=lambda name: np.where(present, columns[name], np.nan),
         rows=present,
         row=lambda day, stock: f"day {day}, stock {stock}",
-        sectors=sectors,
+        sectors=np.tile(sectors, (D, 1)),
         sector_names=tuple(f"sector {number + 1}" for number in range(p.sectors)),
         oracle=oracle,
     )

@@ -22,7 +22,7 @@ from trainer.data.checking.values import check_coverage, check_targets, check_va
 from trainer.data.features import RECIPE, feature_names, make_features, too_long, usable
 from trainer.data.market import Market
 from trainer.data.panel import Fold, HoldoutData, TrainingData
-from trainer.data.reading import files_of, load
+from trainer.data.reading import files_of, load, restrict
 from trainer.data.splits import Split, plan_split
 from trainer.data.summary import describe
 from trainer.data.targets import daily_returns, make_targets
@@ -97,6 +97,8 @@ def _fingerprint(config: DataConfig, window: int, cache_folder: Path) -> str:
         content = repr(planted.parse(config.source))
     else:
         content = cache.digest(files_of(config.source), cache_folder)
+    if config.membership is not None:
+        content += cache.digest(files_of(config.membership, "data.membership"), cache_folder)
     options = config.model_dump(mode="json", include={"horizons", "min_price", "split", "columns", "trust"})
     recipe = {"recipe": RECIPE, "content": content, "window": window, **options}
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
@@ -104,8 +106,10 @@ def _fingerprint(config: DataConfig, window: int, cache_folder: Path) -> str:
 
 def _read(config: DataConfig) -> Market:
     if config.source.startswith(planted.PREFIX):
-        return planted.generate(config.source, config.horizons)
-    return load(config.source, config.columns)
+        market = planted.generate(config.source, config.horizons)
+    else:
+        market = load(config.source, config.columns)
+    return market if config.membership is None else restrict(market, config.membership)
 
 
 def _build(config: DataConfig, window: int, folder: Path, progress: Progress) -> None:
@@ -213,6 +217,7 @@ def _write_labels(market: Market, mask: NDArray[np.bool_], config: DataConfig, h
             cache.save(half, f"target_{name}", part)
         cache.save(half, "mask", mask[rows])
         cache.save(half, "returns", returns[rows])
+        cache.save(half, "sectors", market.sectors[rows])
         if market.oracle is not None:
             cache.save(half, "oracle", market.oracle[rows])
 
@@ -224,7 +229,6 @@ def _write_meta(
         "symbols": market.symbols,
         "feature_names": names,
         "horizons": config.horizons,
-        "sectors": market.sectors.tolist(),
         "sector_names": market.sector_names,
         "oracle": market.oracle is not None,
     }

@@ -56,7 +56,8 @@ class GraphSchedule:
         sectors: NDArray[np.int16],
         num_neighbours: int,
     ) -> None:
-        """dates: [D], ascending; returns: [D, S] into the day, NaN where there is none; sectors: [S], -1 unknown."""
+        """dates: [D], ascending; returns: [D, S] into the day, NaN where there is none; sectors: [D, S], -1
+        unknown."""
         self._returns, self._sectors, self._num_neighbours = returns, sectors, num_neighbours
         periods = dates.astype("datetime64[D]").astype(np.int64) // REFRESH_DAYS
         starts = np.flatnonzero(np.diff(periods, prepend=periods[:1] - 1))
@@ -97,7 +98,7 @@ class GraphSchedule:
         deviation = (centred.square().sum(dim=0) / count.clamp(min=1)).sqrt().clamp(min=1e-8)
         standard = (centred / deviation).clamp(-OUTLIER_LIMIT, OUTLIER_LIMIT)
         standard = standard / standard.norm(dim=0).clamp(min=1e-8)
-        sector = torch.from_numpy(self._sectors[stocks].astype(np.int64))
+        sector = torch.from_numpy(self._sectors[refresh, stocks].astype(np.int64))
         together = (sector.unsqueeze(0) == sector.unsqueeze(1)) & (sector >= 0)
         affinity: torch.Tensor = standard.T @ standard + SECTOR_BONUS * together
         return affinity.fill_diagonal_(-torch.inf)

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from trainer.config import ColumnsConfig
+from trainer.config import DataConfig
 from trainer.data.checking.values import check_coverage, check_values
 from trainer.data.features import FEATURES, make_features, too_long, usable
 from trainer.data.market import Market
 from trainer.data.panel import TARGETS, Panel
-from trainer.data.reading import load
+from trainer.data.reading import load, restrict
 from trainer.data.targets import daily_returns
 from trainer.errors import InputError
 from trainer.models.graph import LOOKBACK, REFRESH_DAYS
@@ -41,6 +41,7 @@ def predict(
 ) -> Prediction:
     """The scorer's scores of every usable stock-day of a Parquet or CSV file (or folder), or of a frame like it.
 
+    Where the model was trained with `data.membership`, the file is read again, unless there is a column `universe`.
     A score looks only at its own day and those before it, so give the days that the features look back on too.
     after: score only the days after this one.
 
@@ -49,7 +50,7 @@ def predict(
             history is too short for a feature; no day lies after `after`; on most days there are too few stocks to
             rank.
     """
-    market = _market(source, _members(scorer)[0].config.data.columns)
+    market = _market(source, _members(scorer)[0].config.data)
     panel = _panel(market, scorer)
     first = 0 if after is None else int(np.searchsorted(panel.dates, after, side="right"))
     if first == len(panel.dates):
@@ -67,14 +68,16 @@ def predict(
     return Prediction(pd.DataFrame(keys | values), first, num_short)
 
 
-def _market(source: str | pd.DataFrame, columns: ColumnsConfig) -> Market:
+def _market(source: str | pd.DataFrame, config: DataConfig) -> Market:
     """The rows as a market that keeps the data rules, all of it in memory."""
     if isinstance(source, pd.DataFrame):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "frame.parquet"
             source.to_parquet(path, index=False)
-            return replace(_market(str(path), columns), name="the given frame")
-    market = load(source, columns)
+            return replace(_market(str(path), config), name="the given frame")
+    market = load(source, config.columns)
+    if config.membership is not None and "universe" not in market.columns:
+        market = restrict(market, config.membership)
     check_values(market)
     return replace(market, read={name: market.read(name) for name in market.columns}.__getitem__)
 

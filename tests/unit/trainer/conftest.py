@@ -67,7 +67,7 @@ def make_panel() -> Callable[..., Panel]:
             mask=mask,
             targets={name: label.copy() for name in TARGETS},
             horizons=HORIZONS,
-            sectors=(np.arange(stocks) % 3).astype(np.int16),
+            sectors=np.tile((np.arange(stocks) % 3).astype(np.int16), (days, 1)),
             sector_names=("a", "b", "c"),
             returns=np.where(mask, rng.normal(0, 0.02, (days, stocks)), np.nan).astype(np.float32),
             oracle=None,

@@ -2,5 +2,6 @@
 
 from trainer.data.reading.files import files_of
 from trainer.data.reading.loader import load
+from trainer.data.reading.membership import restrict
 
-__all__ = ["files_of", "load"]
+__all__ = ["files_of", "load", "restrict"]

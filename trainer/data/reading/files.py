@@ -12,26 +12,24 @@ PARQUET, FEATHER, TEXT = (".parquet", ".pq"), (".feather", ".arrow"), (".csv", "
 READABLE = (*PARQUET, *FEATHER, *TEXT, *(f"{suffix}.gz" for suffix in TEXT))
 
 
-def files_of(source: str) -> list[Path]:
-    """The files of a source, in order of name. Raises InputError where there is nothing to read."""
+def files_of(source: str, setting: str = "data.source") -> list[Path]:
+    """The files of a source, in order of name. Raises InputError, with the setting, where there is nothing to read."""
     path = Path(source).expanduser()
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if is_readable(file) and not file.name.startswith("."))
         if not files:
-            raise InputError(
-                f"data.source={source}: the folder holds no .parquet and no .csv file; name one that does."
-            )
+            raise InputError(f"{setting}={source}: the folder holds no .parquet and no .csv file; name one that does.")
         for file in files:
             _refuse_special(file)
         return files
     if not path.exists():
         there = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
         hint = nearest(path.name, there) or "; give the path of a Parquet or CSV file or folder, or planted:realistic."
-        raise InputError(f"data.source={source}: there is no such file or folder{hint}")
+        raise InputError(f"{setting}={source}: there is no such file or folder{hint}")
     _refuse_special(path)
     if not is_readable(path):
         raise InputError(
-            f"data.source={source}: the name ends neither in .parquet nor in .csv (nor in {', '.join(READABLE[1:])}); "
+            f"{setting}={source}: the name ends neither in .parquet nor in .csv (nor in {', '.join(READABLE[1:])}); "
             "convert the file to one."
         )
     return [path]

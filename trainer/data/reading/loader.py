@@ -112,18 +112,23 @@ def _warnings(keys: Keys, left_out: Mapping[str, str]) -> tuple[str, ...]:
         found.append("columns not used: " + ", ".join(f"{name} ({why})" for name, why in left_out.items()) + ".")
     if not keys.is_sorted:
         found.append("the rows are not in the order of their dates; they were sorted.")
+    if keys.merged:
+        pairs = [f"{spelling} for {chosen}" for spelling, chosen in sorted(keys.merged.items())]
+        found.append(
+            f"{len(pairs)} symbols differ from another in upper and lower case alone and were taken for it: "
+            f"{', '.join(pairs[:SHOWN])}."
+        )
     return tuple(found)
 
 
 def _sectors(table: LongTable, found: Recognised, keys: Keys) -> tuple[NDArray[np.int16], tuple[str, ...]]:
-    """Sector numbers [S] and names; a stock keeps the first sector it is seen with."""
-    sectors = np.full(len(keys.symbols), -1, dtype=np.int16)
+    """Sector numbers [D, S] and names: the one that a stock was last seen with by the day."""
+    sectors = np.full((len(keys.dates), len(keys.symbols)), -1, dtype=np.int16)
     if "sector" not in found.roles:
         return sectors, ()
     text = table.text(found.roles["sector"])
     known = np.flatnonzero(pd.notna(text))
     codes, names = pd.factorize(text[known], sort=True)
-    order = np.argsort(keys.day[known], kind="stable")
-    stocks, first = np.unique(keys.stock[known][order], return_index=True)
-    sectors[stocks] = codes[order][first]
-    return sectors, tuple(map(str, names))
+    sectors[keys.day[known], keys.stock[known]] = codes
+    latest = np.maximum.accumulate(np.where(sectors >= 0, np.arange(len(sectors))[:, None], 0), axis=0)
+    return np.take_along_axis(sectors, latest, axis=0), tuple(map(str, names))

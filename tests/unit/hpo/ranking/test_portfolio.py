@@ -26,7 +26,7 @@ def panel(noise: float = 0.0, seed: int = 0) -> PanelScores:
         scores=scores[:, :, None].astype(np.float32),
         targets={"raw": ahead[:, :, None].astype(np.float32)},
         returns=returns.astype(np.float32),
-        sectors=sectors.astype(np.int16),
+        sectors=np.tile(sectors, (NUM_DAYS, 1)).astype(np.int16),
         sector_names=("A", "B", "empty"),
     )
 
@@ -78,7 +78,7 @@ def test_sector_rank_ic_is_spearman_within_the_sector() -> None:
     scored = panel(noise=0.02)
     found = sector_rank_ic(scored, 1)
     assert set(found) == {"A", "B"}
-    members = scored.sectors == 1
+    members = scored.sectors[3] == 1
     expected = spearmanr(scored.scores[3, members, 0], scored.targets["raw"][3, members, 0]).statistic
     assert found["B"][3] == pytest.approx(expected, abs=1e-12)
     assert np.isnan(found["A"][-1])

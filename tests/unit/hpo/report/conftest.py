@@ -125,7 +125,7 @@ def make_panel_scores(rng: np.random.Generator, dates: NDArray[np.datetime64], s
         scores=np.repeat(scores[:, :, None], len(HORIZONS), axis=2).astype(np.float32),
         targets={"raw": ahead.astype(np.float32)},
         returns=returns.astype(np.float32),
-        sectors=(np.arange(60) % 3).astype(np.int16),
+        sectors=np.tile(np.arange(60) % 3, (len(dates), 1)).astype(np.int16),
         sector_names=("Energy", "Financials", "Information Technology"),
     )
 

@@ -70,14 +70,14 @@ def test_ranks_equal_scipy_with_ties_and_missing_values() -> None:
 
 def test_small_sectors_are_pooled_with_the_unknown() -> None:
     valid = np.array([[True] * 6 + [False]])
-    groups = Groups(np.array([0, 0, 0, 1, -1, 2, 2], dtype=np.int16), np.ones((1, 7), dtype=bool), smallest=2)
+    groups = Groups(np.array([[0, 0, 0, 1, -1, 2, 2]], dtype=np.int16), np.ones((1, 7), dtype=bool), smallest=2)
     assert groups.total(np.ones((1, 7))).tolist() == [[3, 3, 3, 2, 2, 2, 2]]
     assert groups.mean(np.arange(7.0)[None], valid).tolist() == [[1.0, 1.0, 1.0, 3.5, 3.5, 5.0, 5.0]]
 
 
 def test_a_sector_stands_alone_from_the_day_it_has_enough_members() -> None:
     members = np.array([[True, True, False, True], [True, True, True, True]])
-    groups = Groups(np.array([0, 0, 0, -1], dtype=np.int16), members, smallest=3)
+    groups = Groups(np.array([[0, 0, 0, -1]] * 2, dtype=np.int16), members, smallest=3)
     assert groups.total(members).tolist() == [[3, 3, 3, 3], [3, 3, 3, 1]]
 
 
@@ -127,7 +127,7 @@ def test_twins_compare_with_the_own_sector(market: Market) -> None:
     mask = usable(market, 0.0)
     twin = dict(make_features(market, mask))["shadow_balance_in_sector"][200]
     for sector in range(3):
-        inside = (market.sectors == sector) & mask[200]
+        inside = (market.sectors[200] == sector) & mask[200]
         assert abs(twin[inside].mean()) < 0.2
     assert mask[200].sum() > 30
 
@@ -165,7 +165,7 @@ def delisted(returned: dict[int, float], until: int = 9) -> Market:
         read=columns.__getitem__,
         row=str,
         rows=np.isfinite(close),
-        sectors=np.full(1, -1, dtype=np.int16),
+        sectors=np.full((12, 1), -1, dtype=np.int16),
         sector_names=(),
     )
 
@@ -204,7 +204,9 @@ def test_neutral_targets_equal_a_regression_with_dummies() -> None:
     targets = rng.standard_normal((4, 28, 2))
     targets[0, :3, 0] = np.nan
     targets[3, 9:, :] = np.nan
-    neutral = neutralise(targets, styles, Groups(groups.astype(np.int16), np.ones((4, 28), dtype=bool), 0))
+    neutral = neutralise(
+        targets, styles, Groups(np.tile(groups, (4, 1)).astype(np.int16), np.ones((4, 28), dtype=bool), 0)
+    )
     for day in range(3):
         for column in range(2):
             known = np.isfinite(targets[day, :, column])

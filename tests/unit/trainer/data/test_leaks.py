@@ -39,7 +39,7 @@ def market_of(close: Array) -> Market:
         read={"close": close}.__getitem__,
         row=str,
         rows=np.isfinite(close),
-        sectors=np.full(close.shape[1], -1, dtype=np.int16),
+        sectors=np.full(close.shape, -1, dtype=np.int16),
         sector_names=(),
     )
 

@@ -75,13 +75,15 @@ def test_a_folder_is_one_table(bars: Bars, write: Write, tmp_path: Path) -> None
     assert "S00, 2020-02-11" in parts_row
 
 
-def test_a_stock_keeps_its_first_sector_and_may_have_none(bars: Bars, write: Write) -> None:
+def test_a_sector_is_the_last_one_seen_by_the_day(bars: Bars, write: Write) -> None:
     table = bars(days=30, stocks=11).assign(industry="tools")
-    table.loc[table["symbol"] == "S01", "industry"] = ["games"] * 15 + ["tools"] * 15
+    table.loc[table["symbol"] == "S01", "industry"] = [None] * 5 + ["games"] * 5 + [None] * 10 + ["tools"] * 10
     table.loc[table["symbol"] == "S02", "industry"] = None
     market = load(write(table))
     assert market.sector_names == ("games", "tools")
-    assert market.sectors[:4].tolist() == [1, 0, -1, 1]
+    assert market.sectors[:, 0].tolist() == [1] * 30
+    assert market.sectors[:, 1].tolist() == [-1] * 5 + [0] * 15 + [1] * 10
+    assert market.sectors[:, 2].tolist() == [-1] * 30
 
 
 def test_ready_features_are_told_from_bars_targets_and_text(bars: Bars, write: Write) -> None:

@@ -40,7 +40,7 @@ def market_of(columns: Mapping[str, np.ndarray], sectors: int = 0) -> Market:
         read=lambda name: columns[name].copy(),
         rows=np.isfinite(columns["close"]),
         row=str,
-        sectors=(np.arange(stocks) % sectors if sectors else np.full(stocks, -1)).astype(np.int16),
+        sectors=np.tile(np.arange(stocks) % sectors if sectors else np.full(stocks, -1), (days, 1)).astype(np.int16),
         sector_names=tuple("abc"[:sectors]),
     )
 
@@ -106,17 +106,15 @@ def test_a_twin_is_the_rank_less_that_of_the_sector_over_the_stocks_that_have_on
     known = np.isfinite(holed["open"][280])
     relative = rank.astype(float)
     for sector in range(2):
-        inside = (market.sectors == sector) & known
+        inside = (market.sectors[280] == sector) & known
         relative[inside] -= rank[inside].mean()
     np.testing.assert_allclose(twin, rank_normalise(relative[None], known[None])[0], atol=1e-6)
     assert not twin[~known].any()
 
 
 def test_sectors_of_the_smallest_size_stand_alone() -> None:
-    sectors = np.repeat([0, 1], [SMALLEST_SECTOR, SMALLEST_SECTOR - 1]).astype(np.int16)
-    together = Groups(sectors, np.ones((1, len(sectors)), dtype=bool), SMALLEST_SECTOR).total(
-        np.ones((1, len(sectors)))
-    )
+    sectors = np.repeat([0, 1], [SMALLEST_SECTOR, SMALLEST_SECTOR - 1]).astype(np.int16)[None]
+    together = Groups(sectors, np.ones(sectors.shape, dtype=bool), SMALLEST_SECTOR).total(np.ones(sectors.shape))
     assert together.tolist() == [[SMALLEST_SECTOR] * SMALLEST_SECTOR + [SMALLEST_SECTOR - 1] * (SMALLEST_SECTOR - 1)]
 
 
@@ -164,7 +162,7 @@ def test_styles_are_what_was_known_at_the_close(bars: dict[str, np.ndarray]) -> 
 
 
 def one_group(mask: np.ndarray) -> Groups:
-    return Groups(np.full(mask.shape[1], -1, dtype=np.int16), mask, SMALLEST_SECTOR)
+    return Groups(np.full(mask.shape, -1, dtype=np.int16), mask, SMALLEST_SECTOR)
 
 
 @pytest.mark.parametrize(("variant", "of"), [("neutral", "raw"), ("neutral_lag1", "lag1")])

@@ -34,7 +34,7 @@ NO_SECTORS = np.full(STOCKS, -1, dtype=np.int16)
 def schedule(
     dates: NDArray[np.datetime64], returns: NDArray[np.float32], sectors: NDArray[np.int16] = NO_SECTORS, k: int = 3
 ) -> GraphSchedule:
-    return GraphSchedule(dates, returns, sectors, k)
+    return GraphSchedule(dates, returns, np.broadcast_to(sectors, returns.shape), k)
 
 
 def edges(graph: Graph, day: int, stock: int) -> set[int]:
