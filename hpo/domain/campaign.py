@@ -84,13 +84,16 @@ class CampaignSpec:
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """What its trials are measured by."""
-        return tuple(Metric(**plain) for plain in self.config.get("metrics", ()))
+        return tuple(Metric(**plain) for plain in self.config.get("metrics", ())) or (Metric(self._objective),)
 
     @property
     def objective(self) -> Metric:
         """The metric that it maximises."""
-        name = self.config.get("search", {}).get("objective", "score")
-        return next((metric for metric in self.metrics if metric.name == name), Metric(name))
+        return next(metric for metric in self.metrics if metric.name == self._objective)
+
+    @property
+    def _objective(self) -> str:
+        return str(self.config.get("search", {}).get("objective", "score"))
 
     @property
     def curves(self) -> dict[str, str]:

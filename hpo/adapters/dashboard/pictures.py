@@ -22,10 +22,11 @@ text { fill: #1c1e21 } path { fill: none } .grid { stroke: #e6e6e1 } .axis, .zer
 def learning_curve(records: Sequence[EpochRecord], run: Mapping[str, Any]) -> bytes:
     """An SVG: the objective and the metrics beside it by epoch, and below them the training loss. run: the attempt's
     run.json, which names them."""
-    objective = run["objective"]
+    objective = run.get("objective", "score")
     upper = [Curves(objective, "ink thick", [[(float(record.epoch), record.score) for record in records]])]
     upper += [
-        _curve(records, name, label, LOOKS[n % len(LOOKS)]) for n, (name, label) in enumerate(run["curves"].items())
+        _curve(records, name, label, LOOKS[n % len(LOOKS)])
+        for n, (name, label) in enumerate(run.get("curves", {}).items())
     ]
     parts = [_part("Score", objective, [curve for curve in upper if curve.lines[0]])]
     loss = _curve(records, "train/loss", "training loss", "ink")
