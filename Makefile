@@ -30,7 +30,11 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with PYTHON=/path/to/python3." >&2; exit 3; }
 	@test -x $(BIN)/python || { echo "Making the virtual environment $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
 	@echo "Installing the pinned packages (two to three minutes the first time) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@if command -v uv > /dev/null; then \
+		uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'; \
+	else \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'; \
+	fi
 	@touch $@
 
 .PHONY: hpo-setup
@@ -87,11 +91,14 @@ test-faults: $(STAMP) ## Kill, starve and confuse the search at every named poin
 	@$(BIN)/python -m pytest tests/faults -m 'slow_faults or not slow_faults' $(HPO_ARGS)
 
 .PHONY: check
-check: $(STAMP) ## Format, lint, types, import arrows, known vulnerabilities (where the network allows)
+check: $(STAMP) ## Format, lint, types, import arrows
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+.PHONY: audit
+audit: $(STAMP) ## Known vulnerabilities of the installed packages (asks the network)
 	@$(BIN)/python .ci/audit.py
 
 .PHONY: bench

@@ -194,6 +194,10 @@ class Trainable(ABC, Generic[S]):
 
     # Afterwards
 
+    def doubt(self, settings: S, metric: str, score: float) -> str:
+        """Why a validation score is too good to be believed: a sentence, said before any result. Empty: it is not."""
+        return ""
+
     def derive(self, daily: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
         """An epoch's series with those that follow from them, so that each metric has its own: one whose mean is the
         metric's value (a mean over horizons, a ratio)."""

@@ -26,17 +26,37 @@ AT_ONCE = ("raw", "neutral")
 """Targets entered at the close of the day itself."""
 
 
+BELIEVABLE = {RANK_IC: 0.25, ICIR: 2.5}
+"""Kind of metric -> the highest validation score that real data may give. RankICs of .03 to .08 are good."""
+
+
+def doubt(metric: str, score: float) -> str:
+    """Why a score is beyond belief, empty where it is not."""
+    name = MetricName.parse(metric)
+    limit = BELIEVABLE[name.kind]
+    if abs(score) <= limit:
+        return ""
+    return (
+        f"Beyond belief: the best validation {_label(name)} is {score:.2f}, where real data give less than {limit:g}. "
+        "Something in the data is known only later: look at the data's warnings and at the newest features first."
+    )
+
+
 def metrics_of(horizons: Sequence[int]) -> tuple[Metric, ...]:
     """Everything a campaign may maximise; RankIC over all horizons first."""
     return tuple(_metric(name, horizons) for name in metric_names(horizons))
 
 
-def _metric(name: MetricName, horizons: Sequence[int]) -> Metric:
+def _label(name: MetricName) -> str:
     days = "" if name.horizon is None else f", {name.horizon} day{'s' if name.horizon > 1 else ''}"
     compared = "" if name.target == "raw" else f", {TARGETS[name.target]}"
+    return f"{KINDS[name.kind]}{days}{compared}"
+
+
+def _metric(name: MetricName, horizons: Sequence[int]) -> Metric:
     return Metric(
         str(name),
-        f"{KINDS[name.kind]}{days}{compared}",
+        _label(name),
         overlap=name.horizon or max(horizons),
         no_skill=0.0,
         horizon=name.horizon,

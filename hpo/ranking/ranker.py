@@ -117,6 +117,9 @@ class Ranker(Trainable[TrainerConfig]):
 
         return is_whole(checkpoint)
 
+    def doubt(self, settings: TrainerConfig, metric: str, score: float) -> str:
+        return "" if settings.data.source.startswith(BUILT_IN) else metrics.doubt(metric, score)
+
     def derive(self, daily: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
         return metrics.with_derived(daily)
 

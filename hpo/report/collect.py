@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from hpo.domain.campaign import REFINEMENT, Campaign, Outcome, SlotView
 from hpo.domain.config import SearchConfig
+from hpo.domain.doubt import best_doubt
 from hpo.domain.settings import flatten
-from hpo.domain.trainable import Length, Trainable
+from hpo.domain.trainable import Length, Prepared, Trainable
 from hpo.report.evidence import (
     CampaignEvidence,
     DailySeries,
@@ -46,13 +47,14 @@ def collect(
     trainable: Trainable[Any],
     holdout: HoldoutEvidence | None = None,
     *,
-    data_summary: Mapping[str, Any] | None = None,
+    prepared: Prepared | None = None,
     links: Mapping[str, str] | None = None,
 ) -> CampaignEvidence:
     """Everything a report needs.
 
-    holdout: what `hpo.report.holdout.measure` found, None for a report without it. A slot whose run folder is not on
-    this machine contributes what the ledger knows of it. Raises EnvironmentFault for a file that is damaged.
+    holdout: what `hpo.report.holdout.measure` found, None for a report without it. prepared: the campaign's data. A
+    slot whose run folder is not on this machine contributes what the ledger knows of it. Raises EnvironmentFault for a
+    file that is damaged.
     """
     search, stored = campaign.spec.config["search"], campaign.spec.config["space"]
     settings = trainable.parse(search["trainer"])
@@ -74,7 +76,10 @@ def collect(
         holdout=holdout,
         num_holdout_openings=campaign.num_holdout_openings,
         data_source=file_name(source) or trainable.name,
-        data_summary=without_places(data_summary or {}, places),
+        data_summary=without_places(prepared.summary if prepared else {}, places),
+        data_lines=tuple(without_places(prepared.lines if prepared else (), places)),
+        data_warnings=tuple(without_places(prepared.warnings if prepared else (), places)),
+        doubt=best_doubt(trainable, settings, search["objective"], slots),
         config=without_places(search, places),
         fingerprints=campaign.spec.fingerprints,
         environment=_environment(),

@@ -105,8 +105,8 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """verdict: the sentence everything else supports; finding: the rule it came from; advice: what to deploy, may be
-    empty."""
+    """verdict: the sentence everything else supports; finding: the rule it came from; advice: what to deploy; doubt:
+    why none of it is to be believed. Both may be empty."""
 
     campaign: str
     finding: str
@@ -117,6 +117,7 @@ class Report:
     version: str
     links: Mapping[str, str] = field(default_factory=dict)
     advice: str = ""
+    doubt: str = ""
 
 
 def as_plain(report: Report) -> dict[str, Any]:
@@ -126,6 +127,7 @@ def as_plain(report: Report) -> dict[str, Any]:
         "finding": report.finding,
         "verdict": report.verdict,
         "advice": report.advice,
+        "doubt": report.doubt,
         "created_at": report.created_at.isoformat(),
         "version": report.version,
         "links": dict(report.links),

@@ -109,7 +109,8 @@ class CampaignEvidence:
 
     objective: the metric trials are judged by. metrics: all there are.
     own_sections: the trainable's. champion_slot: None until the campaign has ended. members: of the committee that is
-    deployed, by name; empty or one where it is a single trial. default_slot: the trial that ran the default
+    deployed, by name; empty or one where it is a single trial. doubt: why the best validation score is not to be
+    believed, a sentence, empty where it may be. default_slot: the trial that ran the default
     configuration. num_holdout_openings: how often the
     ledger counted the holdout being looked at. environment: versions, for reproduction. log_settings: dimensions that
     are sampled on a logarithmic scale.
@@ -128,6 +129,9 @@ class CampaignEvidence:
     num_holdout_openings: int = 0
     data_source: str = ""
     data_summary: Mapping[str, Any] = field(default_factory=dict)
+    data_lines: tuple[str, ...] = ()
+    data_warnings: tuple[str, ...] = ()
+    doubt: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +87,8 @@ def analyse(evidence: CampaignEvidence) -> Findings:
     finished = [trial for trial in tried if trial.outcome is Outcome.COMPLETE]
     return Findings(
         metric=evidence.objective,
-        verdict=judge(
+        verdict=_judged(
+            evidence,
             metric=evidence.objective.shown,
             holdout=holdout,
             deflated=deflated,
@@ -115,6 +117,12 @@ def analyse(evidence: CampaignEvidence) -> Findings:
         deployed=deployed,
         rivals=_best_first([*_own_rivals(evidence, metric, horizon), *contenders]),
     )
+
+
+def _judged(evidence: CampaignEvidence, **found: Any) -> Verdict:
+    """`judge`'s verdict; nothing is recommended on the strength of what is not believed."""
+    verdict = judge(**found)
+    return replace(verdict, advice="deploy nothing before the score is explained") if evidence.doubt else verdict
 
 
 def _with_series(evidence: CampaignEvidence, champion: TrialEvidence | None, metric: str) -> list[TrialEvidence]:

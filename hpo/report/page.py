@@ -15,7 +15,7 @@ from hpo import __version__
 from hpo.report.document import Report, Section, as_plain
 from hpo.report.evidence import CampaignEvidence
 from hpo.report.findings import Findings, analyse
-from hpo.report.sections import answer, deployed, luck, reproduce, search
+from hpo.report.sections import answer, data, deployed, luck, reproduce, search
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,11 @@ class Written:
 
     html: Path
     json: Path
+    data: Path
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return self.html, self.json, self.data
 
 
 def build_report(
@@ -37,6 +42,7 @@ def build_report(
         luck.build(evidence, found) if found.champion else None,
         search.build(evidence, found),
         *evidence.own_sections(evidence, found),
+        data.build(evidence),
         reproduce.build(evidence, found),
     ]
     return Report(
@@ -44,6 +50,7 @@ def build_report(
         finding=found.verdict.finding.value,
         verdict=found.verdict.sentence,
         advice=found.verdict.advice,
+        doubt=evidence.doubt,
         subtitle=f"{evidence.data_source}, judged by {evidence.objective.shown}",
         sections=[section for section in sections if section],
         created_at=created_at or datetime.now(UTC),
@@ -65,12 +72,14 @@ def render(report: Report) -> str:
 def write_report(
     evidence: CampaignEvidence, folder: Path, findings: Findings | None = None, created_at: datetime | None = None
 ) -> Written:
-    """Write report.html and report.json into folder, each complete or not at all. OSError if it cannot be written."""
+    """Write report.html, report.json and report.data.txt (what was recognised in the data) into folder, each complete
+    or not at all. OSError if it cannot be written."""
     report = build_report(evidence, findings, created_at)
     folder.mkdir(parents=True, exist_ok=True)
-    written = Written(folder / "report.html", folder / "report.json")
+    written = Written(folder / "report.html", folder / "report.json", folder / "report.data.txt")
     _replace(written.html, render(report))
     _replace(written.json, json.dumps(as_plain(report), ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+    _replace(written.data, data.as_text(evidence))
     return written
 
 

@@ -8,14 +8,15 @@ from hpo.report.findings import Findings, analyse
 
 
 def summary_lines(evidence: CampaignEvidence, findings: Findings | None = None) -> list[str]:
-    """Plain lines: recommendation, verdict, champion, scores with intervals, how much is luck.
+    """Plain lines: doubt, recommendation, verdict, champion, scores with intervals, how much is luck.
 
     findings: where already at hand.
     """
     found = findings or analyse(evidence)
     counts = evidence.outcomes()
     advice = found.verdict.advice
-    lines = [f"Recommendation: {advice}."] if advice else []
+    lines = [evidence.doubt] if evidence.doubt else []
+    lines += [f"Recommendation: {advice}."] if advice else []
     lines.append(f"Verdict: {found.verdict.sentence}.")
     champion = found.champion
     if champion is not None:

@@ -70,12 +70,12 @@ def report(app: App, campaign: Campaign, prepared: Prepared, say: Say, output: P
             chosen = candidates(campaign, slots, NUM_LEADERS)
             holdout = measure(trainable, archive, chosen, prepared.holdout, champion, deployed)
         campaign = find_campaign(app, campaign.name)
-    evidence = collect(campaign, slots, archive, trainable, holdout, data_summary=prepared.summary)
+    evidence = collect(campaign, slots, archive, trainable, holdout, prepared=prepared)
     findings = analyse(evidence)
     folder = output or report_folder(app, campaign)
     written = write_report(evidence, folder, findings)
     if output is None:
-        write_sealed(folder / DIGESTS, {file.name: sha256_of(file) for file in (written.html, written.json)})
+        write_sealed(folder / DIGESTS, {file.name: sha256_of(file) for file in written.files})
     for line in (*summary_lines(evidence, findings), *(f"Warning: {said}" for said in missing)):
         say(line)
     return written

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.domain.campaign import Campaign, Outcome
+from hpo.domain.doubt import best_doubt
 from hpo.domain.errors import EnvironmentFault, UsageError
 from hpo.runs.folder import Attempt
 from hpo.usecases.deployed import deployed_file
@@ -37,19 +38,25 @@ def best_settings(app: App, campaign: Campaign) -> Mapping[str, Any]:
 
 
 def standing(app: App, campaign: Campaign) -> list[str]:
-    """The champion, or the best trial so far, for a person."""
-    slot = best_slot(app, campaign)
-    score = next(view.score for view in app.ledger.slots(campaign.id) if view.slot == slot)
+    """The champion, or the best trial so far, for a person; before it why it is not to be believed, if it is not."""
+    from hpo.trainable.loading import load_trainable
+
+    slot, slots = best_slot(app, campaign), app.ledger.slots(campaign.id)
+    score = next(view.score for view in slots if view.slot == slot)
+    search, trainable = campaign.spec.config["search"], load_trainable(campaign.spec.trainable)
+    doubt = best_doubt(trainable, trainable.parse(search["trainer"]), search["objective"], slots)
     who = "Champion" if campaign.champion is not None else "Best so far (the campaign is not complete)"
     settings = [f"  {name} = {value}" for name, value in run_of(app, campaign, slot).run()["params"].items()]
+    first = [doubt] if doubt else []
     single = [f"{who} of '{campaign.name}': trial {slot}, validation score {score:+.4f}", *settings]
     champion = campaign.crowned
     if champion is None or not champion.is_committee:
-        return single
+        return [*first, *single]
     members = [
         f"  {name}  weight {member.weight:.3f}, epoch {member.epoch}" for name, member in champion.members.items()
     ]
     return [
+        *first,
         f"What '{campaign.name}' deploys: the mean of the daily ranks of {len(members)} trials",
         *members,
         f"Single {single[0][0].lower()}{single[0][1:]}",

@@ -226,9 +226,10 @@ def wait_until_stopped(pid: int) -> psutil.Process | None:
 
 
 def until(condition: Callable[[], bool], seconds: float = LONG) -> None:
-    """Wait for something to become true."""
-    deadline = time.monotonic() + seconds
+    """Wait for something to become true; the longer it takes, the less often it is looked at."""
+    deadline, pause = time.monotonic() + seconds, 0.02
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError("it did not become true")
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(0.2, 1.2 * pause)

@@ -25,6 +25,7 @@ import psycopg2
 from hpo.adapters.postgres.database import prepare
 from hpo.adapters.postgres.embedded import DATABASE, EmbeddedPostgres
 from hpo.domain.campaign import CampaignState, SlotState
+from hpo.domain.errors import StoreUnavailable
 from hpo.runs.folder import SlotFolder
 from support.arena import Arena, family
 from support.tree import Tree, trials, workers
@@ -126,10 +127,11 @@ class Storm:
         return struck
 
     def _strike(self, kind: str, sitting: Sitting) -> bool:
-        """Whether the accident struck; none of the database does while an earlier one still has it down."""
+        """Whether the accident struck; none does while an earlier one still has the database down."""
         try:
+            self._sql("SELECT 1")
             return ACCIDENTS[kind][1](self, sitting)
-        except psycopg2.OperationalError:
+        except (psycopg2.OperationalError, StoreUnavailable):
             return False
 
     def _wait(self, sitting: Sitting) -> bool:
@@ -139,7 +141,7 @@ class Storm:
         while sitting.process.poll() is None and time.monotonic() < deadline:
             if self.tree.num_epochs(sitting.name) and _cpu_seconds(sitting.process.pid) > START_CPU_SECONDS:
                 break
-            time.sleep(0.05)
+            time.sleep(0.2)
         time.sleep(self._chance.expovariate(1 / 1.5))
         return sitting.process.poll() is None
 
@@ -184,7 +186,7 @@ class Storm:
             if time.monotonic() > deadline:
                 self._breach(name, "a worker outlived its supervisor by 60 s")
                 return
-            time.sleep(0.05)
+            time.sleep(0.2)
 
     # Accidents. Each returns whether it struck; what it needs may not be there yet.
 

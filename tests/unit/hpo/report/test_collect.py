@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +22,10 @@ from hpo.domain.campaign import (
     WorkerIdentity,
 )
 from hpo.domain.config import SearchConfig
+from hpo.domain.settings import merge
+from hpo.domain.trainable import Prepared
 from hpo.domain.training import EpochReport
+from hpo.ranking.metrics import doubt
 from hpo.ranking.ranker import Ranker
 from hpo.report import analyse, candidates, collect, summary_lines, write_report
 from hpo.runs.archive import Archive
@@ -105,6 +109,39 @@ SLOTS = [
 ]
 
 
+def test_a_score_beyond_belief_is_said_first_on_real_data(campaign: Campaign, runs: Path, tmp_path: Path) -> None:
+    slots = [SLOTS[0], view(2, Outcome.COMPLETE, 0.93), *SLOTS[2:]]
+    config = {**campaign.spec.config}
+    config["search"] = merge(config["search"], {"trainer": {"data": {"source": "planted:clean"}}})
+    planted = replace(campaign, spec=replace(campaign.spec, config=config))
+    assert not collect(planted, slots, Archive(runs, ()), Ranker()).doubt, "a planted market may be that easy"
+    assert not collect(campaign, SLOTS, Archive(runs, ()), Ranker()).doubt
+    evidence = collect(campaign, slots, Archive(runs, ()), Ranker())
+    said = "Beyond belief: the best validation RankIC is 0.93, where real data give less than 0.25."
+    first, second, *_ = summary_lines(evidence)
+    assert first.startswith(said)
+    assert second == "Recommendation: deploy nothing before the score is explained."
+    written = write_report(evidence, tmp_path / "out")
+    page = written.html.read_text(encoding="utf-8")
+    assert page.index(said) < page.index("<h1>")
+    assert json.loads(written.json.read_text(encoding="utf-8"))["doubt"].startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("metric", "score", "is_believed"),
+    [
+        ("rank_ic_5d", 0.24, True),
+        ("neutral_lag1_rank_ic_5d", 0.26, False),
+        ("rank_ic", -0.4, False),
+        ("icir_20d", 1.5, True),
+        ("icir_20d", 900.0, False),
+        ("loss", 7.0, True),
+    ],
+)
+def test_what_is_beyond_belief(metric: str, score: float, is_believed: bool) -> None:
+    assert (doubt(metric, score) == "") is is_believed
+
+
 def test_a_campaign_is_read_whole(campaign: Campaign, runs: Path) -> None:
     evidence = collect(campaign, SLOTS, Archive(runs, ()), Ranker())
     assert evidence.outcomes() == {"complete": 2, "pruned": 1, "failed": 1, "unfinished": 0}
@@ -154,12 +191,14 @@ def test_a_report_does_not_tell_where_somebody_keeps_their_things(
     """Neither page nor JSON names a folder of the machine, wherever the words came from."""
     said = f"error: {tmp_path}/cache and {Path.home()}/notes and /home/somebody/prices.parquet cannot be read"
     slots = [*SLOTS[:3], replace(SLOTS[3], reason=said)]
-    summary = {"source": "/home/somebody/prices.parquet", "days": 60}
-    evidence = collect(campaign, slots, Archive(runs, ()), Ranker(), data_summary=summary)
+    path = "/home/somebody/prices.parquet"
+    prepared = Prepared(runs, None, "", (f"{path}: 3 gaps",), {"source": path, "days": 60}, (f"Data      {path}",))
+    evidence = collect(campaign, slots, Archive(runs, ()), Ranker(), prepared=prepared)
+    assert evidence.data_warnings == ("prices.parquet: 3 gaps",)
     assert evidence.data_source == "prices.parquet"
     assert evidence.trials[3].reason == "error: HPO_HOME/cache and ~/notes and prices.parquet cannot be read"
     written = write_report(evidence, tmp_path / "out")
-    for file in (written.html, written.json):
+    for file in written.files:
         text = file.read_text(encoding="utf-8")
         assert "prices.parquet" in text
         for place in ("/home/somebody", str(tmp_path), str(Path.home())):
