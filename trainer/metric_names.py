@@ -32,11 +32,11 @@ class MetricName:
         return f"{TARGET_PREFIXES[self.target]}{self.kind}" + (f"_{self.horizon}d" if self.horizon else "")
 
     @classmethod
-    def parse(cls, name: str) -> MetricName:
-        """The inverse of `str`. Raises ValueError for any other name."""
+    def parse(cls, name: str) -> MetricName | None:
+        """The inverse of `str`; None for a name that is none of these."""
         found = _FORM.fullmatch(name)
         if found is None:
-            raise ValueError(f"'{name}' is not the name of a metric")
+            return None
         prefix, horizon = (found[1] or "") + (found[2] or ""), found[4]
         target = next(target for target, own in TARGET_PREFIXES.items() if own == prefix)
         return cls(found[3], target, int(horizon) if horizon else None)

@@ -83,6 +83,7 @@ def summarise(daily: Mapping[str, NDArray[np.floating]], monitor: str | None = N
         finite = np.asarray(values, dtype=np.float64)
         finite = finite[np.isfinite(finite)]
         parts = MetricName.parse(name)
+        assert parts is not None, "a name of `daily_series`"
         over_all, ratio = MetricName(RANK_IC, parts.target), MetricName(ICIR, parts.target, parts.horizon)
         families.setdefault(str(over_all), []).append(float(finite.mean()) if finite.size else np.nan)
         if finite.size:

@@ -33,8 +33,8 @@ BELIEVABLE = {RANK_IC: 0.25, ICIR: 2.5}
 def doubt(metric: str, score: float) -> str:
     """Why a score is beyond belief, empty where it is not."""
     name = MetricName.parse(metric)
-    limit = BELIEVABLE[name.kind]
-    if abs(score) <= limit:
+    limit = BELIEVABLE[name.kind] if name else float("inf")
+    if name is None or abs(score) <= limit:
         return ""
     return (
         f"Beyond belief: the best validation {_label(name)} is {score:.2f}, where real data give less than {limit:g}. "
@@ -72,6 +72,8 @@ def with_derived(daily: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[
     found = dict(daily)
     for name, series in daily.items():
         parts = MetricName.parse(name)
+        if parts is None:
+            continue
         families.setdefault(str(MetricName(RANK_IC, parts.target)), []).append(series)
         found[str(MetricName(ICIR, parts.target, parts.horizon))] = ratio_series(series)
     means = {name: np.mean(np.stack(members), axis=0, dtype=np.float32) for name, members in families.items()}

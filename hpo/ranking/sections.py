@@ -131,8 +131,9 @@ def _by_day(evidence: CampaignEvidence, findings: Findings, daily: DailySeries) 
 
     def is_shown(metric: Metric) -> bool:
         name = MetricName.parse(metric.name)
-        is_raw = name.target == "raw" and name.horizon is not None
-        return name.kind == RANK_IC and (is_raw or metric == findings.metric) and metric.name in daily
+        if name is None or name.kind != RANK_IC or metric.name not in daily:
+            return False
+        return (name.target == "raw" and name.horizon is not None) or metric == findings.metric
 
     return sorted(filter(is_shown, evidence.metrics), key=lambda metric: metric != findings.metric)
 
@@ -141,7 +142,7 @@ def _day_by_day(holdout: HoldoutEvidence, daily: DailySeries, metric: Metric) ->
     days, values = _days(holdout.dates), daily[metric.name].astype(np.float64)
     means = {f"mean of {ROLLING_DAYS} days": (_rolling(values), "accent thick")}
     name = MetricName.parse(metric.name)
-    beside = replace(name, target="neutral") if name.target == "raw" else None
+    beside = replace(name, target="neutral") if name is not None and name.target == "raw" else None
     neutral = daily.get(str(beside))
     if neutral is not None:
         means["the same, style-neutral"] = (_rolling(neutral.astype(np.float64)), "second")

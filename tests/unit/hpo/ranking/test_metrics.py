@@ -43,9 +43,13 @@ def test_names_are_read_as_they_are_written(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["sharpe", "rank_ic_d", "valid/rank_ic", "lag1_neutral_rank_ic_5d", "loss_rank_ic"])
-def test_other_names_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="is not the name of a metric"):
-        MetricName.parse(name)
+def test_other_names_are_none_of_these(name: str) -> None:
+    assert MetricName.parse(name) is None
+
+
+def test_a_series_of_another_name_is_left_as_it_is() -> None:
+    own = np.zeros(3, np.float32)
+    assert with_derived({"turnover": own}) == {"turnover": own}
 
 
 def test_a_mean_over_other_horizons_is_not_the_same_metric() -> None:
