@@ -125,7 +125,7 @@ class Doctor:
                 len(seen.slots),
                 tuple(invariants(self._ledger, seen.campaign.id)),
             ),
-            _check("nobody who is dead holds a lease", _running(seen.slots), self._lease),
+            _check("no dead worker holds a lease", _running(seen.slots), self._lease),
             _check("a slot has one trial of its own", list(seen.slots), lambda slot: _one_trial(seen, slot)),
             _check("a trial belongs to a slot", list(_all_trials(seen)), lambda pair: _belongs(seen, *pair)),
             _check("ledger and Optuna agree on how trials ended", list(seen.pairs()), lambda pair: _outcome(*pair)),

@@ -276,7 +276,7 @@ def _composed(options: argparse.Namespace, fork: str | None = None) -> tuple[Sea
     overrides = list(options.overrides)
     if options.space is not None:
         if any(override.startswith("space=") for override in overrides):
-            raise UsageError("--space and space=... are two words for one setting; give one of them.")
+            raise UsageError("--space and space=... are the same setting; give one of them.")
         overrides.append(f"space={quoted(options.space)}")
     if fork is not None:
         overrides.append(f"study={quoted(fork)}")

@@ -99,7 +99,7 @@ def _source_override(trainable: Trainable[Any], overrides: Sequence[str], data: 
         raise UsageError(f"--data: the trainable '{trainable.name}' does not say which of its settings names its data.")
     key = f"trainer.{trainable.source}"
     if _last(overrides, key) is not None:
-        raise UsageError(f"--data and {key}=... are two words for one setting; give one of them.")
+        raise UsageError(f"--data and {key}=... are the same setting; give one of them.")
     return [f"{key}={quoted(data)}"]
 
 

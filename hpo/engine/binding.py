@@ -51,7 +51,7 @@ def derived(trainable: Trainable[Any], **sources: Value) -> dict[str, Value]:
 
 
 def check_turns(trainable: Trainable[Any], space: Space, base: Settings) -> None:
-    """Refuse a space with a dimension that turns nothing, or that the trainable would refuse half-way through.
+    """Refuse a space with a dimension that has no effect, or that the trainable would refuse half-way through.
 
     base: the settings as the campaign holds them, the space's own included.
 
@@ -76,7 +76,7 @@ def check_turns(trainable: Trainable[Any], space: Space, base: Settings) -> None
             raise UsageError(f"space '{space.name}': {_said(dimension)} changes nothing; remove it from the space.")
         if not _has_effect(trainable, space, dimension, start):
             raise UsageError(
-                f"space '{space.name}': {_said(dimension)} turns nothing, because nothing reads it with the other "
+                f"space '{space.name}': {_said(dimension)} has no effect, because nothing reads it with the other "
                 "settings as they are; remove it from the space, or set what makes use of it."
             )
 

@@ -17,8 +17,8 @@ KINDS = {RANK_IC: "RankIC", ICIR: "ICIR"}
 TARGETS = {
     "raw": "raw",
     "neutral": "style-neutral",
-    "lag1": "raw, one close later",
-    "neutral_lag1": "style-neutral, one close later",
+    "lag1": "raw, executed one day later",
+    "neutral_lag1": "style-neutral, executed one day later",
 }
 """Target of a metric -> what the scores are compared with."""
 

@@ -85,7 +85,7 @@ def _by_target(evidence: CampaignEvidence, holdout: HoldoutEvidence, daily: Dail
         Column("icir", "ICIR", lambda r: words.score(r, 3)),
         Column("share", "days above 0", words.percent),
     ]
-    note = "Entered at the close of the day, or one close later: what is lost in between cannot be traded."
+    note = "Executed at the close of the day, or at the next close: the difference is what a delay of one day costs."
     return Table("by_target", "RankIC by horizon and target", columns, rows, holdout.source, note)
 
 
@@ -211,7 +211,7 @@ def _long_short(holdout: HoldoutEvidence, scored: PanelScores, horizon: int, sou
     drawn = {
         "before costs": (now.gross, "muted dashed"),
         f"net of {cost}": (now.net, "accent thick"),
-        "net, one close later": (later.net, "second"),
+        "net, executed one day later": (later.net, "second"),
     }
     curves = [
         Curves(name, css, [list(zip(days, (100 * np.cumsum(series)).tolist(), strict=True))])
@@ -234,7 +234,7 @@ def _long_short(holdout: HoldoutEvidence, scored: PanelScores, horizon: int, sou
         ),
         Fact(
             "sharpe_net",
-            "Sharpe ratio net, a year",
+            "annualised net Sharpe ratio",
             {
                 "net": now.yearly_ratio(now.net),
                 "gross": now.yearly_ratio(now.gross),
@@ -243,7 +243,7 @@ def _long_short(holdout: HoldoutEvidence, scored: PanelScores, horizon: int, sou
             words.score(now.yearly_ratio(now.net), 2),
             f"{source}; {method}; {cost} a trade",
             f"before costs {words.score(now.yearly_ratio(now.gross), 2)}; "
-            f"one close later {words.score(later.yearly_ratio(later.net), 2)}",
+            f"executed one day later {words.score(later.yearly_ratio(later.net), 2)}",
         ),
         Chart(
             "long_short",
@@ -252,7 +252,9 @@ def _long_short(holdout: HoldoutEvidence, scored: PanelScores, horizon: int, sou
             {"date": scored.dates.astype(str).tolist(), "gross": now.gross, "net": now.net, "net_later": later.net},
             source,
             f"{method[0].upper()}{method[1:]}; each trade costs {cost} of its value. No borrowing costs, no impact.",
-            plot=Plot("sums", {"gross": "before costs, %", "net": "net, %", "net_later": "net, one close later, %"}),
+            plot=Plot(
+                "sums", {"gross": "before costs, %", "net": "net, %", "net_later": "net, executed one day later, %"}
+            ),
         ),
     ]
 

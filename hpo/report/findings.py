@@ -35,7 +35,7 @@ class Findings:
     """What the evidence says about the champion and about luck. Intervals are of mean daily `metric`.
 
     validation: on the days that chose the champion, as if it had been the only one: too good by construction.
-    validation_adjusted: the same with the choice allowed for. holdout: of what is deployed, the committee where there
+    validation_adjusted: the same, adjusted for selection. holdout: of what is deployed, the committee where there
     is one. gain_*: the same minus default on the same days (on validation of the single champion). rivals: default,
     contenders and the single champion beside a committee, best first.
     ceiling, share_of_ceiling: mean holdout score of the planted market's own expectation, and the champion's share.

@@ -24,7 +24,7 @@ def summary_lines(evidence: CampaignEvidence, findings: Findings | None = None) 
             f"Champion: slot {champion.slot}, {words.settings(champion.settings or champion.params)}",
             f"Validation {found.metric.shown}: {words.with_interval(found.validation)}"
             + (
-                f"; the choice allowed for: {words.between(found.validation_adjusted)}"
+                f"; adjusted for selection: {words.between(found.validation_adjusted)}"
                 if found.validation_adjusted
                 else ""
             ),

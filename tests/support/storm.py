@@ -31,8 +31,8 @@ from support.arena import Arena, family
 from support.tree import Tree, trials, workers
 
 ROOT = Path(__file__).parents[2]
-NUM_TRIALS = 6
-SETTINGS = (f"trials={NUM_TRIALS}", "trainer.train.epochs=6")
+NUM_TRIALS, NUM_EPOCHS = 6, 6
+SETTINGS = (f"trials={NUM_TRIALS}", f"trainer.train.epochs={NUM_EPOCHS}")
 SITTING_SECONDS = 300.0
 START_CPU_SECONDS = 0.5
 MAX_SITTINGS = 60
@@ -260,11 +260,14 @@ class Storm:
         return True
 
     def delete_run_folder(self, sitting: Sitting) -> bool:
-        """Of a slot that is being trained."""
+        """Of a slot that is being trained, and for some time yet. (That of a trial that has ended is lost; the doctor
+        says so.)"""
         running = [slot for slot in self.arena.slots(sitting.name) if slot.state is SlotState.RUNNING]
-        if not running:
+        folders = [SlotFolder(self.home / "runs" / sitting.name, slot.slot) for slot in running]
+        young = [each for each in folders if (now := each.current()) and len(now.epochs()) <= NUM_EPOCHS // 2]
+        if not young:
             return False
-        shutil.rmtree(SlotFolder(self.home / "runs" / sitting.name, running[0].slot).folder, ignore_errors=True)
+        shutil.rmtree(young[0].folder, ignore_errors=True)
         sitting.survives = False  # it may go on, or stop in a sentence
         return True
 

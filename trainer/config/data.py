@@ -91,7 +91,7 @@ class DataConfig(Section):
     """What a day's targets become before they are learnt, over all labelled stocks of the day: ranks, normal scores of
     the ranks, or z-scores cut off at 3; each of mean 0 and variance 1."""
     target_lag: Literal[0, 1] = 0
-    """0: the position is entered at the close of the day; 1: one close later."""
+    """0: the position is entered at the close of the day; 1: at the next close."""
     min_price: NonNegative = 0.0
     """Stock-days whose close is below this are masked; 0: none. The close before adjustments counts, where the file
     has it: adjusted for later splits, a close chooses stocks by what happens later."""

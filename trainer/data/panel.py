@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 TARGETS: tuple[str, ...] = ("raw", "neutral", "lag1", "neutral_lag1")
-"""Variants of the forward return: as it is, or style-neutral; entered at the day's close, or one close later."""
+"""Variants of the forward return: as it is, or style-neutral; entered at the day's close, or at the next close."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def check_fits(config: TrainerConfig, panel_shape: tuple[int, int, int], availab
     if upper_bound(config, panel_shape) <= available or (needed := estimate(config, panel_shape)) <= available:
         return
     raise DoesNotFitError(
-        f"it needs about {_gib(needed)} of memory where {_gib(available)} are to be had; lower model.hidden_size, "
+        f"it needs about {_gib(needed)} of memory where {_gib(available)} are available; lower model.hidden_size, "
         "train.batch_size or model.window.",
         excess=needed / max(1, available) - 1,
     )

@@ -32,8 +32,8 @@ def build(evidence: CampaignEvidence, findings: Findings) -> Section:
 
 def _lead(findings: Findings) -> str:
     basis = {
-        "holdout": "The verdict rests on the holdout: days that chose nothing.",
-        "validation": "There is no holdout result: the verdict rests on validation days, with the choice allowed for.",
+        "holdout": "The verdict rests on the holdout: days that played no part in selection.",
+        "validation": "There is no holdout result: the verdict rests on validation days, adjusted for selection.",
     }
     return basis.get(findings.verdict.basis, "")
 
@@ -55,7 +55,7 @@ def _score_facts(evidence: CampaignEvidence, findings: Findings, champion: Trial
     gain = findings.gain_holdout or findings.gain_validation
     if gain:
         source = f"{holdout_source or daily}; paired by day, slots {champion.slot} and {evidence.default_slot}"
-        facts.append(_interval_fact("gain", f"gain on the default, {findings.verdict.basis}", gain, source))
+        facts.append(_interval_fact("gain", f"gain over the default, {findings.verdict.basis}", gain, source))
     if findings.share_of_ceiling is not None:
         facts.append(
             Fact(
@@ -92,7 +92,7 @@ def _interval_fact(key: str, label: str, interval: Interval | None, source: str)
 def _intervals(evidence: CampaignEvidence, findings: Findings, champion: TrialEvidence) -> list[Block]:
     named = {
         "champion, validation, as it looks": (findings.validation, "muted"),
-        "champion, validation, the choice allowed for": (findings.validation_adjusted, "accent"),
+        "champion, validation, adjusted for selection": (findings.validation_adjusted, "accent"),
         "champion, holdout": (findings.holdout, "accent"),
         "default, holdout": (findings.default_holdout, "second"),
         "champion − default, validation, allowed for": (findings.gain_validation, "accent"),

@@ -90,7 +90,7 @@ def _deflated_facts(findings: Findings) -> list[Fact]:
             {"tried": found.num_trials, "effective": found.effective_trials, "correlation": found.mean_correlation},
             f"{found.num_trials:,}",
             source,
-            f"worth {found.effective_trials:,.0f} independent ones beside what all share; mean correlation of two "
+            f"equivalent to {found.effective_trials:,.0f} independent trials; mean correlation of two "
             f"{words.score(found.mean_correlation, 2)}",
         ),
         Fact(
@@ -99,7 +99,7 @@ def _deflated_facts(findings: Findings) -> list[Fact]:
             {"days": found.num_days, "effective": found.effective_days},
             f"{found.num_days}",
             source,
-            f"worth {found.effective_days:.0f} independent ones: labels over {findings.metric.overlap} days overlap",
+            f"equivalent to {found.effective_days:.0f} independent days: labels over {findings.metric.overlap} days overlap",
         ),
     ]
 
@@ -185,7 +185,7 @@ def _shrinkage_chart(evidence: CampaignEvidence, findings: Findings) -> list[Cha
             ),
             {"champion_slot": champion, "leaders": findings.leaders},
             f"runs/*/daily and {evidence.holdout.source}, mean {findings.metric.name}",
-            "What the second line lacks is what the choice made up.",
+            "The gap between the two lines is selection bias.",
             plot=Plot("leaders"),
         )
     ]

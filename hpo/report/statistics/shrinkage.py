@@ -1,4 +1,4 @@
-"""How much of the leaders' validation scores is left on days that chose nothing."""
+"""How much of the leaders' validation scores is left on days that played no part in selection."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ def test_the_lease_of_a_dead_worker_is_ended(ward: Ward) -> None:
     campaign = ward.ledger.raise_budget(ward.campaign.id, 3)
     dead = ward.ledger.register_worker(campaign.id, WorkerIdentity("dead", 1, 0.0))
     assert ward.ledger.claim(campaign.id, dead, timedelta(hours=1)) is not None
-    assert "nobody who is dead holds a lease" in ward.breaches()
+    assert "no dead worker holds a lease" in ward.breaches()
 
     assert ward.doctor.repair(NAME)[0] == "the lease of slot 3, whose worker is dead, was ended"
     assert ward.breaches() == {}

@@ -1,4 +1,4 @@
-"""Values reach the trainer's configuration as values; a space that turns nothing is refused."""
+"""Values reach the trainer's configuration as values; a dimension that has no effect is refused."""
 
 from __future__ import annotations
 
@@ -82,9 +82,9 @@ def test_every_dimension_of_the_catalog_turns_something(name: str) -> None:
         (
             IntegerDimension(name="model.num_layers", low=1, high=3, default=2),
             {"model.kind": "linear"},
-            "turns nothing",
+            "has no effect",
         ),
-        (RATE, {"model.kind": "lightgbm"}, r"the dimension optim\.lr between .* turns nothing"),
+        (RATE, {"model.kind": "lightgbm"}, r"the dimension optim\.lr between .* has no effect"),
         (
             ChoiceDimension(name="optim.schedule", choices=("cosine", "linear"), default="cosine"),
             {},
@@ -134,7 +134,7 @@ SCHEDULE = ChoiceDimension(name="optim.schedule", choices=("cosine", "plateau"),
     ids=["a factor of a schedule that is not used", "an end that is not reached", "an average that never begins"],
 )
 def test_a_dimension_that_nothing_reads_is_refused(dimension: Dimension, settings: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=rf"dimension {dimension.name} between .* turns nothing"):
+    with pytest.raises(UsageError, match=rf"dimension {dimension.name} between .* has no effect"):
         check_turns(space(dimension), bind({}, settings))
 
 

@@ -39,7 +39,7 @@ def test_windows_never_touch(
         assert days < needed
         plan_split(calendar(needed), config, window, horizons)
         return
-    reach = max(horizons) + 1 + embargo  # a label entered one close later ends a day later too
+    reach = max(horizons) + 1 + embargo  # a label entered at the next close ends a day later too
     for fold in split.folds:
         assert fold.train[-1] + reach < fold.valid[0] - (window - 1)
         assert fold.valid[-1] + reach < split.holdout[0] - (window - 1)

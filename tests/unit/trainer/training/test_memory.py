@@ -127,7 +127,7 @@ def test_what_fits_passes_and_what_does_not_is_refused_with_its_excess(make_conf
     config = make_config({"model.kind": "gru"})
     needed = estimate(config, SHAPE)
     check_fits(config, SHAPE, needed)
-    sentence = r"needs about 0\.\d\d GiB of memory where 0\.\d\d GiB are to be had; lower model\.hidden_size"
+    sentence = r"needs about 0\.\d\d GiB of memory where 0\.\d\d GiB are available; lower model\.hidden_size"
     with pytest.raises(DoesNotFitError, match=sentence) as caught:
         check_fits(config, SHAPE, needed // 2)
     assert caught.value.excess == pytest.approx(1.0, rel=0.01)
