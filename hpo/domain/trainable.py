@@ -212,6 +212,14 @@ class Trainable(ABC, Generic[S]):
         too."""
         return None
 
+    def contenders(self, settings: S, data: Path, holdout: Path, memory: int) -> Mapping[str, Callable[[Path], Scored]]:
+        """What needs no search and is judged beside the champion: name -> trains in an empty folder and is scored.
+
+        Each trains on `data` (`Prepared.search`) alone, in at most `memory` bytes, and gives its series on the units of
+        `score`. Asked for after the champion is chosen; one that raises is left out, and the report says so.
+        """
+        return {}
+
     def predict(self, checkpoint: Path, source: Path | pd.DataFrame, *, everything: bool = False) -> Predicted:
         """Scores of new data, a file or a frame. everything: also of what the training has seen."""
         raise UsageError(f"The trainable '{self.name}' cannot predict: give it a method `predict`.")

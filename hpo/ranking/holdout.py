@@ -27,6 +27,11 @@ def score(checkpoint: Path, part: Path, *, details: bool) -> Scored:
     return Scored(dates, series, ceiling, _panel_scores(scores, data))
 
 
+def scored_rule(scores: NDArray[np.float32], data: HoldoutData) -> Scored:
+    """Daily RankIC of scores [D, S, H] on the holdout's days that no checkpoint made."""
+    return Scored(np.array(data.panel.dates[data.days.start : data.days.stop]), _series(scores, data))
+
+
 def _series(scores: NDArray[np.float32], data: HoldoutData) -> dict[str, NDArray[np.float32]]:
     return with_derived(daily_metrics(scores, data.panel, data.days))
 

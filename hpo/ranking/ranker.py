@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -137,6 +137,15 @@ class Ranker(Trainable[TrainerConfig]):
 
         with refusing():
             return score(checkpoint, part, details=details)
+
+    def contenders(
+        self, settings: TrainerConfig, data: Path, holdout: Path, memory: int
+    ) -> Mapping[str, Callable[[Path], Scored]]:
+        from hpo.ranking.contenders import Ground, contenders
+
+        with refusing():
+            found = contenders(Ground(settings, data, holdout, memory))
+        return {name: failing()(train) for name, train in found.items()}
 
     def predict(self, checkpoint: Path, source: Path | pd.DataFrame, *, everything: bool = False) -> Predicted:
         with refusing():

@@ -25,6 +25,9 @@ LOOKS = ("accent", "second dashed", "third", "fourth dashed")
 
 ROLLING_DAYS = 60
 
+RETURNS = {"gross": "before costs, %", "net": "net, %", "net_later": "net, executed one day later, %"}
+"""Daily returns of the long-short portfolio -> what a dashboard calls their sums."""
+
 
 def build(evidence: CampaignEvidence, findings: Findings) -> Section | None:
     """The section; None where the champion was not scored on the holdout."""
@@ -252,9 +255,7 @@ def _long_short(holdout: HoldoutEvidence, scored: PanelScores, horizon: int, sou
             {"date": scored.dates.astype(str).tolist(), "gross": now.gross, "net": now.net, "net_later": later.net},
             source,
             f"{method[0].upper()}{method[1:]}; each trade costs {cost} of its value. No borrowing costs, no impact.",
-            plot=Plot(
-                "sums", {"gross": "before costs, %", "net": "net, %", "net_later": "net, executed one day later, %"}
-            ),
+            plot=Plot("sums", RETURNS),
         ),
     ]
 

@@ -6,6 +6,7 @@ import json
 import platform
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import metadata
 from typing import Any
 
@@ -73,7 +74,7 @@ def collect(
         champion_slot=campaign.crowned.slot if campaign.crowned else None,
         members=campaign.crowned.members if campaign.crowned else {},
         default_slot=DEFAULT_SLOT,
-        holdout=holdout,
+        holdout=holdout and replace(holdout, faults=tuple(without_places(holdout.faults, places))),
         num_holdout_openings=campaign.num_holdout_openings,
         data_source=file_name(source) or trainable.name,
         data_summary=without_places(prepared.summary if prepared else {}, places),

@@ -105,8 +105,9 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """verdict: the sentence everything else supports; finding: the rule it came from; advice: what to deploy; doubt:
-    why none of it is to be believed. Both may be empty."""
+    """verdict: the sentence everything else supports; finding: the rule it came from; advice: what to deploy;
+    recommended: whether that is what the campaign ends with; doubt: why none of it is to be believed. advice and doubt
+    may be empty."""
 
     campaign: str
     finding: str
@@ -117,6 +118,7 @@ class Report:
     version: str
     links: Mapping[str, str] = field(default_factory=dict)
     advice: str = ""
+    recommended: bool = False
     doubt: str = ""
 
 
@@ -127,6 +129,7 @@ def as_plain(report: Report) -> dict[str, Any]:
         "finding": report.finding,
         "verdict": report.verdict,
         "advice": report.advice,
+        "recommended": report.recommended,
         "doubt": report.doubt,
         "created_at": report.created_at.isoformat(),
         "version": report.version,

@@ -88,8 +88,8 @@ class HoldoutEvidence:
     """What was measured on the holdout, after everything had been chosen.
 
     committee: the daily series of what is deployed, where that is more than one trial. contenders: name -> series of
-    those that were trained without a search. details: of what is deployed, for the
-    trainable's own sections.
+    those that were trained without a search. faults: a sentence for each of them that failed. details: of what is
+    deployed, for the trainable's own sections.
     daily: slot -> that trial's model's daily series on dates [D]; the champion, the default, the leaders.
     ceiling: the series of the best possible scores; None where they are not known.
     """
@@ -101,6 +101,7 @@ class HoldoutEvidence:
     source: str = "holdout"
     committee: DailySeries | None = None
     contenders: Mapping[str, DailySeries] = field(default_factory=dict)
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,9 @@ def analyse(evidence: CampaignEvidence) -> Findings:
         sentence = f"no verdict yet: the search has no champion with a series of {shown}"
         if champion is not None and evidence.trials and not any(trial.daily for trial in evidence.trials):
             sentence = f"no verdict: {shown} is reported without a series, so there is no interval and no test of luck"
-        return Findings(evidence.objective, Verdict(Finding.UNFINISHED, sentence, "none"), len(tried))
+        # Without a series nothing speaks against the champion either.
+        verdict = Verdict(Finding.UNFINISHED, sentence, "none", recommended=champion is not None)
+        return Findings(evidence.objective, verdict, len(tried))
     series = _matrix(tried, metric)
     chosen = [trial.slot for trial in tried].index(champion.slot)
     has_zero = evidence.objective.no_skill is not None
@@ -122,7 +124,9 @@ def analyse(evidence: CampaignEvidence) -> Findings:
 def _judged(evidence: CampaignEvidence, **found: Any) -> Verdict:
     """`judge`'s verdict; nothing is recommended on the strength of what is not believed."""
     verdict = judge(**found)
-    return replace(verdict, advice="deploy nothing before the score is explained") if evidence.doubt else verdict
+    if not evidence.doubt:
+        return verdict
+    return replace(verdict, advice="deploy nothing before the score is explained", recommended=False)
 
 
 def _with_series(evidence: CampaignEvidence, champion: TrialEvidence | None, metric: str) -> list[TrialEvidence]:

@@ -50,6 +50,7 @@ def build_report(
         finding=found.verdict.finding.value,
         verdict=found.verdict.sentence,
         advice=found.verdict.advice,
+        recommended=found.verdict.recommended,
         doubt=evidence.doubt,
         subtitle=f"{evidence.data_source}, judged by {evidence.objective.shown}",
         sections=[section for section in sections if section],

@@ -38,6 +38,7 @@ def summary_lines(evidence: CampaignEvidence, findings: Findings | None = None) 
         f"less {found.deployed}: {words.with_interval(rival.lead)}"
         for rival in found.rivals
     ]
+    lines += [f"Warning: {fault}" for fault in (evidence.holdout.faults if evidence.holdout else ())]
     if found.share_of_ceiling is not None:
         lines.append(
             f"Ceiling: {words.percent(found.share_of_ceiling)} of the best possible holdout {found.metric.shown}, "

@@ -246,7 +246,7 @@ def test_whatever_fails_the_search_does_not(
         for _ in range(3):
             pages.sync(CAMPAIGN, runs)
         pages.attach_report(CAMPAIGN, runs, written_report)
-        assert pages.register_champion(CAMPAIGN, runs, runs) is None
+        assert pages.register_champion(CAMPAIGN, runs, runs, recommended=True) is None
     assert 1 <= len(caplog.messages) <= 2
     assert all("optuna-dashboard lacks some notes and files" in message for message in caplog.messages)
 

@@ -22,7 +22,7 @@ from trainer.data.checking.values import check_coverage, check_targets, check_va
 from trainer.data.features import RECIPE, feature_names, make_features, too_long, usable
 from trainer.data.market import Market
 from trainer.data.panel import Fold, HoldoutData, TrainingData
-from trainer.data.reading import files_of, load, restrict
+from trainer.data.reading import Rows, files_of, keep_table, load, restrict
 from trainer.data.splits import Split, plan_split
 from trainer.data.summary import describe
 from trainer.data.targets import daily_returns, make_targets
@@ -49,13 +49,18 @@ class Prepared:
     summary: dict[str, Any]
 
 
-def prepare(config: DataConfig, window: int, cache_folder: Path, progress: Progress | None = None) -> Prepared:
+def prepare(
+    config: DataConfig, window: int, cache_folder: Path, progress: Progress | None = None, rows: Rows | None = None
+) -> Prepared:
     """Build the arrays of a source, or find them built.
 
-    window: look-back in trading days, part of the gaps. progress is called with a stage and a share from 0 to 1.
+    window: look-back in trading days, part of the gaps. rows: a pandas frame or Arrow table in place of
+    `config.source`, kept below the cache. progress is called with a stage and a share from 0 to 1.
     Several processes may call at once; one builds. What is found damaged is built again, with a warning that says so.
     Raises InputError where the source is refused.
     """
+    if rows is not None:
+        config = config.model_copy(update={"source": str(keep_table(rows, cache_folder / "tables"))})
     fingerprint = _fingerprint(config, window, cache_folder)
     folder = panel_folder(cache_folder, fingerprint)
     said: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ from trainer.data.checking.values import check_coverage, check_values
 from trainer.data.features import FEATURES, make_features, too_long, usable
 from trainer.data.market import Market
 from trainer.data.panel import TARGETS, Panel
-from trainer.data.reading import load, restrict
+from trainer.data.reading import Rows, keep_table, load, restrict
 from trainer.data.targets import daily_returns
 from trainer.errors import InputError
 from trainer.models.graph import LOOKBACK, REFRESH_DAYS
@@ -36,10 +36,9 @@ class Prediction:
     num_short_days: int
 
 
-def predict(
-    source: str | pd.DataFrame, scorer: Scorer | Committee, *, after: np.datetime64 | None = None
-) -> Prediction:
-    """The scorer's scores of every usable stock-day of a Parquet or CSV file (or folder), or of a frame like it.
+def predict(source: str | Rows, scorer: Scorer | Committee, *, after: np.datetime64 | None = None) -> Prediction:
+    """The scorer's scores of every usable stock-day of a Parquet or CSV file (or folder), a frame or an Arrow table
+    like it.
 
     Where the model was trained with `data.membership`, the file is read again, unless there is a column `universe`.
     A score looks only at its own day and those before it, so give the days that the features look back on too.
@@ -68,13 +67,11 @@ def predict(
     return Prediction(pd.DataFrame(keys | values), first, num_short)
 
 
-def _market(source: str | pd.DataFrame, config: DataConfig) -> Market:
+def _market(source: str | Rows, config: DataConfig) -> Market:
     """The rows as a market that keeps the data rules, all of it in memory."""
-    if isinstance(source, pd.DataFrame):
+    if not isinstance(source, str):
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "frame.parquet"
-            source.to_parquet(path, index=False)
-            return replace(_market(str(path), config), name="the given frame")
+            return replace(_market(str(keep_table(source, Path(folder))), config), name="the given frame")
     market = load(source, config.columns)
     if config.membership is not None and "universe" not in market.columns:
         market = restrict(market, config.membership)

@@ -90,7 +90,7 @@ class DashboardPages:
                 _renew_result(study, _result_note(report, slot, address, studies[-1].study_name))
                 self._decorate_copies(study, SlotFolder(folder, slot or 1).current(), address)
 
-    def register_champion(self, campaign: Campaign, run_folder: Path, model: Path) -> str | None:
+    def register_champion(self, campaign: Campaign, run_folder: Path, model: Path, *, recommended: bool) -> str | None:
         """Optuna has no registry: None."""
         return None
 

@@ -15,12 +15,13 @@ def build(evidence: CampaignEvidence, findings: Findings) -> Section:
 
 
 def _lead(evidence: CampaignEvidence, findings: Findings) -> str:
-    if len(evidence.members) < 2:
-        return "The single champion is what is deployed."
-    return (
-        f"What is deployed is {findings.deployed}: the weighted mean of their daily ranks, horizon by horizon. "
-        "Members were chosen by validation days alone."
-    )
+    lead = "The single champion is what is deployed."
+    if len(evidence.members) > 1:
+        lead = (
+            f"What is deployed is {findings.deployed}: the weighted mean of their daily ranks, horizon by horizon. "
+            "Members were chosen by validation days alone."
+        )
+    return " ".join([lead, *(evidence.holdout.faults if evidence.holdout else ())])
 
 
 def _members(evidence: CampaignEvidence, findings: Findings) -> list[Table]:

@@ -75,6 +75,7 @@ def _deflated_facts(findings: Findings) -> list[Fact]:
     if found is None:
         return []
     source = f"runs/*/daily, {findings.metric.name}, all {found.num_trials:,} trials tried; deflated ratio"
+    overlap = f"labels over {findings.metric.overlap} days overlap"
     return [
         Fact(
             "deflated_probability",
@@ -99,7 +100,7 @@ def _deflated_facts(findings: Findings) -> list[Fact]:
             {"days": found.num_days, "effective": found.effective_days},
             f"{found.num_days}",
             source,
-            f"equivalent to {found.effective_days:.0f} independent days: labels over {findings.metric.overlap} days overlap",
+            f"equivalent to {found.effective_days:.0f} independent days: {overlap}",
         ),
     ]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.data.checking.shares import sector_that_follows, stocks_that_follow
 from trainer.data.cross_section import rank_normalise
 from trainer.data.market import Market, Wide, is_target
 from trainer.data.rolling import shift
@@ -63,16 +64,18 @@ class Answers:
     def __init__(
         self, market: Market, mask: NDArray[np.bool_], days: range, horizons: Sequence[int], trust: Collection[str]
     ) -> None:
-        self._name, self._trust = market.name, trust
+        self._name, self._trust, self._ready = market.name, trust, frozenset(market.ready)
         windows = sorted({*WINDOWS, *((0, horizon) for horizon in horizons)})
         cells = len(days) * mask.shape[1] * len(windows)
         self._days = np.arange(days.start, days.stop, 1 + cells // MOST_CELLS)
+        self._sectors, self._sector_names = market.sectors[days.stop - 1], market.sector_names
         self._windows = [self._window(*found, mask, days.stop) for found in _returns(market, windows)]
 
     def judge(self, feature: str, ranked: NDArray[np.float32]) -> str | None:
         """A warning about a feature, given its ranks [D, S]; None if there is nothing to say.
 
-        Raises InputError where it contains the answer, on all days or on some.
+        Raises InputError where it contains the answer, on all days or on some, or, where it is not one of the
+        recipe's own, for some stocks.
         """
         if feature in self._trust:
             return None
@@ -83,7 +86,7 @@ class Answers:
             mean = _credible_mean(daily, window)
             if abs(mean) > abs(worst):
                 worst, said = mean, window.text
-            reason = self._partly(daily, window)
+            reason = self._partly(daily, window) or (self._for_some(rows, window) if feature in self._ready else "")
             if abs(worst) <= REFUSED and reason:
                 raise self._refusal(feature, reason)
         if abs(worst) > REFUSED:
@@ -107,6 +110,18 @@ class Answers:
                 if abs(mean) > REFUSED:
                     return f"has a mean daily RankIC of {mean:+.2f} with {window.text} over {len(block)} training days"
         return ""
+
+    def _for_some(self, rows: NDArray[np.float32], window: _Window) -> str:
+        """How it is the answer of some stocks, or an empty string."""
+        parts = rows, window.ranks, window.valid, window.days
+        number = stocks_that_follow(*parts)
+        if number:
+            return f"moves over the training days as {window.text} does, in {number} of {rows.shape[1]} stocks"
+        within = sector_that_follows(*parts, self._sectors, REFUSED)
+        if within is None:
+            return ""
+        name = self._sector_names[within[0]]
+        return f"has a mean daily RankIC of {within[1]:+.2f} with {window.text} within the sector '{name}'"
 
     def _refusal(self, feature: str, reason: str) -> InputError:
         return InputError(

@@ -3,5 +3,6 @@
 from trainer.data.reading.files import files_of
 from trainer.data.reading.loader import load
 from trainer.data.reading.membership import restrict
+from trainer.data.reading.tables import Rows, as_table, keep_table
 
-__all__ = ["files_of", "load", "restrict"]
+__all__ = ["Rows", "as_table", "files_of", "keep_table", "load", "restrict"]

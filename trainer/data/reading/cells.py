@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ WEEKDAY = re.compile(r"^(mon|tue|wed|thu|fri|sat|sun)[a-z]*[-,. ]+", re.IGNORECA
 DATE_FORMS = (
     (re.compile(r"\d{8}"), "%Y%m%d"),
     (re.compile(r"\d{4}-\d{1,2}-\d{1,2}"), "%Y-%m-%d"),
+    (re.compile(r"\d{1,2}[a-z]{3}\d{4}", re.IGNORECASE), "%d%b%Y"),
     (re.compile(r"\d{1,2}-[a-z]{3}-\d{4}", re.IGNORECASE), "%d-%b-%Y"),
     (re.compile(r"\d{1,2}-[a-z]{3}-\d{2}", re.IGNORECASE), "%d-%b-%y"),
     (re.compile(r"\d{1,2}-[a-z]{4,}-\d{4}", re.IGNORECASE), "%d-%B-%Y"),
@@ -105,8 +106,11 @@ def days(column: NDArray[Any], place: Place) -> NDArray[np.datetime64]:
     """
     if column.dtype == object:
         codes, unique = pd.factorize(column, use_na_sentinel=False)
-        text = pd.Series([_joined(str(word or "")) for word in unique], dtype=str)
-        found = pd.to_datetime(text, format=_form(text, place), errors="coerce").to_numpy()[codes]
+        written = [str(word or "") for word in unique]
+        text = pd.Series(list(map(_joined, written)), dtype=str)
+        found: NDArray[np.datetime64] = pd.Series(
+            pd.to_datetime(text, format=_form(text, written, place), errors="coerce")
+        ).to_numpy()[codes]
     else:
         found = column
     wrong = np.flatnonzero(np.isnat(found))
@@ -130,11 +134,12 @@ def day_words(column: pa.ChunkedArray) -> NDArray[Any]:
 
 def _joined(word: str) -> str:
     """A date without weekday and time of day, its parts joined by hyphens."""
-    return re.sub(r"[-/., ]+", "-", WEEKDAY.sub("", TIME_OF_DAY.sub("", word)))
+    return re.sub(r"[-/., ]+", "-", WEEKDAY.sub("", TIME_OF_DAY.sub("", word)).removesuffix(".0"))
 
 
-def _form(text: pd.Series, place: Place) -> str:
-    """The format of the first word; of all words, where they must tell the order of day and month."""
+def _form(text: pd.Series, written: Sequence[str], place: Place) -> str:
+    """The format of the first word; of all words, where they must tell the order of day and month. written: the words
+    before they were joined by hyphens."""
     known = text[~text.str.lower().isin(EMPTY)]
     if not len(known):
         return "ISO8601"
@@ -147,7 +152,8 @@ def _form(text: pd.Series, place: Place) -> str:
         return f"%d-%m-{year}"
     if (short[1].astype(float) > 12).any():
         return f"%m-%d-{year}"
+    shown = written[int(known.index[0])]
     raise InputError(
-        f"{place(0)}: whether dates such as '{first}' start with the day or the month cannot be told; write them as "
+        f"{place(0)}: whether dates such as '{shown}' start with the day or the month cannot be told; write them as "
         "YYYY-MM-DD."
     )

@@ -16,11 +16,11 @@ from trainer.words import nearest
 ROLES: Mapping[str, tuple[str, ...]] = {
     "date": ("date", "datetime", "day", "tradedate", "tradingdate", "timestamp", "caldt"),
     "symbol": ("symbol", "code", "ticker", "instrument", "tic", "permno", "isin", "secid", "localcode", "name"),
-    "open": ("open", "openprice", "o"),
-    "high": ("high", "highprice", "h"),
-    "low": ("low", "lowprice", "l"),
-    "close": ("close", "closeprice", "closingprice", "c"),
-    "volume": ("volume", "vol", "vo"),
+    "open": ("open", "openprice", "openingprice", "pxopen", "o"),
+    "high": ("high", "highprice", "pxhigh", "h"),
+    "low": ("low", "lowprice", "pxlow", "l"),
+    "close": ("close", "closeprice", "closingprice", "closelast", "pxlast", "lastprice", "last", "price", "c"),
+    "volume": ("volume", "vol", "pxvolume", "sharestraded", "vo"),
     "adj_open": ("adjopen", "adjustedopen", "adjustmentopen", "openadj", "openadjusted", "adjo"),
     "adj_high": ("adjhigh", "adjustedhigh", "adjustmenthigh", "highadj", "highadjusted", "adjh"),
     "adj_low": ("adjlow", "adjustedlow", "adjustmentlow", "lowadj", "lowadjusted", "adjl"),
@@ -32,6 +32,9 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "delisting_return": ("delistingreturn", "dlret"),
 }
 """Role to the names it goes by, bare: of several that are there, the first counts."""
+
+WEAK = ("last", "price")
+"""Names that count only beside other bars, as those of one letter do."""
 
 BY_NAME = "its name"
 BARS = ("open", "high", "low", "close", "volume")
@@ -103,7 +106,7 @@ def recognise(file: Path, names: Sequence[str], given: ColumnsConfig) -> Recogni
                 )
             if found and role in roles:
                 left_out[found[0]] = f"{roles[role]} is taken as {role}"
-            elif found and (len(alias) > 1 or has_bars):
+            elif found and (has_bars or (len(alias) > 1 and alias not in WEAK)):
                 roles[role], why[found[0]] = found[0], BY_NAME
                 left_out.pop(found[0], None)
     others = tuple(name for name in free if name not in why and name not in left_out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from trainer.data.reading.files import files_of
 from trainer.data.reading.formats import open_part
 from trainer.data.reading.prices import Prices, choose_prices
 from trainer.data.reading.table import Keys, LongTable, as_truth, common_columns
+from trainer.data.reading.wide import is_wide, read_wide
 from trainer.errors import InputError
 
 MANY_FILES = 64
@@ -26,16 +28,22 @@ MAX_FEATURES = 2_000
 
 SHOWN = 12
 
+TOTALS = ("total", "totals", "grand total", "average", "summe", "gesamt", "portfolio")
+"""Symbols, in lower case, that are no stocks."""
+
 
 def load(source: str, columns: ColumnsConfig | None = None) -> Market:
     """The market in a file or folder. Raises InputError naming file, column, row, rule and remedy."""
     given = columns or ColumnsConfig()
     files = files_of(source)
-    parts = [open_part(file, lambda name: is_key(name, given), whole=len(files) > MANY_FILES) for file in files]
+    if is_wide(files):
+        parts = [read_wide(Path(source), files)]
+    else:
+        parts = [open_part(file, lambda name: is_key(name, given), whole=len(files) > MANY_FILES) for file in files]
     common_columns(parts)
     names = parts[0].schema.names
     found = recognise(files[0], names, given)
-    for role in ("date", "symbol") if len(files) == 1 else ("date",):
+    for role in ("date", "symbol") if len(parts) == 1 else ("date",):
         if role not in found.roles:
             raise missing(files[0], role, names)
     table = LongTable(parts, found)
@@ -112,6 +120,9 @@ def _warnings(keys: Keys, left_out: Mapping[str, str]) -> tuple[str, ...]:
         found.append("columns not used: " + ", ".join(f"{name} ({why})" for name, why in left_out.items()) + ".")
     if not keys.is_sorted:
         found.append("the rows are not in the order of their dates; they were sorted.")
+    totals = [symbol for symbol in keys.symbols if symbol.lower() in TOTALS]
+    if totals:
+        found.append(f"the symbols {', '.join(totals)} look like totals and are taken for stocks; remove their rows.")
     if keys.merged:
         pairs = [f"{spelling} for {chosen}" for spelling, chosen in sorted(keys.merged.items())]
         found.append(

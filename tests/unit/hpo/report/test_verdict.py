@@ -157,6 +157,8 @@ def rival(low: float, high: float, own: Interval = ABOVE, name: str = LIGHTGBM) 
 def test_what_to_deploy(found: Verdict, finding: Finding, advice: str | None) -> None:
     assert found.finding is finding
     assert advice is None or found.advice == advice
+    is_ours = found.advice.startswith(("deploy the champion", "deploy the committee"))
+    assert found.recommended is is_ours
 
 
 def test_a_committee_is_what_is_judged(made_up: CampaignEvidence, committee_factory: MakeCampaign) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ def market_of(close: Array) -> Market:
         name="prices.csv",
         dates=np.arange(len(close)).astype("datetime64[D]"),
         symbols=tuple(map(str, range(close.shape[1]))),
-        columns=("close",),
+        columns=("close", "alpha"),
         read={"close": close}.__getitem__,
         row=str,
         rows=np.isfinite(close),
@@ -86,6 +87,7 @@ DRESSES: Mapping[str, Callable[[Array], Array]] = {
     "for half of the stocks": lambda c: np.where(
         np.arange(STOCKS) % 2, ahead(c, 5), np.nanstd(ahead(c, 5)) * noisy(c, 0)
     ),
+    "for four stocks": lambda c: np.where(np.arange(STOCKS) < 4, noisy(ahead(c, 5), 0.99), noisy(c, 0)),
     "where it is known at all": lambda c: np.where(np.random.default_rng(4).random(c.shape) < 0.5, ahead(c, 5), np.nan),
 }
 
@@ -125,6 +127,21 @@ def test_the_answer_is_refused_in_any_dress(dress: str) -> None:
 def test_an_honest_feature_is_let_in_without_a_word(kind: str, seed: int) -> None:
     close = walk(seed)
     assert judge(close, HONEST[kind](close)) is None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_answer_within_one_sector_is_refused_with_its_name(seed: int) -> None:
+    close = walk(seed)
+    sectors = np.where(np.arange(STOCKS) < 10, 0, 1)
+    market = replace(
+        market_of(close), sectors=np.tile(sectors, (DAYS, 1)).astype(np.int16), sector_names=("tools", "games")
+    )
+    feature = np.where(sectors == 0, noisy(ahead(close, 5), 0.55), noisy(close, 0.0, seed=8))
+    answers = Answers(market, np.isfinite(close), TRAINING, (1, 5), ())
+    with pytest.raises(InputError, match="within the sector 'tools': it contains the answer"):
+        answers.judge("alpha", rank_normalise(feature, np.isfinite(close)))
+    for honest in HONEST.values():
+        assert answers.judge("alpha", rank_normalise(honest(close), np.isfinite(close))) is None
 
 
 @pytest.mark.parametrize("seed", range(20))
