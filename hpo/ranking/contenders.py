@@ -31,7 +31,7 @@ MOST_SAMPLES = 400_000
 
 @dataclass(frozen=True)
 class Ground:
-    """What contenders are trained and judged on. memory: bytes to be had."""
+    """What contenders are trained and judged on. memory: bytes available."""
 
     settings: TrainerConfig
     data: Path
