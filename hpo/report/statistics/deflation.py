@@ -30,8 +30,8 @@ def expected_maximum(num_trials: float) -> float:
 def probabilistic_ratio(ratio: float, hurdle: float, num_days: float, skewness: float, tailedness: float) -> float:
     """Probability that the true ratio of mean to standard deviation exceeds the hurdle.
 
-    The probabilistic Sharpe ratio, Bailey & Lopez de Prado (2012). ratio, hurdle: per day. num_days: equivalent independent days.
-    tailedness: kurtosis, 3 for a normal distribution.
+    The probabilistic Sharpe ratio, Bailey & Lopez de Prado (2012). ratio, hurdle: per day. num_days:
+    equivalent independent days. tailedness: kurtosis, 3 for a normal distribution.
     """
     spread = math.sqrt(max(1 - skewness * ratio + (tailedness - 1) / 4 * ratio**2, 1e-12))
     return float(ndtr((ratio - hurdle) * math.sqrt(max(num_days - 1, 0.0)) / spread))
