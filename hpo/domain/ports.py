@@ -218,8 +218,9 @@ class Tracker(Protocol):
         """Put a report's files at the campaign, in place of an earlier report's. StoreUnavailable as in `sync`."""
         ...
 
-    def register_champion(self, campaign: Campaign, run_folder: Path, model: Path) -> str | None:
-        """Register the champion's model under the alias `champion`; its URI, None where there is no store."""
+    def register_champion(self, campaign: Campaign, run_folder: Path, model: Path, *, recommended: bool) -> str | None:
+        """Register the champion's model; its URI, None where there is no store. recommended: the alias `champion` goes
+        to it too."""
         ...
 
     def close(self) -> None: ...

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo.domain.trainable import Scored
-from hpo.ranking.metrics import with_means
+from hpo.ranking.metrics import with_derived
 from hpo.ranking.portfolio import PanelScores
 from trainer.data import HoldoutData, open_holdout
 from trainer.scoring.committee import open_scorer
@@ -27,8 +27,13 @@ def score(checkpoint: Path, part: Path, *, details: bool) -> Scored:
     return Scored(dates, series, ceiling, _panel_scores(scores, data))
 
 
+def scored_rule(scores: NDArray[np.float32], data: HoldoutData) -> Scored:
+    """Daily RankIC of scores [D, S, H] on the holdout's days that no checkpoint made."""
+    return Scored(np.array(data.panel.dates[data.days.start : data.days.stop]), _series(scores, data))
+
+
 def _series(scores: NDArray[np.float32], data: HoldoutData) -> dict[str, NDArray[np.float32]]:
-    return with_means(daily_metrics(scores, data.panel, data.days))
+    return with_derived(daily_metrics(scores, data.panel, data.days))
 
 
 def _panel_scores(scores: NDArray[np.float32], data: HoldoutData) -> PanelScores:

@@ -6,6 +6,7 @@ import json
 import platform
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import metadata
 from typing import Any
 
@@ -65,15 +66,15 @@ def collect(
     places = known_places([search["space"], *(str(flat.get(name) or "") for name in trainable.places)], state)
     return CampaignEvidence(
         name=campaign.name,
-        objective=search["objective"],
-        metrics=trainable.metrics(settings),
+        objective=campaign.spec.objective,
+        metrics=campaign.spec.metrics,
         seed=campaign.spec.seed,
         tiers=_tiers(campaign, space),
         trials=[_trial(slot, archive, trainable, length, places) for slot in slots],
         champion_slot=campaign.crowned.slot if campaign.crowned else None,
         members=campaign.crowned.members if campaign.crowned else {},
         default_slot=DEFAULT_SLOT,
-        holdout=holdout,
+        holdout=holdout and replace(holdout, faults=tuple(without_places(holdout.faults, places))),
         num_holdout_openings=campaign.num_holdout_openings,
         data_source=file_name(source) or trainable.name,
         data_summary=without_places(prepared.summary if prepared else {}, places),
@@ -87,7 +88,6 @@ def collect(
         links=links or {},
         log_settings=frozenset(d.name for d in space.dimensions if isinstance(d, FloatDimension) and d.log),
         created_at=campaign.created_at,
-        horizons=trainable.horizons(settings),
         own_sections=trainable.sections,
     )
 
@@ -152,14 +152,12 @@ def _trial(
 
 
 def mean_daily(attempt: Attempt, epochs: Sequence[int], trainable: Trainable[Any]) -> DailySeries:
-    """The daily series averaged over epochs, so that its mean is the trial's score, and their means over horizons.
+    """Each metric's series averaged over epochs, so that the objective's mean is the trial's score.
 
     Where the last days lack the longer labels, the mean over horizons has fewer days than the score. {} without epochs.
     """
-    series = [attempt.daily(epoch) for epoch in epochs]
-    if not series:
-        return {}
-    return trainable.derive({name: _mean([epoch[name] for epoch in series]) for name in series[0]})
+    series = [trainable.derive(attempt.daily(epoch)) for epoch in epochs]
+    return {name: _mean([epoch[name] for epoch in series]) for name in series[0]} if series else {}
 
 
 def _mean(series: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

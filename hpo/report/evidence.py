@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hpo.domain.campaign import Outcome
 from hpo.domain.champion import Member
-from hpo.domain.trainable import Metric
+from hpo.domain.metric import Metric
 
 DailySeries = Mapping[str, NDArray[np.float32]]
 """Metric name (`rank_ic_5d`, `neutral_rank_ic`, ...) -> one value per day [D], NaN where a day has none."""
@@ -88,8 +88,8 @@ class HoldoutEvidence:
     """What was measured on the holdout, after everything had been chosen.
 
     committee: the daily series of what is deployed, where that is more than one trial. contenders: name -> series of
-    those that were trained without a search. details: of what is deployed, for the
-    trainable's own sections.
+    those that were trained without a search. faults: a sentence for each of them that failed. details: of what is
+    deployed, for the trainable's own sections.
     daily: slot -> that trial's model's daily series on dates [D]; the champion, the default, the leaders.
     ceiling: the series of the best possible scores; None where they are not known.
     """
@@ -101,13 +101,14 @@ class HoldoutEvidence:
     source: str = "holdout"
     committee: DailySeries | None = None
     contenders: Mapping[str, DailySeries] = field(default_factory=dict)
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class CampaignEvidence:
     """Everything a report needs to know of one campaign.
 
-    objective: the metric trials are judged by. metrics: all there are. horizons: label horizons, where there are some.
+    objective: the metric trials are judged by. metrics: all there are.
     own_sections: the trainable's. champion_slot: None until the campaign has ended. members: of the committee that is
     deployed, by name; empty or one where it is a single trial. doubt: why the best validation score is not to be
     believed, a sentence, empty where it may be. default_slot: the trial that ran the default
@@ -117,7 +118,7 @@ class CampaignEvidence:
     """
 
     name: str
-    objective: str
+    objective: Metric
     metrics: Sequence[Metric]
     seed: int
     tiers: Sequence[TierEvidence]
@@ -138,7 +139,6 @@ class CampaignEvidence:
     command: str = ""
     links: Mapping[str, str] = field(default_factory=dict)
     log_settings: frozenset[str] = frozenset()
-    horizons: tuple[int, ...] = ()
     own_sections: Callable[[Any, Any], Sequence[Any]] = lambda evidence, findings: ()
     created_at: datetime | None = None
 
@@ -165,15 +165,6 @@ class CampaignEvidence:
         """Trials that ran to their end and have a score, best first; equal scores in order of slots."""
         done = [trial for trial in self.trials if trial.outcome is Outcome.COMPLETE and trial.score is not None]
         return sorted(done, key=lambda trial: (-(trial.score or 0.0), trial.slot))
-
-    def horizon_of(self, metric: str) -> int:
-        """How far neighbouring units of a metric depend on each other."""
-        return next((known.overlap for known in self.metrics if known.name == metric), 1)
-
-    @property
-    def no_skill(self) -> float | None:
-        """The objective of a model that knows nothing; None where there is no such value."""
-        return next((known.no_skill for known in self.metrics if known.name == self.objective), None)
 
     def outcomes(self) -> dict[str, int]:
         """How many slots ended how; those not done count as `unfinished`."""

@@ -31,12 +31,13 @@ class Finding(StrEnum):
 @dataclass(frozen=True)
 class Verdict:
     """finding: the rule that applied; sentence: what a person is told; basis: which days it stands on; advice: what to
-    deploy, empty where there is nothing to say yet."""
+    deploy, empty where there is nothing to say yet. recommended: whether that is what the campaign ends with."""
 
     finding: Finding
     sentence: str
     basis: str
     advice: str = ""
+    recommended: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def judge(
         return _nothing(metric, holdout, deployed, num_tried, survives, basis)
     if champion_is_default:
         sentence = f"no configuration of the {num_tried} tried beat the default, which stays"
-        return Verdict(Finding.DEFAULT_WINS, sentence, basis, f"deploy the default{_beside(contenders)}")
+        return Verdict(Finding.DEFAULT_WINS, sentence, basis, f"deploy the default{_beside(contenders)}", True)
     if gain is None:
         return Verdict(
             Finding.UNCOMPARED,
@@ -96,6 +97,7 @@ def judge(
             "with",
             basis,
             f"deploy {deployed}{_beside(contenders)}",
+            True,
         )
     return _against_default(gain, basis, deployed, contenders)
 
@@ -143,7 +145,7 @@ def _against_default(gain: Interval, basis: str, deployed: str, contenders: Sequ
     beside = _beside(contenders)
     if gain.above_zero:
         sentence = f"better than the default by {size}, {interval}"
-        return Verdict(Finding.BETTER, sentence, basis, f"deploy {deployed}{beside}")
+        return Verdict(Finding.BETTER, sentence, basis, f"deploy {deployed}{beside}", True)
     if gain.below_zero:
         sentence = f"worse than the default by {size}: keep the default; {interval}"
         return Verdict(Finding.WORSE, sentence, basis, f"deploy the default{beside}")
@@ -153,7 +155,7 @@ def _against_default(gain: Interval, basis: str, deployed: str, contenders: Sequ
     )
     # Averaging needs no proof against one of its own members; a single choice does.
     better = deployed if deployed.startswith("the committee") and gain.estimate >= 0 else "the default"
-    return Verdict(Finding.SAME, sentence, basis, f"deploy {better}{beside}")
+    return Verdict(Finding.SAME, sentence, basis, f"deploy {better}{beside}", better == deployed)
 
 
 def _beside(contenders: Sequence[Rival]) -> str:

@@ -14,10 +14,11 @@ from hpo.report.findings import analyse
 from hpo.report.holdout import measure
 from hpo.report.page import Written, write_report
 from hpo.report.summary import summary_lines
-from hpo.runs.durable import read_sealed, sha256_of, write_sealed
+from hpo.runs.durable import read_json, read_sealed, sha256_of, write_sealed
 from hpo.runs.folder import drop_checkpoints
 from hpo.trainable.loading import load_trainable
 from hpo.usecases.compare import NUM_LEADERS
+from hpo.usecases.contenders import contenders_fault, with_contenders
 from hpo.usecases.deployed import deployed_file
 from hpo.wiring import App, archive_of, find_campaign
 
@@ -69,6 +70,7 @@ def report(app: App, campaign: Campaign, prepared: Prepared, say: Say, output: P
             app.ledger.count_holdout_opening(campaign.id)
             chosen = candidates(campaign, slots, NUM_LEADERS)
             holdout = measure(trainable, archive, chosen, prepared.holdout, champion, deployed)
+            holdout = holdout and with_contenders(app, campaign, prepared, holdout, say)
         campaign = find_campaign(app, campaign.name)
     evidence = collect(campaign, slots, archive, trainable, holdout, prepared=prepared)
     findings = analyse(evidence)
@@ -120,9 +122,20 @@ def publish(app: App, campaign: Campaign, say: Say) -> None:
         raise EnvironmentFault(f"{broken[0]}; write the report again with `hpo report study={campaign.name}`.")
     project(app, campaign.name)
     app.tracker.attach_report(campaign, app.runs(campaign.name), sorted(folder.glob("report.*")))
-    uri = app.tracker.register_champion(campaign, archive_of(app, campaign).model(champion.slot or 0).parent, model)
+    run_folder = archive_of(app, campaign).model(champion.slot or 0).parent
+    recommended = _is_recommended(folder)
+    uri = app.tracker.register_champion(campaign, run_folder, model, recommended=recommended)
     if uri:
-        say(f"  registered in MLflow as {uri}")
+        without = "" if recommended else ", without the alias 'champion': the report does not recommend it"
+        say(f"  registered in MLflow as {uri}{without}")
+
+
+def _is_recommended(folder: Path) -> bool:
+    """Whether the report in the folder recommends what the campaign ends with."""
+    try:
+        return bool(read_json(folder / "report.json")["recommended"])
+    except FileNotFoundError:
+        return False
 
 
 def faults(app: App, campaign: Campaign) -> list[str]:
@@ -135,7 +148,8 @@ def faults(app: App, campaign: Campaign) -> list[str]:
         found.append(f"{app.runs(campaign.name) / CONCLUDED} is missing or damaged: the conclusion counts as not made")
     if folder.exists() or (is_complete and is_ours):
         found += _report_faults(folder)
-    return found
+    contenders = contenders_fault(app.runs(campaign.name))
+    return found if contenders is None else [*found, contenders]
 
 
 def _report_faults(folder: Path) -> list[str]:

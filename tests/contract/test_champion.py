@@ -104,7 +104,7 @@ def store(tmp_path: Path) -> str:
 
 
 def test_without_a_store_there_is_no_champion(runs: Path, trained: tuple[Path, Path]) -> None:
-    assert NullTracker().register_champion(campaign(), finished(runs, 1).folder, trained[0]) is None
+    assert NullTracker().register_champion(campaign(), finished(runs, 1).folder, trained[0], recommended=True) is None
 
 
 def loaded_elsewhere(store: str, prices: Path, folder: Path) -> pd.DataFrame:
@@ -128,9 +128,9 @@ def test_the_champion_scores_elsewhere_what_the_trainer_scores(
     best, holdout = trained
     attempt = finished(runs, 1)
     attempt.finish(Outcome.COMPLETE, 0.1)
-    assert MLflowTracker(store, tmp_path / "files").register_champion(campaign(), attempt.folder, best) == (
-        f"models:/{NAME}/1"
-    )
+    assert MLflowTracker(store, tmp_path / "files").register_champion(
+        campaign(), attempt.folder, best, recommended=True
+    ) == (f"models:/{NAME}/1")
     given = loaded_elsewhere(store, prices, tmp_path / "elsewhere")
     assert list(given.columns) == ["date", "symbol", "score_1d", "score_5d"]
     data = open_holdout(holdout)
@@ -162,8 +162,12 @@ def test_a_committee_scores_elsewhere_what_predict_scores(
     expected = Ranker().predict(joined, prices, everything=True).table
 
     tracker = MLflowTracker(store, tmp_path / "files")
-    assert tracker.register_champion(campaign(), files["night#1"].parent, joined) == f"models:/{NAME}/1"
-    assert tracker.register_champion(campaign(), files["night#1"].parent, joined) == f"models:/{NAME}/1"
+    assert (
+        tracker.register_champion(campaign(), files["night#1"].parent, joined, recommended=True) == f"models:/{NAME}/1"
+    )
+    assert (
+        tracker.register_champion(campaign(), files["night#1"].parent, joined, recommended=True) == f"models:/{NAME}/1"
+    )
     runs.rename(tmp_path / "gone")
 
     given = loaded_elsewhere(store, prices, tmp_path / "elsewhere")
@@ -217,18 +221,26 @@ def test_the_alias_moves_only_forward(store: str, runs: Path, trained: tuple[Pat
         attempt.finish(Outcome.COMPLETE, 0.1 * slot)
         checkpoint.save({**checkpoint.load(trained[0]), "epoch": slot}, attempt.model)
         models[slot] = attempt.model
+    models[4] = tmp_path / "other.pt"
+    checkpoint.save({**checkpoint.load(trained[0]), "epoch": 4}, models[4])
 
     def holder() -> str:
         return str(client.get_model_version_by_alias(NAME, "champion").version)
 
-    first = tracker.register_champion(campaign(2), attempts[1].folder, models[1])
+    first = tracker.register_champion(campaign(2), attempts[1].folder, models[1], recommended=True)
     assert (first, holder()) == (f"models:/{NAME}/1", "1")
-    assert tracker.register_champion(campaign(4), attempts[2].folder, models[2]) == f"models:/{NAME}/2"
+    assert (
+        tracker.register_champion(campaign(4), attempts[2].folder, models[2], recommended=True) == f"models:/{NAME}/2"
+    )
     assert holder() == "2"
-    assert tracker.register_champion(campaign(2), attempts[1].folder, models[1]) == first  # a replay
-    assert tracker.register_champion(campaign(2), attempts[3].folder, models[3]) == f"models:/{NAME}/3"  # a late one
+    assert tracker.register_champion(campaign(2), attempts[1].folder, models[1], recommended=True) == first  # a replay
+    assert (
+        tracker.register_champion(campaign(2), attempts[3].folder, models[3], recommended=True) == f"models:/{NAME}/3"
+    )  # a late one
     assert holder() == "2"
-    assert len(client.search_model_versions(f"name = '{NAME}'")) == 3
+    tracker.register_champion(campaign(8), attempts[3].folder, models[4], recommended=False)
+    assert holder() == "2", "not recommended"
+    assert len(client.search_model_versions(f"name = '{NAME}'")) == 4
     version = client.get_model_version(NAME, "2")
     assert client.get_run(version.run_id).data.tags["tiertune.slot"] == "night#0002"
 

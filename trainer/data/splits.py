@@ -32,8 +32,8 @@ class Split:
 def plan_split(dates: NDArray[np.datetime64], config: SplitConfig, window: int, horizons: tuple[int, ...]) -> Split:
     """The split of a calendar.
 
-    The gap of window + longest horizon + embargo trading days is just enough that even a label entered one close
-    later ends before the first day any look-back of the next window reaches.
+    The gap of window + longest horizon + embargo trading days is just enough that even a label entered at the
+    next close ends before the first day any look-back of the next window reaches.
     Raises InputError where a window is left too short, saying how many days it would take.
     """
     gap = window + max(horizons) + config.embargo_days

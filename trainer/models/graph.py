@@ -45,8 +45,9 @@ class GraphSchedule:
     """The graphs of a panel, recomputed every REFRESH_DAYS from the LOOKBACK trading days before.
 
     The affinity of two stocks is the correlation of their returns in excess of the day's mean, plus SECTOR_BONUS in
-    the same sector; a stock's neighbours are the `num_neighbours` stocks of the span with the highest affinity above
-    0. Stocks with less than half the returns correlate with none and are tied to their sector alone.
+    the same sector; a stock's neighbours are the `num_neighbours` stocks of the panel with the highest affinity above
+    0, whatever stocks a span holds. Stocks with less than half the returns correlate with none and are tied to their
+    sector alone.
     """
 
     def __init__(
@@ -62,35 +63,49 @@ class GraphSchedule:
         periods = dates.astype("datetime64[D]").astype(np.int64) // REFRESH_DAYS
         starts = np.flatnonzero(np.diff(periods, prepend=periods[:1] - 1))
         self._refreshes = np.repeat(starts, np.diff(starts, append=len(dates)))
-        self._cache: OrderedDict[tuple[int, bytes], tuple[torch.Tensor, torch.Tensor]] = OrderedDict()
+        self._cache: OrderedDict[int, tuple[torch.Tensor, torch.Tensor]] = OrderedDict()
 
     def refresh_day(self, day: int) -> int:
         """Position of the day whose close the graph of `day` was computed at, at or before `day`."""
         return int(self._refreshes[day])
 
     def graph_for(self, days: range | Sequence[int], stocks: NDArray[np.int64]) -> Graph:
-        """The graph among `stocks` (positions on the panel's stock axis) on `days` (positions on its calendar)."""
-        refreshes, place = np.unique(self._refreshes[np.asarray(days, dtype=np.int64)], return_inverse=True)
-        edges = [self._edges(int(refresh), stocks) for refresh in refreshes]
-        neighbours = torch.stack([neighbours for neighbours, _ in edges])
-        weights = torch.stack([weights for _, weights in edges])
-        rows = torch.from_numpy(place)
-        return Graph(neighbours[rows], weights[rows])
+        """The edges among `stocks` (positions on the panel's stock axis) on `days` (positions on its calendar).
 
-    def _edges(self, refresh: int, stocks: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Neighbours and weights, each [S, K], computed at the close of one day. The newest are kept."""
-        key = refresh, stocks.tobytes()
-        if key not in self._cache:
-            self._cache[key] = self._strongest(self._affinity(refresh, stocks))
-        self._cache.move_to_end(key)
+        An edge to a neighbour that is not among them is left out: see `with_neighbours`.
+        """
+        refreshes, rows = np.unique(self._refreshes[np.asarray(days, dtype=np.int64)], return_inverse=True)
+        edges = [self._edges(int(refresh)) for refresh in refreshes]
+        chosen = torch.from_numpy(stocks)
+        neighbours = torch.stack([neighbours[chosen] for neighbours, _ in edges])
+        weights = torch.stack([weights[chosen] for _, weights in edges])
+        places = torch.full((self._returns.shape[1] + 1,), -1)  # the last entry serves the index -1
+        places[chosen] = torch.arange(len(chosen))
+        neighbours = places[neighbours]
+        weights = weights.masked_fill(neighbours < 0, 0.0)
+        return Graph(neighbours[torch.from_numpy(rows)], weights[torch.from_numpy(rows)])
+
+    def with_neighbours(self, days: range | Sequence[int], stocks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """`stocks`, and after them the neighbours that they have on `days` beside themselves."""
+        chosen = torch.from_numpy(stocks)
+        refreshes = np.unique(self._refreshes[np.asarray(days, dtype=np.int64)])
+        found = torch.cat([self._edges(int(refresh))[0][chosen].flatten() for refresh in refreshes])
+        others = np.setdiff1d(found[found >= 0].numpy(), stocks)
+        return np.concatenate([stocks, others])
+
+    def _edges(self, refresh: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Neighbours and weights of all stocks, each [S, K], at the close of one day. The newest are kept."""
+        if refresh not in self._cache:
+            self._cache[refresh] = self._strongest(self._affinity(refresh))
+        self._cache.move_to_end(refresh)
         while len(self._cache) > CACHED_GRAPHS:
             self._cache.popitem(last=False)
-        return self._cache[key]
+        return self._cache[refresh]
 
-    def _affinity(self, refresh: int, stocks: NDArray[np.int64]) -> torch.Tensor:
+    def _affinity(self, refresh: int) -> torch.Tensor:
         """[S, S], -inf on the diagonal."""
         trailing = torch.from_numpy(np.array(self._returns[max(0, refresh + 1 - LOOKBACK) : refresh + 1]))
-        trailing = (trailing - trailing.nanmean(dim=1, keepdim=True))[:, torch.from_numpy(stocks)]
+        trailing = trailing - trailing.nanmean(dim=1, keepdim=True)
         present = torch.isfinite(trailing)
         count = present.sum(dim=0)
         mean = trailing.nansum(dim=0) / count.clamp(min=1)
@@ -98,7 +113,7 @@ class GraphSchedule:
         deviation = (centred.square().sum(dim=0) / count.clamp(min=1)).sqrt().clamp(min=1e-8)
         standard = (centred / deviation).clamp(-OUTLIER_LIMIT, OUTLIER_LIMIT)
         standard = standard / standard.norm(dim=0).clamp(min=1e-8)
-        sector = torch.from_numpy(self._sectors[refresh, stocks].astype(np.int64))
+        sector = torch.from_numpy(self._sectors[refresh].astype(np.int64))
         together = (sector.unsqueeze(0) == sector.unsqueeze(1)) & (sector >= 0)
         affinity: torch.Tensor = standard.T @ standard + SECTOR_BONUS * together
         return affinity.fill_diagonal_(-torch.inf)

@@ -26,7 +26,8 @@ PREFETCHED = 2
 
 @dataclass(frozen=True)
 class Batch:
-    """The tensors of one span, C context days before T scored days, G stocks.
+    """The tensors of one span, C context days before T scored days, G stocks: the span's own, and after them, for a
+    model with a graph, neighbours of theirs that carry no label here.
 
     features: float32 [C+T, G, F]. mask: bool [C+T, G], usable as input. label, returns: float32 [T, G, H], see
     `Labels`, 0 where there is none. labelled: bool [T, G, H]. graph: neighbours on the C+T days, None for models
@@ -64,16 +65,26 @@ class Feed:
             self._resident = [torch.from_numpy(np.array(array)).to(device) for array in self._arrays]
 
     def batch(self, span: Span) -> Batch:
-        """One span, gathered where the panel lies."""
+        """One span, gathered where the panel lies.
+
+        A neighbour outside the span is fetched too. Else training would see the few neighbours that chance puts into
+        a span, and scoring all of them.
+        """
+        stocks, graph = span.stocks, None
+        if self._graphs is not None:
+            # Days before the panel are masked, so that it does not matter that they get the first day's neighbours.
+            calendar = np.arange(span.days.start - span.context, span.days.stop).clip(min=0).tolist()
+            stocks = self._graphs.with_neighbours(calendar, span.stocks)
+            graph = self._graphs.graph_for(calendar, stocks).to(self._device)
         days = slice(max(0, span.days.start - span.context), span.days.stop)
         scored = slice(span.days.start, span.days.stop)
         taken = (days, days, scored, scored)
         if self._resident is not None:
-            stocks = torch.from_numpy(span.stocks).to(self._device, non_blocking=True)
-            gathered = [tensor[rows][:, stocks] for tensor, rows in zip(self._resident, taken, strict=True)]
+            chosen = torch.from_numpy(stocks).to(self._device, non_blocking=True)
+            gathered = [tensor[rows][:, chosen] for tensor, rows in zip(self._resident, taken, strict=True)]
         else:
             gathered = [
-                self._upload(np.take(array[rows], span.stocks, axis=1))
+                self._upload(np.take(array[rows], stocks, axis=1))
                 for array, rows in zip(self._arrays, taken, strict=True)
             ]
         features, mask, label, returns = gathered
@@ -81,7 +92,8 @@ class Feed:
         if before_panel:
             features = functional.pad(features, (0, 0, 0, 0, before_panel, 0))
             mask = functional.pad(mask, (0, 0, before_panel, 0))
-        return Batch(span, features, mask, *_labelled(mask[span.context :], label, returns), self._graph(span))
+        own = torch.arange(len(stocks), device=mask.device) < len(span.stocks)
+        return Batch(span, features, mask, *_labelled(mask[span.context :] & own, label, returns), graph)
 
     @property
     def num_stocks(self) -> int:
@@ -107,13 +119,6 @@ class Feed:
                     yield ahead.popleft().result()
             while ahead:
                 yield ahead.popleft().result()
-
-    def _graph(self, span: Span) -> Graph | None:
-        if self._graphs is None:
-            return None
-        # Days before the panel are masked, so that it does not matter that they get the first day's neighbours.
-        days = np.arange(span.days.start - span.context, span.days.stop).clip(min=0)
-        return self._graphs.graph_for(days.tolist(), span.stocks).to(self._device)
 
     def _upload(self, block: NDArray[np.generic]) -> Tensor:
         # Rows of a read-only memory map are copied; what was gathered already is not.

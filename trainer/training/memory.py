@@ -52,6 +52,7 @@ def upper_bound(config: TrainerConfig, panel_shape: tuple[int, int, int]) -> int
     if model.kind in TABULAR_KINDS:
         return estimate(config, panel_shape)
     span_days, span_stocks = _plan(config, days, stocks).largest
+    span_stocks = min(stocks, span_stocks * (1 + _neighbours(config)))
     chunk = _chunk(config, days, stocks)
     units = 2 * (16 + model.window + model.num_neighbours) * (features + model.hidden_size * (model.num_layers + 1))
     rows = max(span_days * span_stocks, (chunk.context + len(chunk.days)) * stocks)
@@ -74,7 +75,8 @@ def estimate(config: TrainerConfig, panel_shape: tuple[int, int, int]) -> int:
     plan, chunk = _plan(config, days, stocks), _chunk(config, days, stocks)
     with FakeTensorMode():
         weights = 4 * sum(p.numel() for p in build_model(config.model, features, horizons).parameters())
-        training = step_bytes(config, features, *plan.largest)
+        span_days, span_stocks = plan.largest
+        training = step_bytes(config, features, span_days, min(stocks, span_stocks * (1 + _neighbours(config))))
         scoring = score_bytes(config, features, chunk.context + len(chunk.days), stocks)
     averages = 1 if config.train.ema_decay or config.train.swa_fraction else 0
     # 1 for the copy that undoes a step that was not finite. Weights and gradients are within `training`.
@@ -134,11 +136,15 @@ def _on_cpu(config: TrainerConfig) -> Precision:
 
 def _inputs(config: TrainerConfig, features: int, days: int, stocks: int) -> tuple[Tensor, Tensor, Graph | None]:
     x, mask = torch.zeros(days, stocks, features), torch.ones(days, stocks, dtype=torch.bool)
-    neighbours = config.model.num_neighbours
-    if not neighbours or "num_neighbours" not in MODEL_KNOBS[config.model.kind]:
+    neighbours = _neighbours(config)
+    if not neighbours:
         return x, mask, None
     shape = (days, stocks, neighbours)
     return x, mask, Graph(torch.zeros(shape, dtype=torch.int64), torch.zeros(shape))
+
+
+def _neighbours(config: TrainerConfig) -> int:
+    return config.model.num_neighbours if "num_neighbours" in MODEL_KNOBS[config.model.kind] else 0
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types here

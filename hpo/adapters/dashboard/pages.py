@@ -90,7 +90,7 @@ class DashboardPages:
                 _renew_result(study, _result_note(report, slot, address, studies[-1].study_name))
                 self._decorate_copies(study, SlotFolder(folder, slot or 1).current(), address)
 
-    def register_champion(self, campaign: Campaign, run_folder: Path, model: Path) -> str | None:
+    def register_champion(self, campaign: Campaign, run_folder: Path, model: Path, *, recommended: bool) -> str | None:
         """Optuna has no registry: None."""
         return None
 
@@ -200,7 +200,7 @@ def trial_files(attempt: Attempt) -> Iterator[tuple[str, bytes]]:
     """(name, content) of what a finished trial shows: its curve, its epochs as a table, its resolved configuration."""
     records = attempt.epochs()
     if records:
-        yield "learning_curve.svg", learning_curve(records)
+        yield "learning_curve.svg", learning_curve(records, attempt.run())
         yield "epochs.csv", epochs_table(records)
     yield "config.json", encode(attempt.config())
 

@@ -24,9 +24,12 @@ class Trackers:
         for tracker in self._trackers:
             tracker.attach_report(campaign, runs, files)
 
-    def register_champion(self, campaign: Campaign, run_folder: Path, model: Path) -> str | None:
+    def register_champion(self, campaign: Campaign, run_folder: Path, model: Path, *, recommended: bool) -> str | None:
         """See `Tracker.register_champion`: the first URI there is."""
-        uris = [tracker.register_champion(campaign, run_folder, model) for tracker in self._trackers]
+        uris = [
+            tracker.register_champion(campaign, run_folder, model, recommended=recommended)
+            for tracker in self._trackers
+        ]
         return next((uri for uri in uris if uri is not None), None)
 
     def close(self) -> None:

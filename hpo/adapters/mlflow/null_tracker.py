@@ -18,7 +18,7 @@ class NullTracker:
     def attach_report(self, campaign: Campaign, runs: Path, files: Sequence[Path]) -> None:
         """There is nothing to attach them to."""
 
-    def register_champion(self, campaign: Campaign, run_folder: Path, model: Path) -> str | None:
+    def register_champion(self, campaign: Campaign, run_folder: Path, model: Path, *, recommended: bool) -> str | None:
         """There is no registry: None."""
         return None
 

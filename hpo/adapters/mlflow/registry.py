@@ -29,8 +29,9 @@ def model_name(campaign: str) -> str:
     return f"tiertune-{campaign}"
 
 
-def register(store: Store, campaign: Campaign, run_id: str, checkpoint: Path) -> str | None:
-    """Register the checkpoint as a version of the campaign's model, once, and let the alias point to the newest.
+def register(store: Store, campaign: Campaign, run_id: str, checkpoint: Path, *, recommended: bool) -> str | None:
+    """Register the checkpoint as a version of the campaign's model, once, and where it is recommended let the alias
+    point to it.
 
     A version belongs to the budget it was crowned with; the alias never goes to a version of a smaller budget, nor
     back to an older version, so that a replay changes nothing.
@@ -49,13 +50,16 @@ def register(store: Store, campaign: Campaign, run_id: str, checkpoint: Path) ->
         store, campaign, run_id, sha256, lambda target: save_model(checkpoint, trainable, serving, target)
     )
     holder = _holder(store, name)
-    if holder is None or _rank(version) > _rank(holder):
+    if recommended and (holder is None or _rank(version) > _rank(holder)):
         store.client.set_registered_model_alias(name, ALIAS, version.version)
     return f"models:/{name}/{version.version}"
 
 
 def _open_model(store: Store, campaign: Campaign, name: str) -> None:
-    description = f"Champion of the campaign '{campaign.name}'. Load models:/{name}@{ALIAS}."
+    description = (
+        f"What the campaign '{campaign.name}' ends with. The alias '{ALIAS}' is the newest version that its report "
+        f"recommends: models:/{name}@{ALIAS}."
+    )
     try:
         store.client.create_registered_model(name, {"tiertune.campaign": campaign.name}, description)
     except MlflowException as error:

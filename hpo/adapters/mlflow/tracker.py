@@ -36,14 +36,15 @@ class MLflowTracker:
         with self._store.answering():
             return self._projection(campaign, runs).sync(campaign)
 
-    def register_champion(self, campaign: Campaign, run_folder: Path, model: Path) -> str | None:
+    def register_champion(self, campaign: Campaign, run_folder: Path, model: Path, *, recommended: bool) -> str | None:
         """See `Tracker.register_champion`. A checkpoint is registered once; the alias never moves back."""
         runs = run_folder.parent.parent
         with self._store.answering():
             projection = self._projection(campaign, runs)
             projection.sync(campaign)
             with locked(runs):
-                return register(self._store, campaign, projection.run_id(run_folder.parent), model)
+                run_id = projection.run_id(run_folder.parent)
+                return register(self._store, campaign, run_id, model, recommended=recommended)
 
     def attach_report(self, campaign: Campaign, runs: Path, files: Sequence[Path]) -> None:
         """See `Tracker.attach_report`. They are artifacts of the campaign's run, in its folder `report`; its

@@ -15,12 +15,13 @@ def build(evidence: CampaignEvidence, findings: Findings) -> Section:
 
 
 def _lead(evidence: CampaignEvidence, findings: Findings) -> str:
-    if len(evidence.members) < 2:
-        return "The single champion is what is deployed."
-    return (
-        f"What is deployed is {findings.deployed}: the weighted mean of their daily ranks, horizon by horizon. "
-        "Members were chosen by validation days alone."
-    )
+    lead = "The single champion is what is deployed."
+    if len(evidence.members) > 1:
+        lead = (
+            f"What is deployed is {findings.deployed}: the weighted mean of their daily ranks, horizon by horizon. "
+            "Members were chosen by validation days alone."
+        )
+    return " ".join([lead, *(evidence.holdout.faults if evidence.holdout else ())])
 
 
 def _members(evidence: CampaignEvidence, findings: Findings) -> list[Table]:
@@ -44,7 +45,7 @@ def _members(evidence: CampaignEvidence, findings: Findings) -> list[Table]:
         Column("weight", "weight", words.score),
         Column("outcome", "outcome", kind="text"),
         Column("epoch", "epoch"),
-        Column("score", f"validation {findings.metric}", words.score),
+        Column("score", f"validation {findings.metric.shown}", words.score),
     ]
     champion = frozenset(n for n, m in enumerate(evidence.members.values()) if m.slot == evidence.champion_slot)
     note = "The single champion stands out."
@@ -67,7 +68,7 @@ def _rivals(evidence: CampaignEvidence, findings: Findings) -> list[Table]:
     ]
     columns = [
         Column("name", "who", kind="text"),
-        Column("holdout", f"holdout {findings.metric}", words.score),
+        Column("holdout", f"holdout {findings.metric.shown}", words.score),
         Column("interval", "interval", words.between),
         Column("lead", "less what is deployed", words.score),
         Column("lead_interval", "interval, paired by day", words.between),

@@ -40,7 +40,8 @@ class BoostedFold:
         self._train = training_samples(panel, labels, fold.train)
         self._valid = samples(panel, labels, fold.valid)
         self.model = Trees(config.model, len(panel.feature_names), len(panel.horizons))
-        self._train_scores = np.zeros(self._train.label.shape)
+        self._train_scores = np.zeros(self._train.label.shape)  # of the parts before the newest epoch's
+        self._num_summed = 0
         self._valid_scores = np.zeros(self._valid.label.shape)
         self._tables = self._make_tables()
 
@@ -52,14 +53,16 @@ class BoostedFold:
     def train_epoch(self, epoch: int, stop: Callable[[], bool]) -> dict[str, float] | None:
         """Grow `model.rounds_per_epoch` trees per horizon; mean squared error and samples. None, with nothing grown,
         when `stop()` between two of them."""
-        part = []
+        self._sum_up()
+        part, losses = [], []
         for column, table in enumerate(self._tables):
-            text = self._grow(table, column, epoch, stop)
-            if text is None:
+            grown = self._grow(table, column, epoch, stop)
+            if grown is None:
                 return None
-            part.append(text)
+            part.append(grown.model_to_string())
+            losses.append(grown.eval_train()[0][2])
         self._add(part)
-        return {"loss": self._train.loss(self._train_scores), "samples": float(len(self._train.label))}
+        return {"loss": float(np.mean(losses)), "samples": float(len(self._train.label))}
 
     def validate(self) -> tuple[dict[str, float], dict[str, NDArray[np.float32]]]:
         """Validation loss, and the daily series."""
@@ -96,7 +99,9 @@ class BoostedFold:
             tables.append(table.construct().set_label(self._train.label[known, column]))
         return tables
 
-    def _grow(self, table: lightgbm.Dataset, column: int, epoch: int, stop: Callable[[], bool]) -> str | None:
+    def _grow(
+        self, table: lightgbm.Dataset, column: int, epoch: int, stop: Callable[[], bool]
+    ) -> lightgbm.Booster | None:
         import lightgbm
 
         known = self._train.labelled[:, column]
@@ -106,12 +111,17 @@ class BoostedFold:
             if stop():
                 return None
             booster.update()
-        return booster.model_to_string()
+        return booster
 
     def _add(self, part: list[str]) -> None:
         self.model.grow(part)
-        self._train_scores += self.model.outputs(part, self._train.features)
         self._valid_scores += self.model.outputs(part, self._valid.features)
+
+    def _sum_up(self) -> None:
+        """What the coming epoch starts from. Outputs of the last epoch, a good part of its cost, are never needed."""
+        for part in self.model.parts[self._num_summed :]:
+            self._train_scores += self.model.outputs(part, self._train.features)
+        self._num_summed = len(self.model.parts)
 
     def _parameters(self, column: int, epoch: int) -> dict[str, Any]:
         drawn = np.random.SeedSequence([self._config.train.seed, self._index, epoch, column]).generate_state(2)
@@ -119,6 +129,7 @@ class BoostedFold:
         return {
             **{name: getattr(self._config.model, name) for name in SETTINGS},
             "objective": "regression",
+            "metric": "l2",
             "bagging_freq": 1,
             "bagging_seed": bagging,
             "feature_fraction_seed": feature,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,8 +34,8 @@ class Keeper(NullTracker):
             raise StoreUnavailable("MLflow does not take the records: it is read-only")
         self.attached = [file.name for file in files]
 
-    def register_champion(self, campaign: Campaign, run_folder: Path, model: Path) -> str | None:
-        return f"models:/{run_folder.name}/{model.name}"
+    def register_champion(self, campaign: Campaign, run_folder: Path, model: Path, *, recommended: bool) -> str | None:
+        return f"models:/{run_folder.name}/{model.name}{'@champion' if recommended else ''}"
 
 
 @pytest.fixture
@@ -62,18 +63,31 @@ def campaign(app: Any) -> Campaign:
     app.ledger.finish(claim, Outcome.COMPLETE, 0.1)
     folder = conclusion.report_folder(app, opened)
     folder.mkdir(parents=True)
-    for name in ("report.html", "report.json", "notes.txt"):
+    for name in ("report.html", "notes.txt"):
         (folder / name).write_text(name)
+    put_report(folder, recommended=True)
+    return replace(opened, champion={"slot": 1})
+
+
+def put_report(folder: Path, *, recommended: bool) -> None:
+    (folder / "report.json").write_text(json.dumps({"recommended": recommended}))
     digests = {name: sha256_of(folder / name) for name in ("report.html", "report.json")}
     write_sealed(folder / conclusion.DIGESTS, digests)
-    return replace(opened, champion={"slot": 1})
 
 
 def test_report_and_champion_go_to_the_tracker(app: Any, campaign: Campaign) -> None:
     said: list[str] = []
     conclusion.sync(app, campaign, said.append)
     assert app.tracker.attached == ["report.html", "report.json"]
-    assert said == ["  registered in MLflow as models:/attempt-1/model.pt"]
+    assert said == ["  registered in MLflow as models:/attempt-1/model.pt@champion"]
+
+
+def test_what_the_report_does_not_recommend_has_no_alias(app: Any, campaign: Campaign) -> None:
+    put_report(conclusion.report_folder(app, campaign), recommended=False)
+    said: list[str] = []
+    conclusion.sync(app, campaign, said.append)
+    reason = "without the alias 'champion': the report does not recommend it"
+    assert said == [f"  registered in MLflow as models:/attempt-1/model.pt, {reason}"]
 
 
 def test_a_read_only_store_is_no_sync(app: Any, campaign: Campaign) -> None:

@@ -54,8 +54,23 @@ def test_neighbours_are_the_stocks_that_move_together(
 def test_a_graph_of_some_stocks_speaks_of_their_places(
     dates: NDArray[np.datetime64], returns: NDArray[np.float32]
 ) -> None:
-    graph = schedule(dates, returns).graph_for([150], np.array([11, 2, 9, 0]))
-    assert graph.neighbours[0, :, 0].tolist() == [2, 3, 0, 1]
+    built, some = schedule(dates, returns), np.array([11, 2, 9, 0])
+    graph = built.graph_for([150], some)
+    assert [edges(graph, 0, stock) for stock in range(4)] == [{2, -1}, {3, -1}, {0, -1}, {1, -1}]
+    assert (graph.weights[graph.neighbours < 0] == 0).all()
+
+
+def test_stocks_are_joined_by_their_neighbours_among_all(
+    dates: NDArray[np.datetime64], returns: NDArray[np.float32]
+) -> None:
+    built, some = schedule(dates, returns), np.array([11, 2])
+    seen = built.with_neighbours([150], some)
+    assert seen.tolist() == [11, 2, 0, 1, 3, 8, 9, 10]
+    graph, everyone = built.graph_for([150], seen), built.graph_for([150], EVERYONE)
+    for place, stock in enumerate(some):
+        assert seen[graph.neighbours[0, place]].tolist() == everyone.neighbours[0, stock].tolist()
+        assert torch.equal(graph.weights[0, place], everyone.weights[0, stock])
+    assert built.with_neighbours(range(DAYS), EVERYONE).tolist() == EVERYONE.tolist()
 
 
 def test_weights_are_correlations_of_excess_returns(
@@ -141,9 +156,9 @@ def test_half_of_the_returns_are_enough_for_a_correlation(
 def test_fewer_stocks_than_neighbours_leave_places_empty(
     dates: NDArray[np.datetime64], returns: NDArray[np.float32]
 ) -> None:
-    graph = schedule(dates, returns, k=6).graph_for([150], np.array([0, 1, 2]))
+    graph = schedule(dates, returns[:, :3], np.full(3, -1, dtype=np.int16), k=6).graph_for([150], np.arange(3))
     assert graph.neighbours.shape == (1, 3, 6)
-    assert set(graph.neighbours[0, 0].tolist()) == {1, 2, -1}
+    assert -1 in edges(graph, 0, 0)
     assert (graph.weights[graph.neighbours < 0] == 0).all()
 
 

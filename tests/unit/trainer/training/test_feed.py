@@ -41,17 +41,23 @@ def test_a_batch_is_its_span(panel: Panel) -> None:
     days, scored = slice(79, 87), slice(82, 87)
     mask, target = panel.mask[scored][:, STOCKS, None], panel.targets["raw"][scored][:, STOCKS]
     labelled = np.isfinite(target) & mask
-    np.testing.assert_array_equal(batch.features, panel.features[days][:, STOCKS])
-    np.testing.assert_array_equal(batch.mask, panel.mask[days][:, STOCKS])
-    np.testing.assert_array_equal(batch.labelled, labelled)
-    np.testing.assert_array_equal(batch.returns, np.where(labelled, target, 0.0))
-    label = make_labels(panel, DataConfig()).label[scored][:, STOCKS]
-    np.testing.assert_array_equal(batch.label, np.where(labelled, label, 0.0))
-    assert not labelled.all()
     schedule = GraphSchedule(panel.dates, panel.returns, panel.sectors, 3)
+    seen = schedule.with_neighbours(range(79, 87), STOCKS)
+    assert seen[:3].tolist() == STOCKS.tolist()
+    assert len(seen) > 3
+    np.testing.assert_array_equal(batch.features, panel.features[days][:, seen])
+    np.testing.assert_array_equal(batch.mask, panel.mask[days][:, seen])
+    np.testing.assert_array_equal(batch.labelled[:, :3], labelled)
+    np.testing.assert_array_equal(batch.returns[:, :3], np.where(labelled, target, 0.0))
+    assert not batch.labelled[:, 3:].any(), "neighbours from outside the span carry no label"
+    label = make_labels(panel, DataConfig()).label[scored][:, STOCKS]
+    np.testing.assert_array_equal(batch.label[:, :3], np.where(labelled, label, 0.0))
+    assert not labelled.all()
     assert batch.graph is not None
     assert [schedule.refresh_day(day) for day in (79, 83, 84, 86)] == [56, 56, 84, 84]
-    assert torch.equal(batch.graph.weights, schedule.graph_for(range(79, 87), STOCKS).weights)
+    assert torch.equal(batch.graph.weights, schedule.graph_for(range(79, 87), seen).weights)
+    everyone = schedule.graph_for(range(79, 87), np.arange(10))
+    assert torch.equal(batch.graph.weights[:, :3], everyone.weights[:, STOCKS]), "as where all are scored"
 
 
 def test_days_before_the_panel_are_masked(panel: Panel) -> None:
@@ -60,10 +66,10 @@ def test_days_before_the_panel_are_masked(panel: Panel) -> None:
     assert batch.features.shape[0] == batch.mask.shape[0] == 6
     assert not batch.mask[:2].any()
     assert not batch.features[:2].any()
-    np.testing.assert_array_equal(batch.mask[2:], panel.mask[:4][:, STOCKS])
-    np.testing.assert_array_equal(batch.features[2:], panel.features[:4][:, STOCKS])
+    np.testing.assert_array_equal(batch.mask[2:, :3], panel.mask[:4][:, STOCKS])
+    np.testing.assert_array_equal(batch.features[2:, :3], panel.features[:4][:, STOCKS])
     expected = np.isfinite(panel.targets["raw"][1:4][:, STOCKS]) & panel.mask[1:4][:, STOCKS, None]
-    np.testing.assert_array_equal(batch.labelled, expected)
+    np.testing.assert_array_equal(batch.labelled[:, :3], expected)
 
 
 def test_the_labels_of_days_are_those_of_their_batch(panel: Panel) -> None:
