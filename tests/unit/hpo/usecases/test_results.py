@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -31,6 +31,7 @@ from hpo.testing.clock import FakeClock
 from hpo.testing.memory_ledger import MemoryLedger
 from hpo.usecases import compare as contenders
 from hpo.usecases import conclusion, results
+from hpo.usecases.campaigns import metrics_of
 from hpo.usecases.champion import choose
 from hpo.usecases.records import Records
 from search_spaces import dump_space
@@ -84,7 +85,11 @@ def records(prices: Path, session_database_url: str, tmp_path_factory: pytest.Te
     ranker = Ranker()
     prepared = ranker.prepare(ranker.parse(config.trainer), home / "cache")
     ledger = MemoryLedger(FakeClock())
-    stored = {"search": config.model_dump(mode="json"), "space": {"name": "mine", "yaml": dump_space(space)}}
+    stored = {
+        "search": config.model_dump(mode="json"),
+        "space": {"name": "mine", "yaml": dump_space(space)},
+        "metrics": [asdict(metric) for metric in metrics_of(config)],
+    }
     plan = plan_tiers(config.trials, [tier.name for tier in space.tiers], config.tiers)
     campaign = ledger.open_campaign(CampaignSpec("harvest", stored, {"data": prepared.fingerprint}, plan, config.seed))
     runs = campaign_folder(home, "harvest")
@@ -266,10 +271,10 @@ def test_a_person_is_told_the_members_and_the_single_champion(records: Records, 
 def test_a_committee_is_compared_on_the_holdout_alone(records: Records, crowned: Campaign) -> None:
     committee, trial = (contenders.contender(records, crowned, slot, with_holdout=True) for slot in (None, 1))
     assert committee.name == "harvest, the committee of 3 trials"
-    assert list(compare(committee, trial, "rank_ic")) == ["holdout"]
+    assert list(compare(committee, trial)) == ["holdout"]
     unseen = contenders.contender(records, crowned, None, with_holdout=False)
     with pytest.raises(UsageError, match="a committee is judged on the holdout alone"):
-        compare(unseen, trial, "rank_ic")
+        compare(unseen, trial)
 
 
 def test_members_keep_their_checkpoints_when_others_lose_theirs(
@@ -291,7 +296,7 @@ def test_members_keep_their_checkpoints_when_others_lose_theirs(
 def test_two_trials_are_compared_on_the_days_of_their_validation(records: Records, campaign: Campaign) -> None:
     before = records.ledger.find_campaign("harvest").num_holdout_openings
     first, second = (contenders.contender(records, campaign, slot, with_holdout=True) for slot in (1, 2))
-    found = compare(first, second, "rank_ic")
+    found = compare(first, second)
     assert first.name.startswith("harvest#1, complete, epoch 3")
     difference = found["validation"][0].difference
     assert difference is not None
