@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from rich.console import Console
 
+from hpo.cli.progress import Progress, render, time_left
 from hpo.cli.status import WIDTH, status_lines, status_record
 from hpo.domain.campaign import (
     Campaign,
@@ -21,14 +24,10 @@ from hpo.domain.campaign import (
 )
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-
-
 REASON = (
     "non_finite: the loss was not finite in epoch 3, step 17 of 240; the largest gradient before it was 3.2e+07, so "
     "lower the learning rate or clip the gradient"
 )
-
-
 WORKER = WorkerIdentity("machine/4026531836", 4711, 0.0)
 
 
@@ -121,3 +120,46 @@ def test_the_record_is_one_line_of_json_with_all_of_it(slots: list[SlotView]) ->
     assert [entry["stale"] for entry in record["slots"]] == [False] * 5 + [True, False, False]
     assert record["slots"][2]["reason"] == REASON
     assert record["slots"][4]["pid"] == 4711
+
+
+def test_time_left_counts_what_runs_and_what_waits(slots: list[SlotView]) -> None:
+    """Two minutes a trial: one is half done, three wait (one of them behind a dead worker), one worker lives."""
+    assert time_left(slots, NOW) == timedelta(minutes=7)
+    alive = [replace(s, lease_expires_at=NOW + timedelta(minutes=1)) if s.slot == 6 else s for s in slots]
+    assert time_left(alive, NOW) == timedelta(minutes=3)
+    assert time_left(slots[4:], NOW) is None, "nothing is done yet"
+    assert time_left(slots[:4], NOW) is None, "nothing runs"
+
+
+def test_the_live_view_fits_80_columns(slots: list[SlotView]) -> None:
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None, highlight=False)
+    console.print(render(campaign(), slots, 10, NOW))
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+    assert "…" not in text
+    for part in ("2 regularisation", "0/2", "trial 5", "epoch 7/10", "24,511 samples/s", "lease ran out 3 min ago"):
+        assert part in text, part
+    assert "4/8 done, 25% pruned, 1 failed, best RankIC +0.0533, about 0:07:00 left" in text
+
+
+def test_many_running_trials_are_summed_up(slots: list[SlotView]) -> None:
+    console = Console(file=io.StringIO(), width=80)
+    console.print(render(campaign(), [replace(slots[4], slot=n) for n in range(1, 41)], 10, NOW))
+    assert isinstance(console.file, io.StringIO)
+    assert "and 32 more" in console.file.getvalue()
+
+
+def test_a_pipe_gets_one_line_per_trial_done_here(slots: list[SlotView], capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(campaign(), 10, Console(file=io.StringIO()))
+    with progress:
+        progress(slots)
+        progress(slots)
+        failed = replace(slots[4], state=SlotState.DONE, outcome=Outcome.FAILED, score=None, reason="timeout: too long")
+        progress([*slots[:4], failed, *slots[5:]])
+        pruned = replace(slots[5], state=SlotState.DONE, outcome=Outcome.PRUNED)
+        progress([*slots[:4], failed, pruned, *slots[6:]])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2, "what was done before this sitting is not news"
+    assert lines[0].startswith("[5/8] regularisation: FAILED (timeout: too long), best +0.0533")
+    assert lines[1].startswith("[6/8] regularisation: pruned after epoch 3, RankIC -0.0123, best +0.0533")
