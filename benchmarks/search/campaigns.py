@@ -61,7 +61,7 @@ class FormulaRunner:
         curve = self._surface.curve(values, request.seed)
         for epoch, score in enumerate(curve, start=1):
             self.num_epochs += 1
-            if on_epoch(EpochReport(epoch, score, {}, {}, 0.0)) is Decision.STOP:
+            if on_epoch(EpochReport(epoch, score, {}, {}, 0.0)) is not Decision.CONTINUE:
                 return TrialEnd("stopped")
         return TrialEnd("finished", score=statistics.fmean(curve[-SCORE_EPOCHS:]), last_epoch=EPOCHS)
 
@@ -84,7 +84,7 @@ def configuration(num_trials: int, seed: int, sampler: str, mode: str, pruner: P
 
 def run(config: SearchConfig, surface: Surface) -> Result:
     """Bring a campaign on this surface to its last decision."""
-    ledger, storage, runner = MemoryLedger(), MemoryStorage(), FormulaRunner(surface)
+    ledger, storage, runner = MemoryLedger(SystemClock()), MemoryStorage(), FormulaRunner(surface)
     identity = WorkerIdentity("laboratory", 1, 0.0)
     plan = plan_tiers(config.trials, [tier.name for tier in SPACE.tiers], config.tiers)
     campaign = ledger.open_campaign(CampaignSpec(config.study, {}, {}, plan, config.seed))

@@ -16,7 +16,6 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from hpo.adapters.ledger.postgres_ledger import PostgresLedger
-from hpo.adapters.processes.clock import FakeClock
 from hpo.domain.campaign import (
     Campaign,
     CampaignSpec,
@@ -32,6 +31,7 @@ from hpo.domain.campaign import (
 from hpo.domain.errors import LeaseLost, UsageError
 from hpo.domain.ledger_invariants import invariants
 from hpo.domain.ports import Ledger
+from hpo.testing.clock import FakeClock
 from hpo.testing.memory_ledger import MemoryLedger
 
 LEASE = timedelta(hours=1)
@@ -138,6 +138,16 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(claim=claims, crashed=st.booleans())
     def release(self, claim: Both, crashed: bool) -> None:
         self.same(lambda ledger, side: ledger.release(getattr(claim, side), crashed=crashed))
+
+    @rule(claim=claims, epoch=st.integers(0, 3))
+    def pause(self, claim: Both, epoch: int) -> None:
+        self.same(lambda ledger, side: ledger.pause(getattr(claim, side), epoch))
+
+    @rule(claim=claims, trial=st.integers(0, 3), epoch=st.integers(1, 3))
+    def bind_and_pause(self, claim: Both, trial: int, epoch: int) -> None:
+        """What a pause needs; left to chance it would be rare."""
+        self.bind(claim, trial)
+        self.pause(claim, epoch)
 
     @rule(claim=claims, kind=st.sampled_from(["model", "result"]), epoch=st.integers(0, 9))
     def save(self, claim: Both, kind: str, epoch: int) -> None:
