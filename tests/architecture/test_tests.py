@@ -16,6 +16,7 @@ TOGETHER = {
     "contract/test_ledger.py": (
         "one suite for both ledgers, their rows, statements and rules",
         "hpo/adapters/ledger/postgres_ledger hpo/adapters/ledger/rows hpo/domain/ledger_rules hpo/testing/memory_ledger"
+        " hpo/testing/memory_slots"
         " hpo/domain/ledger_invariants",
     ),
     "contract/test_ledger_concurrency.py": ("claims of several processes", "hpo/adapters/ledger/statements"),
