@@ -111,8 +111,18 @@ def predict(options: argparse.Namespace) -> None:
     """Score new data with the champion and write the table."""
     output = Path(options.output)
     with open_app() as app:
-        campaign = find_campaign(app, _study(options.overrides))
-        made = results.predict(app, campaign, Path(options.data), output, everything=options.all, trial=options.trial)
+        campaign, *together = (find_campaign(app, name) for name in _study(options.overrides).split("+"))
+        if together and options.trial is not None:
+            raise UsageError("--trial names a trial of one campaign; give study=NAME alone.")
+        made = results.predict(
+            app,
+            campaign,
+            Path(options.data),
+            output,
+            everything=options.all,
+            trial=options.trial,
+            together=together,
+        )
     for note in made.notes[:-1]:
         print(note)
     print(f"{made.notes[-1] if made.notes else f'{len(made.table):,} rows'}: {output}")
@@ -154,6 +164,24 @@ def report(options: argparse.Namespace) -> None:
         missing = archive_of(app, campaign).missing(app.ledger.slots(campaign.id))
     if missing:
         raise EnvironmentFault(f"The report lacks trials. {' '.join(missing)}")
+
+
+def finalize(options: argparse.Namespace) -> None:
+    """Train what campaigns chose again with all data, judge it, and deploy it where it passes."""
+    from hpo.cli.output import say
+    from hpo.usecases.finalize import finalize
+
+    with open_app() as app:
+        finalize(app, options.names, options.seeds, say)
+
+
+def walk_forward(options: argparse.Namespace) -> None:
+    """Refit through the holdout and report the joined series."""
+    from hpo.cli.output import say
+    from hpo.usecases.walk_forward import walk_forward
+
+    with open_app() as app:
+        walk_forward(app, options.name, options.every, options.seeds, say)
 
 
 def worker(options: argparse.Namespace) -> None:
@@ -257,6 +285,8 @@ COMMANDS: Mapping[str, Command] = {
     "predict": predict,
     "compare": compare_trials,
     "report": report,
+    "finalize": finalize,
+    "walk-forward": walk_forward,
     "worker": worker,
     "sync": sync,
     "doctor": doctor,

@@ -20,6 +20,7 @@ from hpo.trainable.loading import load_trainable
 from hpo.usecases.compare import NUM_LEADERS
 from hpo.usecases.contenders import contenders_fault, with_contenders
 from hpo.usecases.deployed import deployed_file
+from hpo.usecases.finals import final_file
 from hpo.wiring import App, archive_of, find_campaign
 
 CONCLUDED = "concluded.json"
@@ -125,6 +126,9 @@ def publish(app: App, campaign: Campaign, say: Say) -> None:
     run_folder = archive_of(app, campaign).model(champion.slot or 0).parent
     recommended = _is_recommended(folder)
     uri = app.tracker.register_champion(campaign, run_folder, model, recommended=recommended)
+    final = final_file(app, [campaign])
+    if uri and final is not None:
+        uri = app.tracker.register_champion(campaign, run_folder, final, recommended=recommended)
     if uri:
         without = "" if recommended else ", without the alias 'champion': the report does not recommend it"
         say(f"  registered in MLflow as {uri}{without}")

@@ -1,0 +1,55 @@
+"""What `hpo finalize` left: whether the refitted models are deployed, and the file that scores for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hpo.domain.campaign import Campaign
+from hpo.domain.errors import EnvironmentFault
+from hpo.runs.durable import read_sealed, sha256_of
+from hpo.usecases.refits import folder_of
+from hpo.wiring import App
+
+RECORD = "final.json"
+"""In the folder of what was refitted: `of`, member -> SHA-256 of the trial it repeats; `accepted`; `deployed`, the
+file that scores, relative to the folder, and its `sha256`; `figures`."""
+
+
+def members_of(campaigns: Sequence[Campaign]) -> dict[str, str]:
+    """Name -> SHA-256 of the campaigns' members as they are crowned now."""
+    crowned = [campaign.crowned for campaign in campaigns]
+    return {name: m.sha256 for champion in crowned if champion for name, m in champion.members.items()}
+
+
+def is_made(app: App, campaigns: Sequence[Campaign]) -> bool:
+    """Whether the campaigns were finalized as they are crowned now, whatever came of it."""
+    try:
+        return bool(read_sealed(_folder(app, campaigns) / RECORD)["of"] == members_of(campaigns))
+    except (FileNotFoundError, EnvironmentFault):
+        return False
+
+
+def final_file(app: App, campaigns: Sequence[Campaign]) -> Path | None:
+    """What scores for the finalized campaigns; None where they were not finalized as they are crowned now, or the
+    refitted models were not accepted.
+
+    Raises:
+        EnvironmentFault: the record or the file is damaged.
+    """
+    folder = _folder(app, campaigns)
+    try:
+        record = read_sealed(folder / RECORD)
+    except FileNotFoundError:
+        return None
+    if record["of"] != members_of(campaigns) or not record["accepted"]:
+        return None
+    deployed = folder / str(record["deployed"])
+    if not deployed.is_file() or sha256_of(deployed) != record["sha256"]:
+        names = " ".join(campaign.name for campaign in campaigns)
+        raise EnvironmentFault(f"{deployed} is missing or damaged; make it again with `hpo finalize {names}`.")
+    return deployed
+
+
+def _folder(app: App, campaigns: Sequence[Campaign]) -> Path:
+    return folder_of(app, "+".join(campaign.name for campaign in campaigns))
