@@ -1,4 +1,4 @@
-"""Daily rank correlations between scores and forward returns, their names, and their summary."""
+"""Daily rank correlations between scores and forward returns, and their summary."""
 
 from __future__ import annotations
 
@@ -10,17 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from trainer.errors import MissingMetricError
+from trainer.metric_names import ICIR, RANK_IC, MetricName
 
 MIN_STOCKS = 10
 """Fewest valid stocks for a day to be judged."""
-
-TARGET_PREFIXES: Mapping[str, str] = {
-    "raw": "",
-    "neutral": "neutral_",
-    "lag1": "lag1_",
-    "neutral_lag1": "neutral_lag1_",
-}
-"""Prefix of a metric's name by the target it is computed on."""
 
 Array: TypeAlias = torch.Tensor | NDArray[np.floating]
 
@@ -66,13 +59,13 @@ def daily_series(
 ) -> dict[str, NDArray[np.float32]]:
     """Daily RankIC by metric name (`rank_ic_5d`, `neutral_rank_ic_5d`, `lag1_rank_ic_5d`, ...), each float32 [D].
 
-    scores: [D, S, H]; targets: [D, S, H] each, keyed as TARGET_PREFIXES.
+    scores: [D, S, H]; targets: [D, S, H] each, keyed as `metric_names.TARGET_PREFIXES`.
     """
     series: dict[str, NDArray[np.float32]] = {}
     for name, target in targets.items():
         daily = daily_rank_ic(scores, target, min_stocks).cpu().numpy()
         for column, horizon in enumerate(horizons):
-            series[f"{TARGET_PREFIXES[name]}rank_ic_{horizon}d"] = daily[:, column]
+            series[str(MetricName(RANK_IC, name, horizon))] = daily[:, column]
     return series
 
 
@@ -89,13 +82,15 @@ def summarise(daily: Mapping[str, NDArray[np.floating]], monitor: str | None = N
     for name, values in daily.items():
         finite = np.asarray(values, dtype=np.float64)
         finite = finite[np.isfinite(finite)]
-        family, _, _ = name.rpartition("_")
-        families.setdefault(family, []).append(float(finite.mean()) if finite.size else np.nan)
+        parts = MetricName.parse(name)
+        assert parts is not None, "a name of `daily_series`"
+        over_all, ratio = MetricName(RANK_IC, parts.target), MetricName(ICIR, parts.target, parts.horizon)
+        families.setdefault(str(over_all), []).append(float(finite.mean()) if finite.size else np.nan)
         if finite.size:
             summary[name] = float(finite.mean())
         deviation = float(finite.std(ddof=1)) if finite.size > 1 else 0.0
         if deviation > 0:
-            summary[name.replace("rank_ic_", "icir_")] = float(finite.mean()) / deviation
+            summary[str(ratio)] = float(finite.mean()) / deviation
     summary |= {family: float(np.mean(means)) for family, means in families.items() if np.isfinite(means).all()}
     if monitor is not None and monitor not in summary:
         raise MissingMetricError(

@@ -142,10 +142,9 @@ def compare_trials(options: argparse.Namespace) -> None:
                 f"'{options.first}' and '{options.second}' are both {which} of '{sides[0][0].name}'; "
                 "name two different trials."
             )
-        metric = str(sides[0][0].spec.config["search"]["objective"])
         with_holdout = all(contenders.has_holdout(app, *side) for side in sides)
         first, second = (contenders.contender(app, *side, with_holdout=with_holdout) for side in sides)
-    for line in comparison_lines(first, second, compare(first, second, metric)):
+    for line in comparison_lines(first, second, compare(first, second)):
         print(line)
 
 

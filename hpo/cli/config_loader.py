@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from hpo.domain.campaign import DEFAULT_TRAINABLE
 from hpo.domain.config import SearchConfig
 from hpo.domain.errors import UsageError, nearest
+from hpo.domain.metric import check_objective
 from hpo.domain.settings import first_problem, flatten, merge, nest, quoted, read, sections, verbatim
 from hpo.domain.trainable import Trainable
 from hpo.engine.binding import complete
@@ -87,12 +88,7 @@ def _settled(trainable: Trainable[Any], composed: Mapping[str, Any]) -> dict[str
         settings = trainable.parse(nest(flat))
     except ValidationError as error:
         raise UsageError(f"{first_problem(error, 'trainer.')[1]}.") from None
-    names = [metric.name for metric in trainable.metrics(settings)]
-    if objective not in names:
-        raise UsageError(
-            f"objective={objective}: '{trainable.name}' has no such metric, but {', '.join(names)}."
-            f"{nearest(str(objective), names)}"
-        )
+    check_objective(objective, trainable.name, trainable.metrics(settings))
     return trainable.plain(settings)
 
 

@@ -55,7 +55,8 @@ class Progress:
             best, left = best_score(slots), time_left(slots, datetime.now(UTC))
             tail = f", best {best:+.4f}" if best is not None else ""
             tail += f", about {left} left" if left else ""
-            say(f"[{slot.slot}/{len(slots)}] {tiers[slot.tier]}: {describe(slot, self._campaign.spec.label)}{tail}")
+            said = describe(slot, self._campaign.spec.objective.shown)
+            say(f"[{slot.slot}/{len(slots)}] {tiers[slot.tier]}: {said}{tail}")
 
 
 def best_score(slots: Sequence[SlotView]) -> float | None:
@@ -98,8 +99,8 @@ def render(campaign: Campaign, slots: Sequence[SlotView], num_epochs: int, now: 
     return Group(
         Text(f"{campaign.name}: {campaign.spec.budget} trials, {len(campaign.spec.tiers)} tiers", style="bold"),
         _tier_table(campaign.spec.tiers, slots, campaign),
-        _running_table(slots, campaign.spec.label, num_epochs, now),
-        _totals(slots, campaign.spec.label, time_left(slots, now)),
+        _running_table(slots, campaign.spec.objective.shown, num_epochs, now),
+        _totals(slots, campaign.spec.objective.shown, time_left(slots, now)),
     )
 
 

@@ -31,7 +31,7 @@ def status_record(campaign: Campaign, slots: Sequence[SlotView], now: datetime) 
         "campaign": campaign.name,
         "state": campaign.state.value,
         "time": now.isoformat(),
-        "objective": _search(campaign)["objective"],
+        "objective": campaign.spec.objective.name,
         "budget": campaign.spec.budget,
         "done": sum(slot.state is SlotState.DONE for slot in slots),
         "best": best_score(slots),
@@ -42,17 +42,12 @@ def status_record(campaign: Campaign, slots: Sequence[SlotView], now: datetime) 
     }
 
 
-def _search(campaign: Campaign) -> Mapping[str, Any]:
-    search: Mapping[str, Any] = campaign.spec.config["search"]
-    return search
-
-
 def _head(campaign: Campaign, slots: Sequence[SlotView]) -> Iterator[str]:
     num_done = sum(slot.state is SlotState.DONE for slot in slots)
     yield f"{campaign.name}: {campaign.state.value}, {num_done} of {len(slots)} trials done"
     best = best_score(slots)
     if best is not None:
-        yield f"best {_search(campaign)['objective']} {best:+.4f}"
+        yield f"best {campaign.spec.objective.shown} {best:+.4f}"
 
 
 def _tier_line(tier: TierPlan, slots: Sequence[SlotView], campaign: Campaign) -> str:
@@ -108,7 +103,7 @@ def _running(campaign: Campaign, slots: Sequence[SlotView], now: datetime) -> It
     if running:
         yield "running"
     for slot in running:
-        epoch, score, rate = running_cells(slot, campaign.spec.label, num_epochs, now)
+        epoch, score, rate = running_cells(slot, campaign.spec.objective.shown, num_epochs, now)
         cells = [f"{epoch:<12}", f"{score:<15}", rate]
         if not is_stale(slot, now):
             cells.append(f"for {ago(slot.started_at, now)}")

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from hpo.domain.champion import Champion
+from hpo.domain.metric import Metric
 
 REFINEMENT = "refinement"
 """Name of the last tier of every campaign: all dimensions jointly around the incumbent."""
@@ -64,7 +65,7 @@ class CampaignSpec:
     """What a campaign is, frozen at its creation.
 
     config: `search`, the resolved `SearchConfig` as plain JSON; `space`, its name and text; `num_epochs` of a training;
-    `label` of the objective.
+    `metrics`, those of its trainable.
     fingerprints: `config`, `space`, `data`, `code` -> hex digest; a resume with another one is refused.
     tiers: in order, numbered 1..n; the budget is the sum of their slots.
     """
@@ -81,9 +82,25 @@ class CampaignSpec:
         return str(self.config.get("search", {}).get("trainable", DEFAULT_TRAINABLE))
 
     @property
-    def label(self) -> str:
-        """What the campaign maximises, for people."""
-        return str(self.config.get("label", "score"))
+    def metrics(self) -> tuple[Metric, ...]:
+        """What its trials are measured by."""
+        return tuple(Metric(**plain) for plain in self.config.get("metrics", ())) or (Metric(self._objective),)
+
+    @property
+    def objective(self) -> Metric:
+        """The metric that it maximises."""
+        return next(metric for metric in self.metrics if metric.name == self._objective)
+
+    @property
+    def _objective(self) -> str:
+        return str(self.config.get("search", {}).get("objective", "score"))
+
+    @property
+    def curves(self) -> dict[str, str]:
+        """What is drawn beside the objective: name among an epoch's metrics -> label."""
+        own = self.objective
+        beside = (m for m in self.metrics if m.headline and m.horizon == own.horizon and m != own)
+        return {metric.scalar: metric.shown for metric in beside}
 
     @property
     def budget(self) -> int:

@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
 
 from hpo.domain.errors import UsageError
+from hpo.domain.metric import Metric
 from hpo.domain.training import FitResult, Reporter
 
 if TYPE_CHECKING:
@@ -26,29 +27,6 @@ S = TypeVar("S")
 
 Progress = Callable[[str, float], None]
 """Called with the name of a step and its done fraction, 0 to 1."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """Something a trial can be judged by.
-
-    label: for people; empty: the name. direction: a metric that is minimised is recorded with its sign turned, so
-    that a higher score is always better. overlap: neighbouring units that share information (labels over five days:
-    5). no_skill: the value of a model that knows nothing, None where there is no such value and only the default
-    configuration can be compared with.
-    """
-
-    name: str
-    label: str = ""
-    direction: Literal["maximize", "minimize"] = "maximize"
-    overlap: int = 1
-    no_skill: float | None = None
-
-    @property
-    def shown(self) -> str:
-        """The label as scores are shown under it."""
-        label = self.label or self.name
-        return label if self.direction == "maximize" else f"minus {label}"
 
 
 @dataclass(frozen=True)
@@ -166,10 +144,6 @@ class Trainable(ABC, Generic[S]):
         """What a campaign may maximise; the first is the default objective."""
         return (Metric("score"),)
 
-    def horizons(self, settings: S) -> tuple[int, ...]:
-        """Label horizons, where the metrics are means over several."""
-        return ()
-
     def check_space(self, space: Space, settings: S) -> None:
         """Raise UsageError for a space whose parts contradict each other. settings: with the space's defaults."""
         return
@@ -225,7 +199,8 @@ class Trainable(ABC, Generic[S]):
         return ""
 
     def derive(self, daily: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
-        """Series with those that follow from them (a mean over horizons)."""
+        """An epoch's series with those that follow from them, so that each metric has its own: one whose mean is the
+        metric's value (a mean over horizons, a ratio)."""
         return daily
 
     def validation_units(self, data: Path) -> NDArray[Any] | None:

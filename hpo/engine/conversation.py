@@ -8,6 +8,7 @@ from datetime import timedelta
 import optuna
 
 from hpo.domain.campaign import Claim, Progress
+from hpo.domain.metric import Metric
 from hpo.domain.ports import Ledger, TrialEnd
 from hpo.domain.trainable import Length
 from hpo.domain.training import Decision, EpochReport
@@ -51,15 +52,16 @@ class Conversation:
         return trailing_mean(self._scores, self._score_epochs)
 
 
-def sortable(records: Sequence[EpochRecord], num_epochs: int) -> dict[str, float]:
-    """What trials are sorted by in a dashboard: RankIC per horizon and target, each the mean over the last num_epochs
-    epochs as the score is, and what the training took. {} before the first epoch."""
+def sortable(records: Sequence[EpochRecord], metrics: Sequence[Metric], num_epochs: int) -> dict[str, float]:
+    """What trials are sorted by in a dashboard: every metric, the mean over the last num_epochs epochs as the score is,
+    and what the training took. {} before the first epoch."""
     if not records:
         return {}
     found = {"num_epochs": len(records), "seconds": round(sum(record.seconds for record in records), 3)}
-    for name in records[-1].metrics:
-        if name.startswith("valid/") and "rank_ic" in name and "loss" not in name:
-            found[name] = trailing_mean({record.epoch: record.metrics[name] for record in records}, num_epochs)
+    last = records[-num_epochs:]
+    for name in (metric.scalar for metric in metrics):
+        if all(name in record.metrics for record in last):
+            found[name] = trailing_mean({record.epoch: record.metrics[name] for record in last}, num_epochs)
     return found
 
 

@@ -201,6 +201,8 @@ class Objective:
                 "trainer_seed": seed,
                 "worker": asdict(self._identity),
                 "code": self._code,
+                "objective": self._campaign.spec.objective.shown,
+                "curves": self._campaign.spec.curves,
             },
             config=settings,
         )
@@ -274,7 +276,7 @@ class Objective:
         said: dict[str, Any] = {NUM_PARAMETERS: end.num_parameters, "last_epoch": end.last_epoch, "reason": reason}
         said["device"] = end.device
         if attempt is not None:
-            said |= sortable(attempt.epochs(), self._length.score_epochs)
+            said |= sortable(attempt.epochs(), self._campaign.spec.metrics, self._length.score_epochs)
             attempt.finish(outcome, score, end.last_epoch, end.num_parameters, reason, end.device)
             self._record(claim, attempt, "result", attempt.result_file, len(attempt.epochs()), score)
             if end.last_epoch is not None and attempt.model.exists():

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hpo.domain.campaign import REFINEMENT, Campaign, TierPlan, derive_seed, experiment_name
 from hpo.domain.config import SearchConfig
+from hpo.domain.metric import Metric
 from hpo.domain.ports import Ledger
 from hpo.domain.trainable import Length
 from hpo.engine.decisions import decide
@@ -60,6 +61,7 @@ class Stage:
     budget: int
     is_last: bool
     length: Length
+    objective: Metric
 
     @property
     def knows_all(self) -> bool:
@@ -141,6 +143,7 @@ def stages(campaign: Campaign, config: SearchConfig, space: Space, length: Lengt
             campaign.spec.budget,
             is_last,
             length,
+            campaign.spec.objective,
         )
         if plan.number not in campaign.decisions:
             break
@@ -260,8 +263,8 @@ def _describe(study: optuna.Study, stage: Stage) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # names on the axes are worth a changing interface
-        study.set_metric_names([stage.config.objective])
-    text = note(stage.plan, stage.dimensions, stage.within, stage.held, stage.config.objective)
+        study.set_metric_names([stage.objective.shown])
+    text = note(stage.plan, stage.dimensions, stage.within, stage.held, stage.objective.shown)
     runs = f"The attribute `run` of a trial names its run in the MLflow experiment `{experiment_name(stage.campaign)}`."
     save_note(study, f"{text}\n\n{runs}")
     study.set_user_attr("campaign", stage.campaign)

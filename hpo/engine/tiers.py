@@ -150,7 +150,7 @@ def note(
 
     dimensions, within: what the tier tunes, with the distributions in force; held: what it holds.
     """
-    lines = [f"# Tier {tier.number}: {tier.name}", "", f"Maximises `{objective}` on the validation days.", "", "Tunes"]
+    lines = [f"# Tier {tier.number}: {tier.name}", "", f"Maximises {objective} on the validation data.", "", "Tunes"]
     lines += [f"- `{parameter_name(d)}`: {_range(d, within[parameter_name(d)])}" for d in dimensions]
     tuned = {d.name for d in dimensions}
     held_lines = [f"- `{name}` = {value}" for name, value in sorted(held.items()) if name not in tuned]

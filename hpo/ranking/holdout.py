@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo.domain.trainable import Scored
-from hpo.ranking.metrics import with_means
+from hpo.ranking.metrics import with_derived
 from hpo.ranking.portfolio import PanelScores
 from trainer.data import HoldoutData, open_holdout
 from trainer.scoring.committee import open_scorer
@@ -33,7 +33,7 @@ def scored_rule(scores: NDArray[np.float32], data: HoldoutData) -> Scored:
 
 
 def _series(scores: NDArray[np.float32], data: HoldoutData) -> dict[str, NDArray[np.float32]]:
-    return with_means(daily_metrics(scores, data.panel, data.days))
+    return with_derived(daily_metrics(scores, data.panel, data.days))
 
 
 def _panel_scores(scores: NDArray[np.float32], data: HoldoutData) -> PanelScores:

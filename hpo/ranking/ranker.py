@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import trainer
 from hpo.domain.campaign import DEFAULT_TRAINABLE
 from hpo.domain.errors import EnvironmentFault, UsageError
-from hpo.domain.trainable import Length, Metric, Predicted, Prepared, Progress, Scored, Serving, Trainable
+from hpo.domain.metric import Metric
+from hpo.domain.trainable import Length, Predicted, Prepared, Progress, Scored, Serving, Trainable
 from hpo.domain.training import FitResult, Reporter, TrialFailure
 from hpo.ranking import metrics, serving
 from hpo.ranking.space import check_heads, effective
@@ -64,9 +65,6 @@ class Ranker(Trainable[TrainerConfig]):
 
     def metrics(self, settings: TrainerConfig) -> Sequence[Metric]:
         return metrics.metrics_of(settings.data.horizons)
-
-    def horizons(self, settings: TrainerConfig) -> tuple[int, ...]:
-        return settings.data.horizons
 
     def check_space(self, space: Space, settings: TrainerConfig) -> None:
         check_heads(space, settings)
@@ -123,7 +121,7 @@ class Ranker(Trainable[TrainerConfig]):
         return "" if settings.data.source.startswith(BUILT_IN) else metrics.doubt(metric, score)
 
     def derive(self, daily: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
-        return metrics.with_means(daily)
+        return metrics.with_derived(daily)
 
     def validation_units(self, data: Path) -> NDArray[Any]:
         import numpy as np

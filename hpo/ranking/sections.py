@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpo.charts.plots import Axis, Curves, bar_chart, column_chart, line_chart
-from hpo.ranking.metrics import VARIANTS
+from hpo.domain.metric import Metric
+from hpo.ranking.metrics import TARGETS
 from hpo.ranking.portfolio import NUM_DECILES, SHARE, PanelScores, decile_returns, long_short, sector_rank_ic
 from hpo.report import words
-from hpo.report.document import Block, Chart, Column, Fact, Section, Table
+from hpo.report.document import Block, Chart, Column, Fact, Plot, Section, Table
 from hpo.report.evidence import CampaignEvidence, DailySeries, HoldoutEvidence
 from hpo.report.findings import Findings
 from hpo.report.statistics.blocks import newey_west_error
 from hpo.report.statistics.intervals import information_ratio, mean_interval
+from trainer.metric_names import RANK_IC, MetricName
 
 LOOKS = ("accent", "second dashed", "third", "fourth dashed")
 
 ROLLING_DAYS = 60
+
+RETURNS = {"gross": "before costs, %", "net": "net, %", "net_later": "net, executed one day later, %"}
+"""Daily returns of the long-short portfolio -> what a dashboard calls their sums."""
 
 
 def build(evidence: CampaignEvidence, findings: Findings) -> Section | None:
@@ -31,7 +37,7 @@ def build(evidence: CampaignEvidence, findings: Findings) -> Section | None:
         return None
     blocks: list[Block] = [
         _by_target(evidence, holdout, daily),
-        *[_cumulative(evidence, holdout, daily, prefix) for prefix in VARIANTS if _present(evidence, daily, prefix)],
+        *[_cumulative(evidence, holdout, daily, target) for target in TARGETS if _present(evidence, daily, target)],
         *_daily(evidence, findings, holdout, daily),
         _yearly(evidence, findings, holdout, daily),
     ]
@@ -44,8 +50,11 @@ def build(evidence: CampaignEvidence, findings: Findings) -> Section | None:
     return Section("champion", "The champion", lead, blocks)
 
 
-def _present(evidence: CampaignEvidence, daily: DailySeries, prefix: str) -> list[int]:
-    return [h for h in evidence.horizons if f"{prefix}rank_ic_{h}d" in daily]
+def _present(evidence: CampaignEvidence, daily: DailySeries, target: str) -> dict[int, NDArray[np.float32]]:
+    """Horizon -> daily RankIC on the target."""
+    horizons = dict.fromkeys(metric.horizon for metric in evidence.metrics if metric.horizon is not None)
+    named = {horizon: str(MetricName(RANK_IC, target, horizon)) for horizon in horizons}
+    return {horizon: daily[name] for horizon, name in named.items() if name in daily}
 
 
 def _days(dates: NDArray[np.datetime64]) -> list[float]:
@@ -54,9 +63,8 @@ def _days(dates: NDArray[np.datetime64]) -> list[float]:
 
 def _by_target(evidence: CampaignEvidence, holdout: HoldoutEvidence, daily: DailySeries) -> Table:
     rows: list[dict[str, Any]] = []
-    for prefix, name in VARIANTS.items():
-        for horizon in _present(evidence, daily, prefix):
-            series = daily[f"{prefix}rank_ic_{horizon}d"]
+    for target, name in TARGETS.items():
+        for horizon, series in _present(evidence, daily, target).items():
             interval = mean_interval(series, horizon)
             error = newey_west_error(series, horizon)
             mean = float(np.nanmean(series))
@@ -84,17 +92,16 @@ def _by_target(evidence: CampaignEvidence, holdout: HoldoutEvidence, daily: Dail
     return Table("by_target", "RankIC by horizon and target", columns, rows, holdout.source, note)
 
 
-def _cumulative(evidence: CampaignEvidence, holdout: HoldoutEvidence, daily: DailySeries, prefix: str) -> Chart:
-    horizons = _present(evidence, daily, prefix)
+def _cumulative(evidence: CampaignEvidence, holdout: HoldoutEvidence, daily: DailySeries, target: str) -> Chart:
     days = _days(holdout.dates)
-    series = {h: _summed(daily[f"{prefix}rank_ic_{h}d"]) for h in horizons}
+    series = {horizon: _summed(values) for horizon, values in _present(evidence, daily, target).items()}
     curves = [
         Curves(
             f"{h} day{'s' if h > 1 else ''}", LOOKS[n % len(LOOKS)], [list(zip(days, series[h].tolist(), strict=True))]
         )
-        for n, h in enumerate(horizons)
+        for n, h in enumerate(series)
     ]
-    title = f"Cumulative RankIC, {VARIANTS[prefix]}"
+    title = f"Cumulative RankIC, {TARGETS[target]}"
     svg = line_chart(
         title,
         "Sum of daily RankIC since the first day",
@@ -103,8 +110,11 @@ def _cumulative(evidence: CampaignEvidence, holdout: HoldoutEvidence, daily: Dai
         curves,
         zero=True,
     )
-    data = {"date": holdout.dates.astype(str).tolist(), **{str(h): series[h] for h in horizons}}
-    return Chart(f"cumulative_{prefix or 'raw_'}rank_ic", title, svg, data, f"{holdout.source}, {prefix}rank_ic_*d")
+    data = {"date": holdout.dates.astype(str).tolist(), **{str(h): summed for h, summed in series.items()}}
+    source = f"{holdout.source}, {MetricName(RANK_IC, target)} by horizon"
+    # One such plot in a dashboard is enough.
+    plot = Plot("lines", {str(horizon): f"{horizon}-day" for horizon in series}) if target == "raw" else None
+    return Chart(f"cumulative_{target}_{RANK_IC}", title, svg, data, source, plot=plot)
 
 
 def _summed(series: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -116,25 +126,38 @@ def _daily(evidence: CampaignEvidence, findings: Findings, holdout: HoldoutEvide
     """The objective and every horizon day by day, with rolling means, raw and style-neutral."""
     if len(holdout.dates) < ROLLING_DAYS:
         return []
-    metrics = dict.fromkeys((findings.metric, *(f"rank_ic_{horizon}d" for horizon in evidence.horizons)))
-    return [_day_by_day(holdout, daily, metric) for metric in metrics if metric in daily]
+    return [_day_by_day(holdout, daily, metric) for metric in _by_day(evidence, findings, daily)]
 
 
-def _day_by_day(holdout: HoldoutEvidence, daily: DailySeries, metric: str) -> Chart:
-    days, values = _days(holdout.dates), daily[metric].astype(np.float64)
+def _by_day(evidence: CampaignEvidence, findings: Findings, daily: DailySeries) -> list[Metric]:
+    """RankIC, whose value on a day says something by itself: the objective if it is one, and raw by horizon."""
+
+    def is_shown(metric: Metric) -> bool:
+        name = MetricName.parse(metric.name)
+        if name is None or name.kind != RANK_IC or metric.name not in daily:
+            return False
+        return (name.target == "raw" and name.horizon is not None) or metric == findings.metric
+
+    return sorted(filter(is_shown, evidence.metrics), key=lambda metric: metric != findings.metric)
+
+
+def _day_by_day(holdout: HoldoutEvidence, daily: DailySeries, metric: Metric) -> Chart:
+    days, values = _days(holdout.dates), daily[metric.name].astype(np.float64)
     means = {f"mean of {ROLLING_DAYS} days": (_rolling(values), "accent thick")}
-    neutral = daily.get(f"neutral_{metric}")
+    name = MetricName.parse(metric.name)
+    beside = replace(name, target="neutral") if name is not None and name.target == "raw" else None
+    neutral = daily.get(str(beside))
     if neutral is not None:
         means["the same, style-neutral"] = (_rolling(neutral.astype(np.float64)), "second")
     drawn = {"each day": (values, "muted faint"), **means}
     curves = [
         Curves(name, css, [list(zip(days, series.tolist(), strict=True))]) for name, (series, css) in drawn.items()
     ]
-    title = f"Daily {metric}"
+    title = f"Daily {metric.shown}"
     svg = line_chart(title, "Day by day, and its rolling means", Axis("", "date"), Axis("RankIC"), curves, zero=True)
     data = {"date": holdout.dates.astype(str).tolist(), **{name: series for name, (series, _) in drawn.items()}}
-    source = f"{holdout.source}, {metric}" + (f" and neutral_{metric}" if neutral is not None else "")
-    return Chart(f"daily_{metric}", title, svg, data, source)
+    source = f"{holdout.source}, {metric.name}" + (f" and {beside}" if neutral is not None else "")
+    return Chart(f"daily_{metric.name}", title, svg, data, source)
 
 
 def _rolling(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -149,22 +172,22 @@ def _rolling(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _yearly(evidence: CampaignEvidence, findings: Findings, holdout: HoldoutEvidence, daily: DailySeries) -> Table:
     years = holdout.dates.astype("datetime64[Y]").astype(int) + 1970
-    metrics = [m for m in (findings.metric, *(f"rank_ic_{h}d" for h in evidence.horizons)) if m in daily]
-    metrics = list(dict.fromkeys(metrics))
+    metrics = _by_day(evidence, findings, daily)
+    first = metrics[0]
     rows = [
         {
             "year": str(year),
             "days": int((years == year).sum()),
-            **{metric: _mean(daily[metric][years == year]) for metric in metrics},
-            "error": newey_west_error(daily[metrics[0]][years == year], evidence.horizon_of(metrics[0])),
+            **{metric.name: _mean(daily[metric.name][years == year]) for metric in metrics},
+            "error": newey_west_error(daily[first.name][years == year], first.overlap),
         }
         for year in np.unique(years)
     ]
     columns = [
         Column("year", "year", kind="text"),
         Column("days", "days"),
-        *[Column(metric, metric, words.score) for metric in metrics],
-        Column("error", f"standard error of {metrics[0]}", words.score),
+        *[Column(metric.name, metric.shown, words.score) for metric in metrics],
+        Column("error", f"standard error of {first.shown}", words.score),
     ]
     return Table("yearly", "By year", columns, rows, holdout.source)
 
@@ -232,6 +255,7 @@ def _long_short(holdout: HoldoutEvidence, scored: PanelScores, horizon: int, sou
             {"date": scored.dates.astype(str).tolist(), "gross": now.gross, "net": now.net, "net_later": later.net},
             source,
             f"{method[0].upper()}{method[1:]}; each trade costs {cost} of its value. No borrowing costs, no impact.",
+            plot=Plot("sums", RETURNS),
         ),
     ]
 
@@ -249,7 +273,8 @@ def _deciles(scored: PanelScores, horizon: int, source: str) -> Chart:
         names,
         returns.tolist(),
     )
-    return Chart("deciles", title, svg, dict(zip(names, returns.tolist(), strict=True)), source)
+    data = dict(zip(names, returns.tolist(), strict=True))
+    return Chart("deciles", title, svg, data, source, plot=Plot("bars", across="decile of the score"))
 
 
 def _sectors(scored: PanelScores, horizon: int, source: str) -> list[Chart]:

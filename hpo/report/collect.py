@@ -66,8 +66,8 @@ def collect(
     places = known_places([search["space"], *(str(flat.get(name) or "") for name in trainable.places)], state)
     return CampaignEvidence(
         name=campaign.name,
-        objective=search["objective"],
-        metrics=trainable.metrics(settings),
+        objective=campaign.spec.objective,
+        metrics=campaign.spec.metrics,
         seed=campaign.spec.seed,
         tiers=_tiers(campaign, space),
         trials=[_trial(slot, archive, trainable, length, places) for slot in slots],
@@ -88,7 +88,6 @@ def collect(
         links=links or {},
         log_settings=frozenset(d.name for d in space.dimensions if isinstance(d, FloatDimension) and d.log),
         created_at=campaign.created_at,
-        horizons=trainable.horizons(settings),
         own_sections=trainable.sections,
     )
 
@@ -153,14 +152,12 @@ def _trial(
 
 
 def mean_daily(attempt: Attempt, epochs: Sequence[int], trainable: Trainable[Any]) -> DailySeries:
-    """The daily series averaged over epochs, so that its mean is the trial's score, and their means over horizons.
+    """Each metric's series averaged over epochs, so that the objective's mean is the trial's score.
 
     Where the last days lack the longer labels, the mean over horizons has fewer days than the score. {} without epochs.
     """
-    series = [attempt.daily(epoch) for epoch in epochs]
-    if not series:
-        return {}
-    return trainable.derive({name: _mean([epoch[name] for epoch in series]) for name in series[0]})
+    series = [trainable.derive(attempt.daily(epoch)) for epoch in epochs]
+    return {name: _mean([epoch[name] for epoch in series]) for name in series[0]} if series else {}
 
 
 def _mean(series: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo.domain.errors import UsageError
+from hpo.domain.metric import Metric, in_common
 from hpo.report import words
 from hpo.report.evidence import DailySeries
 from hpo.report.statistics.intervals import Interval, mean_interval, paired_interval
@@ -24,11 +25,11 @@ class Measured:
 
 @dataclass(frozen=True)
 class Contender:
-    """One side of a comparison. validation: None for a committee, whose members were chosen on those days. holdout:
-    None where it was never measured there."""
+    """One side of a comparison. metrics: its campaign's, the objective first. validation: None for a committee, whose
+    members were chosen on those days. holdout: None where it was never measured there."""
 
     name: str
-    horizons: tuple[int, ...]
+    metrics: Sequence[Metric]
     validation: Measured | None
     holdout: Measured | None = None
 
@@ -37,19 +38,19 @@ class Contender:
 class Difference:
     """One metric on the days both sides have. difference: first minus second, paired; None below twenty days."""
 
-    metric: str
+    metric: Metric
     first: Interval | None
     second: Interval | None
     difference: Interval | None
 
 
-def compare(first: Contender, second: Contender, metric: str) -> dict[str, list[Difference]]:
-    """Window (`validation`, `holdout`) -> the metric, then RankIC by horizon, on the days both sides have.
+def compare(first: Contender, second: Contender) -> dict[str, list[Difference]]:
+    """Window (`validation`, `holdout`) -> the first one's objective, then the headline metrics, on the days both have.
 
     A window is left out where one side lacks it. A mean over horizons is compared only between equal horizons.
 
     Raises:
-        UsageError: the two have no day or no metric in common.
+        UsageError: the two have no day or no metric with a series in common.
     """
     windows = {}
     if first.validation is not None and second.validation is not None:
@@ -61,25 +62,31 @@ def compare(first: Contender, second: Contender, metric: str) -> dict[str, list[
             f"{first.name} and {second.name} have no days that both were measured on: a committee is judged on the "
             "holdout alone, and there only beside trials that a report has scored; name such a trial."
         )
-    horizons = [h for h in first.horizons if h in second.horizons]
-    averaged = [metric] if first.horizons == second.horizons or metric.endswith("d") else []
-    metrics = list(dict.fromkeys([*averaged, *(f"rank_ic_{h}d" for h in horizons)]))
-    if not metrics:
+    objective = first.metrics[0]
+    shared = [m for m in in_common(first.metrics, second.metrics) if m.headline or m == objective]
+    if not shared:
         raise UsageError(
-            f"{first.name} and {second.name} predict over different horizons ({list(first.horizons)} and "
-            f"{list(second.horizons)} days); nothing they measured is the same."
+            f"{first.name} and {second.name} are measured differently ({_measures(first)}; {_measures(second)}); "
+            "nothing they measured is the same."
         )
-    return {window: _differences(*sides, metrics, horizons, first, second) for window, sides in windows.items()}
+    return {window: _differences(*sides, shared, first, second) for window, sides in windows.items()}
+
+
+def _measures(side: Contender) -> str:
+    horizons = [str(metric.horizon) for metric in side.metrics if metric.horizon is not None]
+    names = f"{side.metrics[0].shown}"
+    return f"{names} over {', '.join(dict.fromkeys(horizons))} days" if horizons else names
 
 
 def comparison_lines(first: Contender, second: Contender, found: dict[str, list[Difference]]) -> list[str]:
     """The comparison for a person, at most 80 columns where names are short."""
     lines = [f"A  {first.name}", f"B  {second.name}"]
+    width = max((len(d.metric.shown) for differences in found.values() for d in differences), default=0)
     for window, differences in found.items():
         days = next((d.difference.num_days for d in differences if d.difference), 0)
         lines += ["", f"{window}, {days} days both have" + _caveat(window)]
-        lines.append(f"  {'':<15}{'A':>9}{'B':>9}{'A - B':>9}   95 % interval of A - B")
-        lines += [_row(difference) for difference in differences]
+        lines.append(f"  {'':<{width}}{'A':>9}{'B':>9}{'A - B':>9}   95 % interval")
+        lines += [_row(difference, width) for difference in differences]
         lines.append(f"  {_sentence(differences[0])}")
     if "holdout" not in found:
         lines += ["", "No holdout comparison: only complete campaigns' leaders are scored there."]
@@ -89,8 +96,7 @@ def comparison_lines(first: Contender, second: Contender, found: dict[str, list[
 def _differences(
     ours: Measured,
     theirs: Measured,
-    metrics: Sequence[str],
-    horizons: Sequence[int],
+    metrics: Sequence[Metric],
     first: Contender,
     second: Contender,
 ) -> list[Difference]:
@@ -98,9 +104,9 @@ def _differences(
     if not len(dates):
         raise UsageError(f"{first.name} and {second.name} have no day in common; compare campaigns on the same data.")
     found = []
-    for metric in metrics:
-        one, two = ours.daily[metric][left], theirs.daily[metric][right]
-        horizon = int(metric.rpartition("_")[2][:-1]) if metric[-2:-1].isdigit() else max(horizons, default=1)
+    for metric in (m for m in metrics if m.name in ours.daily and m.name in theirs.daily):
+        one, two = ours.daily[metric.name][left], theirs.daily[metric.name][right]
+        horizon = metric.overlap
         both = np.isfinite(one) & np.isfinite(two)
         found.append(
             Difference(
@@ -110,6 +116,11 @@ def _differences(
                 paired_interval(one, two, horizon),
             )
         )
+    if not found:
+        raise UsageError(
+            f"{first.name} and {second.name} have no series of {' or '.join(m.shown for m in metrics)} in common: a "
+            "comparison needs the metric unit by unit (report it with series=...)."
+        )
     return found
 
 
@@ -117,17 +128,17 @@ def _caveat(window: str) -> str:
     return " (chosen on them, so both look too good)" if window == "validation" else ""
 
 
-def _row(found: Difference) -> str:
+def _row(found: Difference, width: int) -> str:
     values = [found.first, found.second, found.difference]
     shown = "".join(f"{words.score(part.estimate if part else None):>9}" for part in values)
-    return f"  {found.metric:<15}{shown}   {words.between(found.difference)}"
+    return f"  {found.metric.shown:<{width}}{shown}   {words.between(found.difference)}"
 
 
 def _sentence(found: Difference) -> str:
     if found.difference is None:
         return "Too few days in common for an interval."
     if found.difference.above_zero:
-        return f"A has the higher {found.metric}."
+        return f"A has the higher {found.metric.shown}."
     if found.difference.below_zero:
-        return f"B has the higher {found.metric}."
-    return f"The two are not distinguishable by {found.metric}."
+        return f"B has the higher {found.metric.shown}."
+    return f"The two are not distinguishable by {found.metric.shown}."

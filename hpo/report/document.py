@@ -50,8 +50,23 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Plot:
+    """How a chart's numbers are drawn by another user interface.
+
+    kind: `intervals` (name -> interval), `leaders`, `lines` (series over `date`), `sums` (daily values over `date`,
+    summed, in percent) or `bars` (category -> value). names: series -> what it is called; those without a name are
+    called by their key. across: label of the axis of categories.
+    """
+
+    kind: Literal["intervals", "leaders", "lines", "sums", "bars"]
+    names: Mapping[str, str] = field(default_factory=dict)
+    across: str = ""
+
+
+@dataclass(frozen=True)
 class Chart:
-    """A picture (SVG) and the numbers it was drawn from. size: one of a few, the whole width, or one of many."""
+    """A picture (SVG) and the numbers it was drawn from. size: one of a few, the whole width, or one of many. plot: for
+    key figures, which optuna-dashboard shows too."""
 
     key: str
     title: str
@@ -60,6 +75,7 @@ class Chart:
     source: str
     note: str = ""
     size: Literal["normal", "wide", "small"] = "normal"
+    plot: Plot | None = None
 
 
 Block = Fact | Table | Chart
@@ -137,11 +153,13 @@ def _section(section: Section) -> dict[str, Any]:
             }
             for table in section.tables
         },
-        "charts": {
-            chart.key: {"title": chart.title, "data": plain(chart.data), "source": chart.source}
-            for chart in section.charts
-        },
+        "charts": {chart.key: _chart(chart) for chart in section.charts},
     }
+
+
+def _chart(chart: Chart) -> dict[str, Any]:
+    said = {"title": chart.title, "data": plain(chart.data), "source": chart.source}
+    return said if chart.plot is None else {**said, "plot": plain(chart.plot)}
 
 
 def plain(anything: Any) -> Any:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hpo.domain.campaign import Outcome
 from hpo.domain.champion import Member
-from hpo.domain.trainable import Metric
+from hpo.domain.metric import Metric
 
 DailySeries = Mapping[str, NDArray[np.float32]]
 """Metric name (`rank_ic_5d`, `neutral_rank_ic`, ...) -> one value per day [D], NaN where a day has none."""
@@ -108,7 +108,7 @@ class HoldoutEvidence:
 class CampaignEvidence:
     """Everything a report needs to know of one campaign.
 
-    objective: the metric trials are judged by. metrics: all there are. horizons: label horizons, where there are some.
+    objective: the metric trials are judged by. metrics: all there are.
     own_sections: the trainable's. champion_slot: None until the campaign has ended. members: of the committee that is
     deployed, by name; empty or one where it is a single trial. doubt: why the best validation score is not to be
     believed, a sentence, empty where it may be. default_slot: the trial that ran the default
@@ -118,7 +118,7 @@ class CampaignEvidence:
     """
 
     name: str
-    objective: str
+    objective: Metric
     metrics: Sequence[Metric]
     seed: int
     tiers: Sequence[TierEvidence]
@@ -139,7 +139,6 @@ class CampaignEvidence:
     command: str = ""
     links: Mapping[str, str] = field(default_factory=dict)
     log_settings: frozenset[str] = frozenset()
-    horizons: tuple[int, ...] = ()
     own_sections: Callable[[Any, Any], Sequence[Any]] = lambda evidence, findings: ()
     created_at: datetime | None = None
 
@@ -166,15 +165,6 @@ class CampaignEvidence:
         """Trials that ran to their end and have a score, best first; equal scores in order of slots."""
         done = [trial for trial in self.trials if trial.outcome is Outcome.COMPLETE and trial.score is not None]
         return sorted(done, key=lambda trial: (-(trial.score or 0.0), trial.slot))
-
-    def horizon_of(self, metric: str) -> int:
-        """How far neighbouring units of a metric depend on each other."""
-        return next((known.overlap for known in self.metrics if known.name == metric), 1)
-
-    @property
-    def no_skill(self) -> float | None:
-        """The objective of a model that knows nothing; None where there is no such value."""
-        return next((known.no_skill for known in self.metrics if known.name == self.objective), None)
 
     def outcomes(self) -> dict[str, int]:
         """How many slots ended how; those not done count as `unfinished`."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo.domain.campaign import Outcome
+from hpo.domain.metric import Metric
 from hpo.report.evidence import CampaignEvidence, TrialEvidence
 from hpo.report.statistics.deflation import DeflatedScore, deflated_score
 from hpo.report.statistics.intervals import LEVEL, Interval, mean_interval, paired_interval, simultaneous_interval
@@ -40,8 +41,7 @@ class Findings:
     ceiling, share_of_ceiling: mean holdout score of the planted market's own expectation, and the champion's share.
     """
 
-    metric: str
-    horizon: int
+    metric: Metric
     verdict: Verdict
     num_tried: int
     champion: TrialEvidence | None = None
@@ -64,19 +64,20 @@ class Findings:
 
 def analyse(evidence: CampaignEvidence) -> Findings:
     """All findings of a campaign; parts without evidence are None, and an unfinished campaign's verdict says so."""
-    metric, horizon = evidence.objective, evidence.horizon_of(evidence.objective)
+    metric, horizon = evidence.objective.name, evidence.objective.overlap
     champion, default = evidence.champion, evidence.default
     tried = _with_series(evidence, champion, metric)
     if champion is None or metric not in champion.daily:
-        sentence = f"no verdict yet: the search has no champion with a daily {metric}"
+        shown = evidence.objective.shown
+        sentence = f"no verdict yet: the search has no champion with a series of {shown}"
         if champion is not None and evidence.trials and not any(trial.daily for trial in evidence.trials):
-            sentence = f"no verdict: {metric} is reported without a series, so there is no interval and no test of luck"
+            sentence = f"no verdict: {shown} is reported without a series, so there is no interval and no test of luck"
         # Without a series nothing speaks against the champion either.
         verdict = Verdict(Finding.UNFINISHED, sentence, "none", recommended=champion is not None)
-        return Findings(metric, horizon, verdict, len(tried))
+        return Findings(evidence.objective, verdict, len(tried))
     series = _matrix(tried, metric)
     chosen = [trial.slot for trial in tried].index(champion.slot)
-    has_zero = evidence.no_skill is not None
+    has_zero = evidence.objective.no_skill is not None
     judged = (series, chosen) if has_zero else _over_default(tried, series, champion, default)
     deflated = None if judged is None else deflated_score(*judged, horizon)
     holdout, default_holdout, gain_holdout = _holdout_intervals(evidence, metric, horizon)
@@ -87,11 +88,10 @@ def analyse(evidence: CampaignEvidence) -> Findings:
     contenders = _contenders(evidence, metric, horizon)
     finished = [trial for trial in tried if trial.outcome is Outcome.COMPLETE]
     return Findings(
-        metric=metric,
-        horizon=horizon,
+        metric=evidence.objective,
         verdict=_judged(
             evidence,
-            metric=metric,
+            metric=evidence.objective.shown,
             holdout=holdout,
             deflated=deflated,
             gain=gain_holdout if holdout else gain_validation,

@@ -52,7 +52,7 @@ def build_report(
         advice=found.verdict.advice,
         recommended=found.verdict.recommended,
         doubt=evidence.doubt,
-        subtitle=f"{evidence.data_source}, judged by {evidence.objective}",
+        subtitle=f"{evidence.data_source}, judged by {evidence.objective.shown}",
         sections=[section for section in sections if section],
         created_at=created_at or datetime.now(UTC),
         version=__version__,

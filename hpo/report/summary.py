@@ -22,7 +22,7 @@ def summary_lines(evidence: CampaignEvidence, findings: Findings | None = None) 
     if champion is not None:
         lines += [
             f"Champion: slot {champion.slot}, {words.settings(champion.settings or champion.params)}",
-            f"Validation {found.metric}: {words.with_interval(found.validation)}"
+            f"Validation {found.metric.shown}: {words.with_interval(found.validation)}"
             + (
                 f"; adjusted for selection: {words.between(found.validation_adjusted)}"
                 if found.validation_adjusted
@@ -32,7 +32,7 @@ def summary_lines(evidence: CampaignEvidence, findings: Findings | None = None) 
     if len(evidence.members) > 1:
         lines.append(f"Committee: the mean of the daily ranks of {', '.join(evidence.members)}")
     if found.holdout:
-        lines.append(f"Holdout {found.metric} of {found.deployed}: {words.with_interval(found.holdout)}")
+        lines.append(f"Holdout {found.metric.shown} of {found.deployed}: {words.with_interval(found.holdout)}")
     lines += [
         f"  {rival.name}: {words.score(rival.holdout.estimate if rival.holdout else None)}; "
         f"less {found.deployed}: {words.with_interval(rival.lead)}"
@@ -41,7 +41,7 @@ def summary_lines(evidence: CampaignEvidence, findings: Findings | None = None) 
     lines += [f"Warning: {fault}" for fault in (evidence.holdout.faults if evidence.holdout else ())]
     if found.share_of_ceiling is not None:
         lines.append(
-            f"Ceiling: {words.percent(found.share_of_ceiling)} of the best possible holdout {found.metric}, "
+            f"Ceiling: {words.percent(found.share_of_ceiling)} of the best possible holdout {found.metric.shown}, "
             f"{words.score(found.ceiling)}"
         )
     if found.deflated:

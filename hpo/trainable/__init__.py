@@ -3,7 +3,8 @@
 from hpo.trainable import Metric, OwnTrainable, Trial, run_alone
 """
 
-from hpo.domain.trainable import Length, Metric, Trainable
+from hpo.domain.metric import Metric
+from hpo.domain.trainable import Length, Trainable
 from hpo.domain.training import TrialFailure
 from hpo.trainable.alone import run_alone
 from hpo.trainable.own import OwnTrainable

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from hpo.domain.errors import EnvironmentFault, UsageError
+from hpo.domain.metric import Metric
 from hpo.domain.settings import first_problem, without
-from hpo.domain.trainable import Length, Metric, Predicted, Prepared, Progress, Scored, Serving, Trainable
+from hpo.domain.trainable import Length, Predicted, Prepared, Progress, Scored, Serving, Trainable
 from hpo.domain.training import Ending, FitResult, Reporter
 from hpo.runs.durable import flush, sha256_of, writing
 from hpo.trainable import states

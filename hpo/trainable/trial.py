@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hpo.domain.trainable import Length, Metric
+from hpo.domain.metric import Metric
+from hpo.domain.trainable import Length
 from hpo.domain.training import Decision, Ending, EpochReport, FitResult, Reporter, TrialFailure
 from hpo.runs.folder import Attempt, SlotFolder
 from hpo.trainable import states
@@ -128,7 +129,7 @@ class Trial:
 
     def _made(self, epoch: int, score: float, series: ArrayLike | None, metrics: Mapping[str, float]) -> EpochReport:
         name, sign = self._metric.name, 1.0 if self._metric.direction == "maximize" else -1.0
-        scalars = {f"valid/{name}": score, **{key: float(value) for key, value in metrics.items()}}
+        scalars = {self._metric.scalar: score, **{key: float(value) for key, value in metrics.items()}}
         daily: dict[str, NDArray[np.float32]] = {}
         if series is not None:
             daily[name] = sign * np.asarray(series, dtype=np.float32).reshape(-1)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, SlotState
 from hpo.domain.config import SearchConfig
-from hpo.domain.errors import UsageError, nearest
+from hpo.domain.errors import UsageError
 from hpo.domain.failures import RETRIABLE, retriable
 from hpo.domain.ledger_rules import made_by_code
+from hpo.domain.metric import Metric, check_objective
 from hpo.domain.trainable import Length, Prepared, Progress, Trainable
 from hpo.engine.binding import check_turns, complete
 from hpo.engine.stage import decide_stage, stages
@@ -33,16 +34,12 @@ def length_of(config: SearchConfig) -> Length:
     return trainable.length(settings)
 
 
-def label_of(config: SearchConfig) -> str:
-    """What the campaign maximises, for people. UsageError where the trainable has no such metric."""
+def metrics_of(config: SearchConfig) -> list[Metric]:
+    """What the campaign's trials are measured by. UsageError where its objective is none of it."""
     trainable, settings = trainable_of(config)
-    metrics = {metric.name: metric for metric in trainable.metrics(settings)}
-    if config.objective not in metrics:
-        raise UsageError(
-            f"objective={config.objective}: '{trainable.name}' has no such metric, but {', '.join(metrics)}."
-            f"{nearest(config.objective, metrics)}"
-        )
-    return metrics[config.objective].shown
+    metrics = trainable.metrics(settings)
+    check_objective(config.objective, trainable.name, metrics)
+    return list(metrics)
 
 
 def prepare_data(app: App, config: SearchConfig, progress: Progress | None = None) -> Prepared:
@@ -64,7 +61,7 @@ def open_campaign(app: App, config: SearchConfig, space: Space, prepared: Prepar
             "search": config.model_dump(mode="json"),
             "space": {"name": space.name, "yaml": dump_space(space)},
             "num_epochs": length_of(config).num_epochs,
-            "label": label_of(config),
+            "metrics": [asdict(metric) for metric in metrics_of(config)],
         },
         fingerprints=_fingerprints(config, space, prepared),
         tiers=plan_tiers(config.trials, [tier.name for tier in space.tiers], config.tiers),

@@ -54,13 +54,12 @@ def _members(campaign: Campaign, archive: Archive, single: int, settings: Commit
         length, objective = trainable.length(own), search["objective"]
         found = _candidates(archive, trainable, length.score_epochs, objective)
         if single in {candidate.slot for candidate in found}:
-            overlap = next(metric.overlap for metric in trainable.metrics(own) if metric.name == objective)
             slots = select(
                 found,
                 single,
                 rule=settings.rule,
                 size=settings.size,
-                horizon=overlap,
+                horizon=campaign.spec.objective.overlap,
                 num_epochs=length.num_epochs,
             )
     records = {slot: archive.record(slot, "model") for slot in slots}

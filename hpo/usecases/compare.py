@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hpo.domain.campaign import Campaign
 from hpo.domain.champion import Champion
 from hpo.domain.errors import EnvironmentFault, UsageError
+from hpo.domain.metric import Metric
 from hpo.domain.trainable import Trainable
 from hpo.report.collect import candidates, mean_daily
 from hpo.report.comparison import Contender, Measured
@@ -63,7 +64,7 @@ def contender(app: App, campaign: Campaign, slot: int | None, *, with_holdout: b
         holdout = Measured(measured.dates, measured.daily[chosen]) if measured else None
     return Contender(
         f"{campaign.name}#{chosen}, {views[chosen].outcome or views[chosen].state}, epoch {epochs[-1]}",
-        trainable.horizons(settings),
+        _metrics(campaign),
         Measured(_units(trainable, prepared.search, daily), daily),
         holdout,
     )
@@ -72,7 +73,7 @@ def contender(app: App, campaign: Campaign, slot: int | None, *, with_holdout: b
 def _committee(app: App, campaign: Campaign, champion: Champion, *, with_holdout: bool) -> Contender:
     """Members were chosen on the validation days, and are not measured there."""
     config, _ = frozen_config(campaign)
-    trainable, settings = trainable_of(config)
+    trainable, _ = trainable_of(config)
     prepared, holdout = prepare_data(app, config), None
     if with_holdout and prepared.holdout is not None:
         deployed = deployed_file(app, campaign, champion)
@@ -80,7 +81,12 @@ def _committee(app: App, campaign: Campaign, champion: Champion, *, with_holdout
         scored = trainable.score(deployed, prepared.holdout)
         holdout = Measured(scored.units, scored.series) if scored else None
     name = f"{campaign.name}, the committee of {len(champion.members)} trials"
-    return Contender(name, trainable.horizons(settings), None, holdout)
+    return Contender(name, _metrics(campaign), None, holdout)
+
+
+def _metrics(campaign: Campaign) -> list[Metric]:
+    """All there are, the objective first."""
+    return sorted(campaign.spec.metrics, key=lambda metric: metric != campaign.spec.objective)
 
 
 def has_holdout(app: App, campaign: Campaign, slot: int | None) -> bool:

@@ -143,7 +143,7 @@ def test_the_first_screen_says_who_how_good_and_whether_to_believe_it(home: Path
         "[...document.querySelectorAll('h1, dt, dd')].filter(e => e.getBoundingClientRect().bottom < innerHeight)"
         ".map(e => e.innerText).join('\\n')"
     )
-    for expected in ("champion", "slot ", "validation rank_ic", "holdout rank_ic", "95 % interval", "more than luck"):
+    for expected in ("champion", "slot ", "validation RankIC", "holdout RankIC", "95 % interval", "more than luck"):
         assert expected in seen
 
 
@@ -168,7 +168,7 @@ def test_optuna_dashboard_shows_the_campaign(optuna: str, browser: Browser, pict
     page.photograph(pictures / "optuna-studies.png")
     last = study_ids(page)["seen/3-refinement"]
     page.click(f"a[href='/dashboard/studies/{last}']")
-    for expected in ("Best Trial", "Cumulative RankIC, raw", "Long-short curve", "report.html", "rank_ic"):
+    for expected in ("Best Trial", "Cumulative RankIC, raw", "Long-short curve", "report.html", "RankIC"):
         page.wait_for_text(expected)
     page.wait_for("document.querySelectorAll('.js-plotly-plot svg.main-svg').length >= 10")
     page.photograph(pictures / "optuna-study.png")

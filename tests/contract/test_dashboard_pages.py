@@ -20,6 +20,7 @@ from hpo.adapters.dashboard.pages import DashboardPages, _TrialPage
 from hpo.adapters.optuna.study_storage import study_storage
 from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, Outcome, TierPlan
 from hpo.domain.training import EpochReport
+from hpo.report.document import Plot, plain
 from hpo.runs.folder import Attempt, SlotFolder, campaign_folder
 
 TIERS = (TierPlan(1, "capacity", 2), TierPlan(2, "refinement", 1))
@@ -28,23 +29,46 @@ CAMPAIGN = Campaign(
 )
 ADDRESS = "http://127.0.0.1:5000/#/experiments/1/runs/ab"
 DATES = [f"2024-01-{day:02d}" for day in range(1, 31)]
+
+
+def plot(kind: Any, names: dict[str, str] | None = None) -> dict[str, Any]:
+    made: dict[str, Any] = plain(Plot(kind, names or {}, across="decile"))
+    return made
+
+
 INTERVAL = {"estimate": 0.03, "low": 0.01, "high": 0.05}
 REPORT = {
     "verdict": "better than the default by 0.006",
     "sections": {
-        "answer": {"charts": {"intervals": {"title": "Intervals", "data": {"champion": INTERVAL}}}},
+        "answer": {
+            "charts": {"intervals": {"title": "Intervals", "data": {"champion": INTERVAL}, "plot": plot("intervals")}}
+        },
         "luck": {
             "charts": {
-                "shrinkage": {"title": "Leaders", "data": {"leaders": [{"validation": 0.03, "holdout": 0.02}] * 3}}
+                "shrinkage": {
+                    "title": "Leaders",
+                    "data": {"leaders": [{"validation": 0.03, "holdout": 0.02}] * 3},
+                    "plot": plot("leaders"),
+                }
             }
         },
         "champion": {
             "charts": {
-                "cumulative_raw_rank_ic": {"title": "Cumulative", "data": {"date": DATES, "1": [0.1] * 30}},
-                "deciles": {"title": "Deciles", "data": {str(n): 1.0 * n for n in range(1, 11)}},
+                "cumulative": {
+                    "title": "Cumulative",
+                    "data": {"date": DATES, "1": [0.1] * 30},
+                    "plot": plot("lines", {"1": "1-day"}),
+                },
+                "not_shown": {"title": "Elsewhere", "data": {"date": DATES}},
+                "deciles": {
+                    "title": "Deciles",
+                    "data": {str(n): 1.0 * n for n in range(1, 11)},
+                    "plot": plot("bars"),
+                },
                 "long_short": {
                     "title": "Long-short",
-                    "data": {"date": DATES, **{name: [0.01] * 30 for name in ("gross", "net", "net_later")}},
+                    "data": {"date": DATES, **{name: [0.01] * 30 for name in ("gross", "net")}},
+                    "plot": plot("sums", {"net": "net, %"}),
                 },
             }
         },
@@ -186,9 +210,11 @@ def test_the_reports_key_figures_are_plots_of_the_last_study(
         key: json.loads(text)
         for key, text in get_plotly_graph_objects(storage.get_study_system_attrs(last._study_id)).items()
     }
-    assert plots.keys() == {"intervals", "shrinkage", "cumulative_raw_rank_ic", "deciles", "long_short"}
+    assert plots.keys() == {"intervals", "shrinkage", "cumulative", "deciles", "long_short"}
     lines = {trace["name"]: trace["y"] for trace in plots["long_short"]["data"]}
+    assert lines.keys() == {"gross", "net, %"}
     assert lines["net, %"][-1] == pytest.approx(30.0)
+    assert [trace["name"] for trace in plots["cumulative"]["data"]] == ["1-day"]
     (whiskers,) = plots["intervals"]["data"]
     assert whiskers["error_x"]["array"] == pytest.approx([0.02])
     for plot in plots.values():

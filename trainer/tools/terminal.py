@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from trainer.metrics import TARGET_PREFIXES
+from trainer.metric_names import ICIR, RANK_IC, TARGET_PREFIXES, MetricName
 from trainer.reports import EpochReport, FitResult, Verdict
 from trainer.tools.diagnose import Diagnosis
 
@@ -74,8 +74,8 @@ def show_result(result: FitResult, horizons: Sequence[int]) -> None:
     for target in TARGET_PREFIXES:
         table.add_column(TARGET_TITLES[target], justify="right")
     for horizon in horizons:
-        table.add_row(f"{horizon}d", *(_cell(last, prefix, f"_{horizon}d") for prefix in TARGET_PREFIXES.values()))
-    table.add_row("mean", *(_cell(last, prefix, "") for prefix in TARGET_PREFIXES.values()))
+        table.add_row(f"{horizon}d", *(_cell(last, target, horizon) for target in TARGET_PREFIXES))
+    table.add_row("mean", *(_cell(last, target, None) for target in TARGET_PREFIXES))
     _show(table)
     say(
         f"score {result.score:+.4f} (mean of the last epochs), {result.ending.value.replace('_', ' ')} after "
@@ -118,8 +118,7 @@ def _show(table: Table) -> None:
     Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
 
 
-def _cell(report: EpochReport, prefix: str, suffix: str) -> str:
-    rank_ic = report.metrics.get(f"valid/{prefix}rank_ic{suffix}")
-    icir = report.metrics.get(f"valid/{prefix}icir{suffix}")
+def _cell(report: EpochReport, target: str, horizon: int | None) -> str:
+    rank_ic, icir = (report.metrics.get(f"valid/{MetricName(kind, target, horizon)}") for kind in (RANK_IC, ICIR))
     shown = "-" if rank_ic is None else f"{rank_ic:+.4f}"
     return shown if icir is None else f"{shown} ({icir:+.2f})"

@@ -19,7 +19,8 @@ from torch import Tensor
 from trainer.config import TrainerConfig
 from trainer.data.panel import TrainingData
 from trainer.errors import CheckpointError, InputError
-from trainer.metrics import TARGET_PREFIXES, summarise
+from trainer.metric_names import metric_names
+from trainer.metrics import summarise
 from trainer.reports import Ending, EpochReport, FitResult, Reporter, Verdict
 from trainer.training import checkpoint
 from trainer.training.device import DeviceWatch, memory_errors
@@ -177,8 +178,7 @@ def _kept_epoch(folder: Path) -> int:
 
 def check_monitor(monitor: str, horizons: Sequence[int]) -> None:
     """Raise InputError, with a suggestion, unless validation produces a metric of this name."""
-    kinds = ["rank_ic", *(f"{kind}_{horizon}d" for horizon in horizons for kind in ("rank_ic", "icir"))]
-    names = [prefix + kind for prefix in TARGET_PREFIXES.values() for kind in kinds]
+    names = [str(name) for name in metric_names(horizons)]
     if monitor not in names:
         close = difflib.get_close_matches(monitor, names, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(names)}."

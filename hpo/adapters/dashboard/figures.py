@@ -12,10 +12,6 @@ MOST_POINTS = 250
 """Points of one line; a figure lies in the database in pieces of 2 kB."""
 
 
-RETURNS = {"gross": "before costs, %", "net": "net, %", "net_later": "net, executed one day later, %"}
-"""The report's long-short series -> their names here."""
-
-
 @dataclass(frozen=True)
 class Figure:
     """What `save_plotly_graph_object` asks of a figure. key: of the report's chart."""
@@ -32,12 +28,10 @@ class Figure:
 
 def key_figures(report: Mapping[str, Any]) -> Iterator[Figure]:
     """The figures of a written report (`report.json`), as far as it has them."""
-    charts: dict[str, Mapping[str, Any]] = {}
     for section in report["sections"].values():
-        charts |= section["charts"]
-    for key, draw in DRAWN.items():
-        if key in charts:
-            yield draw(key, charts[key])
+        for key, chart in section["charts"].items():
+            if "plot" in chart:
+                yield DRAWN[chart["plot"]["kind"]](key, chart)
 
 
 def _intervals(key: str, chart: Mapping[str, Any]) -> Figure:
@@ -61,31 +55,28 @@ def _leaders(key: str, chart: Mapping[str, Any]) -> Figure:
     return Figure(key, traces, _layout(chart, xaxis={"title": {"text": "place by validation score"}}))
 
 
-def _by_day(key: str, chart: Mapping[str, Any]) -> Figure:
-    """A line over dates for each thing beside them."""
-    data = dict(chart["data"])
+def _lines(key: str, chart: Mapping[str, Any]) -> Figure:
+    """A line over dates for each series."""
+    names, data = chart["plot"]["names"], dict(chart["data"])
     dates = data.pop("date")
     every = max(1, -(-len(dates) // MOST_POINTS))
-    traces = [_line(name, dates[::every], values[::every]) for name, values in data.items()]
+    traces = [_line(names.get(series, series), dates[::every], values[::every]) for series, values in data.items()]
     return Figure(key, traces, _layout(chart))
 
 
-def _by_horizon(key: str, chart: Mapping[str, Any]) -> Figure:
-    """Lines over dates, named by the days that labels look ahead."""
-    lines = {name if name == "date" else f"{name}-day": values for name, values in chart["data"].items()}
-    return _by_day(key, {**chart, "data": lines})
-
-
-def _long_short(key: str, chart: Mapping[str, Any]) -> Figure:
+def _sums(key: str, chart: Mapping[str, Any]) -> Figure:
     """Daily returns of one side's value, summed, in percent."""
-    daily = chart["data"]
-    lines = {name: [100 * total for total in accumulate(daily[part])] for part, name in RETURNS.items()}
-    return _by_day(key, {**chart, "data": {"date": daily["date"], **lines}})
+    summed = {
+        series: values if series == "date" else [100 * total for total in accumulate(values)]
+        for series, values in chart["data"].items()
+    }
+    return _lines(key, {**chart, "data": summed})
 
 
 def _bars(key: str, chart: Mapping[str, Any]) -> Figure:
     trace = {"type": "bar", "x": list(chart["data"]), "y": list(chart["data"].values())}
-    return Figure(key, [trace], _layout(chart, xaxis={"type": "category", "title": {"text": "decile of the score"}}))
+    axis = {"type": "category", "title": {"text": chart["plot"]["across"]}}
+    return Figure(key, [trace], _layout(chart, xaxis=axis))
 
 
 def _line(name: str, x: Sequence[Any], y: Sequence[Any]) -> dict[str, Any]:
@@ -98,9 +89,9 @@ def _layout(chart: Mapping[str, Any], **more: Any) -> dict[str, Any]:
 
 DRAWN: Mapping[str, Callable[[str, Mapping[str, Any]], Figure]] = {
     "intervals": _intervals,
-    "shrinkage": _leaders,
-    "cumulative_raw_rank_ic": _by_horizon,
-    "deciles": _bars,
-    "long_short": _long_short,
+    "leaders": _leaders,
+    "lines": _lines,
+    "sums": _sums,
+    "bars": _bars,
 }
-"""Chart of the report -> its Plotly form."""
+"""Kind of `hpo.report.document.Plot` -> its Plotly form."""

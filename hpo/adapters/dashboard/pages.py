@@ -200,7 +200,7 @@ def trial_files(attempt: Attempt) -> Iterator[tuple[str, bytes]]:
     """(name, content) of what a finished trial shows: its curve, its epochs as a table, its resolved configuration."""
     records = attempt.epochs()
     if records:
-        yield "learning_curve.svg", learning_curve(records)
+        yield "learning_curve.svg", learning_curve(records, attempt.run())
         yield "epochs.csv", epochs_table(records)
     yield "config.json", encode(attempt.config())
 

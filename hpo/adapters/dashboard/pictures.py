@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hpo.charts.plots import WIDTH, Axis, Curves, line_chart
 from hpo.runs.entries import EpochRecord
 
-CURVES = {
-    "valid/rank_ic": "accent",
-    "valid/neutral_rank_ic": "third",
-}
-"""Metrics drawn beside the score -> how they look."""
+LOOKS = ("accent", "third", "second")
+"""Of the metrics drawn beside the objective, in turn."""
 
 STYLE = """
 svg { font: 11px "DejaVu Sans", Helvetica, sans-serif; background: #fff }
@@ -21,14 +19,18 @@ text { fill: #1c1e21 } path { fill: none } .grid { stroke: #e6e6e1 } .axis, .zer
 """
 
 
-def learning_curve(records: Sequence[EpochRecord]) -> bytes:
-    """An SVG: the score and RankIC by epoch, and below them the training loss."""
-    upper = [Curves("score", "ink thick", [[(float(record.epoch), record.score) for record in records]])]
-    upper += [_curve(records, name, css) for name, css in CURVES.items()]
-    parts = [
-        _part("Score", "score", [curve for curve in upper if curve.lines[0]]),
-        _part("Training loss", "train/loss", [_curve(records, "train/loss", "ink")]),
+def learning_curve(records: Sequence[EpochRecord], run: Mapping[str, Any]) -> bytes:
+    """An SVG: the objective and the metrics beside it by epoch, and below them the training loss. run: the attempt's
+    run.json, which names them."""
+    objective = run.get("objective", "score")
+    upper = [Curves(objective, "ink thick", [[(float(record.epoch), record.score) for record in records]])]
+    upper += [
+        _curve(records, name, label, LOOKS[n % len(LOOKS)])
+        for n, (name, label) in enumerate(run.get("curves", {}).items())
     ]
+    parts = [_part("Score", objective, [curve for curve in upper if curve.lines[0]])]
+    loss = _curve(records, "train/loss", "training loss", "ink")
+    parts += [_part("Training loss", "training loss", [loss])] if loss.lines[0] else []
     height = sum(part_height for _, part_height in parts)
     drawn, y = [], 0.0
     for svg, part_height in parts:
@@ -38,9 +40,9 @@ def learning_curve(records: Sequence[EpochRecord]) -> bytes:
     return f'<svg {frame} viewBox="0 0 {WIDTH:g} {height:g}"><style>{STYLE}</style>{"".join(drawn)}</svg>'.encode()
 
 
-def _curve(records: Sequence[EpochRecord], metric: str, css: str) -> Curves:
+def _curve(records: Sequence[EpochRecord], metric: str, label: str, css: str) -> Curves:
     points = [(float(record.epoch), record.metrics[metric]) for record in records if metric in record.metrics]
-    return Curves(metric, css, [points])
+    return Curves(label, css, [points])
 
 
 def _part(title: str, label: str, curves: Sequence[Curves]) -> tuple[str, float]:

@@ -15,6 +15,7 @@ from hpo.adapters.mlflow.store import Experiment, Store, locked
 from hpo.adapters.processes.host import is_dead
 from hpo.domain.campaign import Campaign, CampaignState, WorkerIdentity, run_name
 from hpo.domain.errors import EnvironmentFault
+from hpo.domain.settings import without
 from hpo.runs.durable import read_sealed, write_sealed
 from hpo.runs.entries import Result
 from hpo.runs.folder import Attempt, SlotFolder, runs
@@ -209,7 +210,7 @@ class Projection:
         for key, tags in said.items():
             if book.said.get(key) == tags:
                 continue
-            params = records.params(campaign.spec.config) if key == CAMPAIGN else {}
+            params = records.params(without(campaign.spec.config, "metrics")) if key == CAMPAIGN else {}
             num_written += self._store.log(book.runs[key], params=params, tags=tags)
             self._store.set_status(book.runs[key], tags[records.STATUS_TAG])
             book.said[key] = tags

@@ -148,7 +148,7 @@ def write_artifacts(attempt: Attempt, result: Result, target: Path) -> None:
     if series[0]:
         stacked = {name: np.stack([epoch[name] for epoch in series]) for name in series[0]}
         np.savez(target / "daily.npz", allow_pickle=False, **stacked)
-    (target / "learning_curve.svg").write_bytes(learning_curve(records))
+    (target / "learning_curve.svg").write_bytes(learning_curve(records, attempt.run()))
     if result.outcome is Outcome.COMPLETE and attempt.model.exists():
         (target / attempt.model.name).symlink_to(attempt.model.resolve())
 

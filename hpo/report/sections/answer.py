@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hpo.charts.plots import Whisker, interval_chart
 from hpo.report import words
-from hpo.report.document import Block, Chart, Column, Fact, Section, Table
+from hpo.report.document import Block, Chart, Column, Fact, Plot, Section, Table
 from hpo.report.evidence import CampaignEvidence, TrialEvidence
 from hpo.report.findings import Findings
 from hpo.report.statistics.intervals import Interval
@@ -43,14 +43,14 @@ def _daily_source(trial: TrialEvidence, metric: str) -> str:
 
 
 def _score_facts(evidence: CampaignEvidence, findings: Findings, champion: TrialEvidence) -> list[Fact]:
-    metric = findings.metric
-    daily = _daily_source(champion, metric)
+    metric = findings.metric.shown
+    daily = _daily_source(champion, findings.metric.name)
     facts = [
         _interval_fact("validation", f"validation {metric}", findings.validation, f"{daily}; stationary bootstrap"),
     ]
     holdout_source = evidence.holdout.source if evidence.holdout else ""
     if findings.holdout:
-        source = f"{holdout_source}, {metric}; stationary bootstrap"
+        source = f"{holdout_source}, {findings.metric.name}; stationary bootstrap"
         facts.append(_interval_fact("holdout", f"holdout {metric}", findings.holdout, source))
     gain = findings.gain_holdout or findings.gain_validation
     if gain:
@@ -63,7 +63,7 @@ def _score_facts(evidence: CampaignEvidence, findings: Findings, champion: Trial
                 "share of the ceiling",
                 findings.share_of_ceiling,
                 words.percent(findings.share_of_ceiling),
-                f"{holdout_source}: champion over the planted market's own expectation, mean {metric}",
+                f"{holdout_source}: champion over the planted market's own expectation, mean {findings.metric.name}",
                 f"the best possible holdout {metric} is {words.score(findings.ceiling)}",
             )
         )
@@ -78,7 +78,7 @@ def _belief(evidence: CampaignEvidence, findings: Findings) -> list[Fact]:
     note = f"deflated score: that it is above zero, {words.count(found.num_trials, 'trial')} tried"
     if overfitting:
         note += f"; probability of overfitting {words.percent(overfitting.probability)}"
-    source = f"runs/*/daily, {findings.metric}, all {words.count(found.num_trials, 'trial')} tried"
+    source = f"runs/*/daily, {findings.metric.name}, all {words.count(found.num_trials, 'trial')} tried"
     return [Fact("believable", "more than luck", found.probability, words.probability(found.probability), source, note)]
 
 
@@ -101,19 +101,21 @@ def _intervals(evidence: CampaignEvidence, findings: Findings, champion: TrialEv
     rows = [(name, interval, css) for name, (interval, css) in named.items() if interval]
     if not rows:
         return []
-    title = f"Mean daily {findings.metric}, {words.percent(rows[0][1].level)} intervals"
+    title = f"Mean {findings.metric.shown}, {words.percent(rows[0][1].level)} intervals"
     whiskers = [Whisker(name, interval.estimate, interval.low, interval.high, css) for name, interval, css in rows]
-    source = _daily_source(champion, findings.metric) + (f"; {evidence.holdout.source}" if evidence.holdout else "")
+    source = _daily_source(champion, findings.metric.name)
+    source += f"; {evidence.holdout.source}" if evidence.holdout else ""
     return [
         Chart(
             "intervals",
             title,
             interval_chart(
-                title, "; ".join(f"{n}: {words.with_interval(i)}" for n, i, _ in rows), findings.metric, whiskers
+                title, "; ".join(f"{n}: {words.with_interval(i)}" for n, i, _ in rows), findings.metric.shown, whiskers
             ),
             {name: interval for name, interval, _ in rows},
             source,
             "The grey interval ignores that the champion was chosen for these very days; the ones below it do not.",
+            plot=Plot("intervals"),
         )
     ]
 

@@ -45,7 +45,7 @@ def _members(evidence: CampaignEvidence, findings: Findings) -> list[Table]:
         Column("weight", "weight", words.score),
         Column("outcome", "outcome", kind="text"),
         Column("epoch", "epoch"),
-        Column("score", f"validation {findings.metric}", words.score),
+        Column("score", f"validation {findings.metric.shown}", words.score),
     ]
     champion = frozenset(n for n, m in enumerate(evidence.members.values()) if m.slot == evidence.champion_slot)
     note = "The single champion stands out."
@@ -68,7 +68,7 @@ def _rivals(evidence: CampaignEvidence, findings: Findings) -> list[Table]:
     ]
     columns = [
         Column("name", "who", kind="text"),
-        Column("holdout", f"holdout {findings.metric}", words.score),
+        Column("holdout", f"holdout {findings.metric.shown}", words.score),
         Column("interval", "interval", words.between),
         Column("lead", "less what is deployed", words.score),
         Column("lead_interval", "interval, paired by day", words.between),

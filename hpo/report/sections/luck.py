@@ -8,7 +8,7 @@ import numpy as np
 
 from hpo.charts.plots import Axis, Curves, column_chart, line_chart
 from hpo.report import words
-from hpo.report.document import Block, Chart, Column, Fact, Section, Table
+from hpo.report.document import Block, Chart, Column, Fact, Plot, Section, Table
 from hpo.report.evidence import CampaignEvidence
 from hpo.report.findings import Findings
 
@@ -44,9 +44,9 @@ def _lead(findings: Findings) -> str:
         said.append(next(sentence for limit, sentence in RANKING_SENTENCES if probability < limit))
     if findings.deflated:
         deflated = findings.deflated
-        beyond = "above" if deflated.icir > deflated.hurdle else "not above"
+        beyond = "above" if deflated.ratio > deflated.hurdle else "not above"
         said.append(
-            f"The champion's ICIR of {words.score(deflated.icir, 3)} is {beyond} the "
+            f"The champion's mean over its spread, {words.score(deflated.ratio, 3)}, is {beyond} the "
             f"{words.score(deflated.hurdle, 3)} that the best of {deflated.num_trials:,} without signal would show."
         )
     return " ".join(said)
@@ -56,7 +56,8 @@ def _overfitting_facts(findings: Findings) -> list[Fact]:
     found = findings.overfitting
     if found is None:
         return []
-    source = f"runs/*/daily, {findings.metric}, {found.num_trials:,} complete trials; CSCV, {found.num_blocks} blocks"
+    method = f"{found.num_trials:,} complete trials; CSCV, {found.num_blocks} blocks"
+    source = f"runs/*/daily, {findings.metric.name}, {method}"
     return [
         Fact(
             "overfitting_probability",
@@ -73,7 +74,8 @@ def _deflated_facts(findings: Findings) -> list[Fact]:
     found = findings.deflated
     if found is None:
         return []
-    source = f"runs/*/daily, {findings.metric}, all {found.num_trials:,} trials tried; deflated ratio"
+    source = f"runs/*/daily, {findings.metric.name}, all {found.num_trials:,} trials tried; deflated ratio"
+    overlap = f"labels over {findings.metric.overlap} days overlap"
     return [
         Fact(
             "deflated_probability",
@@ -98,7 +100,7 @@ def _deflated_facts(findings: Findings) -> list[Fact]:
             {"days": found.num_days, "effective": found.effective_days},
             f"{found.num_days}",
             source,
-            f"equivalent to {found.effective_days:.0f} independent days: labels over {findings.horizon} days overlap",
+            f"equivalent to {found.effective_days:.0f} independent days: {overlap}",
         ),
     ]
 
@@ -118,7 +120,7 @@ def _shrinkage_facts(evidence: CampaignEvidence, findings: Findings) -> list[Fac
             f"kept of the top {found.num_leaders}",
             found,
             words.percent(found.kept),
-            f"{evidence.holdout.source} over runs/*/daily, mean {findings.metric}",
+            f"{evidence.holdout.source} over runs/*/daily, mean {findings.metric.name}",
             f"validation {words.score(found.validation)}, holdout {words.score(found.holdout)}{rank}",
         )
     ]
@@ -157,7 +159,7 @@ def _logits(findings: Findings) -> list[Chart]:
                 shares.tolist(),
             ),
             {"relative_rank": edges, "share": shares},
-            f"runs/*/daily, {findings.metric}; {len(ranks):,} ways to halve {found.num_blocks} blocks of days",
+            f"runs/*/daily, {findings.metric.name}; {len(ranks):,} ways to halve {found.num_blocks} blocks of days",
             "Flat: choosing was luck. All at the right: the best is the best on any days.",
         )
     ]
@@ -178,13 +180,14 @@ def _shrinkage_chart(evidence: CampaignEvidence, findings: Findings) -> list[Cha
                 title,
                 "Mean scores of the leaders in order of their validation score",
                 Axis("place by validation score", low=0.8, high=len(findings.leaders) + 0.2),
-                Axis(f"mean {findings.metric}"),
+                Axis(f"mean {findings.metric.shown}"),
                 [Curves("validation", "muted thick", [validation]), Curves("holdout", "accent thick", [holdout])],
                 zero=True,
             ),
             {"champion_slot": champion, "leaders": findings.leaders},
-            f"runs/*/daily and {evidence.holdout.source}, mean {findings.metric}",
+            f"runs/*/daily and {evidence.holdout.source}, mean {findings.metric.name}",
             "The gap between the two lines is selection bias.",
+            plot=Plot("leaders"),
         )
     ]
 
@@ -210,7 +213,7 @@ def _leaders(evidence: CampaignEvidence, findings: Findings) -> list[Table]:
                 Column("settings", "differs from the default in", words.settings, kind="long"),
             ],
             rows,
-            f"runs/*/daily, runs/*/config.json and {evidence.holdout.source}, mean {findings.metric}",
+            f"runs/*/daily, runs/*/config.json and {evidence.holdout.source}, mean {findings.metric.name}",
             emphasised=frozenset(n for n, row in enumerate(rows) if row["slot"] == champion),
         )
     ]

@@ -142,7 +142,7 @@ def _best(evidence: CampaignEvidence, findings: Findings) -> Table:
             Column("place", "place"),
             Column("slot", "slot"),
             Column("tier", "tier"),
-            Column("score", findings.metric, words.score),
+            Column("score", findings.metric.shown, words.score),
             Column("epoch", "last epoch"),
             Column("parameters", "parameters", words.count),
             Column("seconds", "time", words.duration),

@@ -71,7 +71,9 @@ def _learning_curves(evidence: CampaignEvidence, findings: Findings) -> Chart:
         for t in evidence.trials
         if t.epochs and t.outcome in by_outcome
     }
-    svg = line_chart(title, "Validation score by epoch", Axis("epoch"), Axis(f"validation {findings.metric}"), groups)
+    svg = line_chart(
+        title, "Validation score by epoch", Axis("epoch"), Axis(f"validation {findings.metric.shown}"), groups
+    )
     drawn = sum(len(group.lines) for group in groups)
     note = "" if drawn == len(data) else f"{drawn} of {len(data)} curves drawn, evenly chosen by score."
     return Chart("learning_curves", title, svg, data, CURVES, note)
@@ -91,7 +93,7 @@ def _history(evidence: CampaignEvidence, findings: Findings, scored: Sequence[Tr
         title,
         "Score of every trial in order of slots, and the best so far",
         Axis("slot"),
-        Axis(findings.metric),
+        Axis(findings.metric.shown),
         [
             Dots("pruned, last epoch", "second faint", pruned, "crosses"),
             Dots("complete", "muted", complete),
@@ -207,7 +209,7 @@ def _slices(evidence: CampaignEvidence, findings: Findings, scored: Sequence[Tri
             setting.name,
             f"Score against {setting.name}; crosses were pruned",
             Axis("", "log" if setting.is_log and not setting.categories else "linear"),
-            Axis(findings.metric),
+            Axis(findings.metric.shown),
             [
                 Dots("", "second faint", points[Outcome.PRUNED], "crosses"),
                 Dots("", "muted", points[Outcome.COMPLETE]),

@@ -30,8 +30,8 @@ def expected_maximum(num_trials: float) -> float:
 def probabilistic_ratio(ratio: float, hurdle: float, num_days: float, skewness: float, tailedness: float) -> float:
     """Probability that the true ratio of mean to standard deviation exceeds the hurdle.
 
-    The probabilistic Sharpe ratio, Bailey & Lopez de Prado (2012). ratio, hurdle: per day. num_days: equivalent independent days.
-    tailedness: kurtosis, 3 for a normal distribution.
+    The probabilistic Sharpe ratio, Bailey & Lopez de Prado (2012). ratio, hurdle: per day. num_days:
+    equivalent independent days. tailedness: kurtosis, 3 for a normal distribution.
     """
     spread = math.sqrt(max(1 - skewness * ratio + (tailedness - 1) / 4 * ratio**2, 1e-12))
     return float(ndtr((ratio - hurdle) * math.sqrt(max(num_days - 1, 0.0)) / spread))
@@ -48,15 +48,15 @@ def deflated_ratio(
 
 @dataclass(frozen=True)
 class DeflatedScore:
-    """The champion's ICIR against what luck gives to the best of as many trials.
+    """The champion's ratio of mean to spread against what luck gives to the best of as many trials.
 
-    probability: that its true mean is above zero, the search accounted for. hurdle: the ICIR that the best of trials
+    probability: that its true mean is above zero, the search accounted for. hurdle: the ratio that the best of trials
     without any signal would be expected to show. effective_trials: how many independent trials they amount to.
     effective_days: independent days the dependent ones amount to. mean_correlation: of two trials' daily series.
     """
 
     probability: float
-    icir: float
+    ratio: float
     hurdle: float
     num_trials: int
     effective_trials: float
@@ -88,12 +88,12 @@ def deflated_score(series: NDArray[np.floating], chosen: int, horizon: int) -> D
     error = float(bootstrap_errors(champion / champion.std(ddof=1), length)) * caution
     effective_days = min(1 / error**2, float(num_days))
     scatter, independent = _luck(standard, length, caution)
-    icir = float(champion.mean() / champion.std(ddof=1))
+    ratio = float(champion.mean() / champion.std(ddof=1))
     return DeflatedScore(
         probability=deflated_ratio(
-            icir, effective_days, float(skew(champion)), float(kurtosis(champion, fisher=False)), scatter, independent
+            ratio, effective_days, float(skew(champion)), float(kurtosis(champion, fisher=False)), scatter, independent
         ),
-        icir=icir,
+        ratio=ratio,
         hurdle=math.sqrt(scatter) * expected_maximum(independent),
         num_trials=num_trials,
         effective_trials=independent,

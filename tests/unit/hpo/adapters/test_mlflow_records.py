@@ -65,12 +65,13 @@ def test_a_result_is_said_the_same_way_again() -> None:
 
 
 def test_a_learning_curve_is_a_small_picture() -> None:
-    picture = learning_curve([epoch(1), epoch(2, **{"train/loss": 1.0, "valid/rank_ic": 0.1})])
+    run = {"objective": "ICIR, 5 days", "curves": {"valid/rank_ic_5d": "RankIC, 5 days"}}
+    picture = learning_curve([epoch(1), epoch(2, **{"train/loss": 1.0, "valid/rank_ic_5d": 0.1})], run)
     root = ElementTree.fromstring(picture)
     assert root.tag.endswith("svg")
     said = " ".join(root.itertext())
-    assert all(name in said for name in ("score", "valid/rank_ic", "train/loss", "epoch"))
-    assert "train/rank_ic" not in said
+    assert all(name in said for name in ("Score", "ICIR, 5 days", "RankIC, 5 days", "training loss", "epoch"))
+    assert "training loss" not in " ".join(ElementTree.fromstring(learning_curve([epoch(1)], run)).itertext())
     assert len(picture) < 20_000
 
 

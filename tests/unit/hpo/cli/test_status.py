@@ -33,7 +33,7 @@ WORKER = WorkerIdentity("machine/4026531836", 4711, 0.0)
 
 def campaign() -> Campaign:
     tiers = (TierPlan(1, "capacity", 4), TierPlan(2, "regularisation", 2), TierPlan(3, "refinement", 2))
-    stored = {"search": {"objective": "rank_ic"}, "num_epochs": 10, "label": "RankIC"}
+    stored = {"search": {"objective": "rank_ic"}, "num_epochs": 10, "metrics": [{"name": "rank_ic", "label": "RankIC"}]}
     spec = CampaignSpec("a-rather-long-name-for-one-night", stored, {}, tiers, seed=0)
     return Campaign(1, spec, CampaignState.RUNNING, decisions={1: {"values": {}}})
 
@@ -84,7 +84,7 @@ def test_every_part_is_said(slots: list[SlotView]) -> None:
     text = "\n".join(status_lines(campaign(), slots, NOW))
     for part in (
         "a-rather-long-name-for-one-night: running, 4 of 8 trials done",
-        "best rank_ic +0.0533",
+        "best RankIC +0.0533",
         "1 capacity",
         "4/4",
         "1 pruned, 1 failed, best +0.0533, decided",

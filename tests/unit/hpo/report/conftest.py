@@ -150,8 +150,7 @@ def make_campaign(
     decision = {"values": best.settings, "score": best.score, "reason": "The best of them, by more than the noise."}
     return CampaignEvidence(
         name="made-up",
-        objective="rank_ic",
-        horizons=HORIZONS,
+        objective=ranker_metrics(HORIZONS)[0],
         metrics=ranker_metrics(HORIZONS),
         own_sections=Ranker().sections,
         seed=seed,

@@ -117,7 +117,7 @@ def test_a_score_beyond_belief_is_said_first_on_real_data(campaign: Campaign, ru
     assert not collect(planted, slots, Archive(runs, ()), Ranker()).doubt, "a planted market may be that easy"
     assert not collect(campaign, SLOTS, Archive(runs, ()), Ranker()).doubt
     evidence = collect(campaign, slots, Archive(runs, ()), Ranker())
-    said = "Beyond belief: the best validation rank_ic is 0.93, where real data give less than 0.25."
+    said = "Beyond belief: the best validation RankIC is 0.93, where real data give less than 0.25."
     first, second, *_ = summary_lines(evidence)
     assert first.startswith(said)
     assert second == "Recommendation: deploy nothing before the score is explained."

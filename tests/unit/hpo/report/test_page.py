@@ -172,9 +172,9 @@ def test_summary_lines(made_up: CampaignEvidence) -> None:
     assert text.startswith("Recommendation: deploy the champion.\nVerdict: better than the default by 0.0")
     for expected in (
         "Champion: slot 20, optim.lr",
-        "Validation rank_ic: 0.0",
-        "Holdout rank_ic of the champion: 0.0",
-        "% of the best possible holdout rank_ic",
+        "Validation RankIC: 0.0",
+        "Holdout RankIC of the champion: 0.0",
+        "% of the best possible holdout RankIC",
         "deflated score",
         "13 complete, 6 pruned, 1 failed",
     ):

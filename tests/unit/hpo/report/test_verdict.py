@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from hpo.report import CampaignEvidence, analyse
+from hpo.ranking.metrics import with_derived
+from hpo.report import CampaignEvidence, analyse, build_report, render, summary_lines
 from hpo.report.statistics.deflation import DeflatedScore
 from hpo.report.statistics.intervals import Interval
 from hpo.report.verdict import Finding, Rival, Verdict, judge
@@ -236,3 +237,30 @@ def test_pruned_trials_count_as_tried_but_not_for_overfitting(made_up: CampaignE
     assert found.num_tried == 19
     assert found.overfitting is not None
     assert found.overfitting.num_trials == 13
+
+
+@pytest.mark.parametrize("objective", ["icir_5d", "rank_ic_5d", "rank_ic"])
+def test_every_objective_has_its_own_name_and_a_verdict(campaign_factory: MakeCampaign, objective: str) -> None:
+    campaign = campaign_factory(gain=0.04)
+    chosen = next(metric for metric in campaign.metrics if metric.name == objective)
+    trials = [replace(trial, daily=_derived(trial.daily)) for trial in campaign.trials]
+    assert campaign.holdout is not None
+    daily = {slot: _derived(series) for slot, series in campaign.holdout.daily.items()}
+    holdout = replace(campaign.holdout, daily=daily)
+    campaign = replace(campaign, objective=chosen, trials=trials, holdout=holdout)
+    found = analyse(campaign)
+    assert found.verdict.finding is Finding.BETTER
+    assert found.holdout is not None
+    assert found.holdout.estimate == pytest.approx(float(np.nanmean(daily[campaign.champion_slot or 0][objective])))
+    said = "\n".join(summary_lines(campaign, found))
+    assert f"Validation {chosen.shown}: " in said
+    assert chosen.shown in {"ICIR, 5 days", "RankIC, 5 days", "RankIC"}
+    others = {metric.shown for metric in campaign.metrics} - {chosen.shown}
+    assert not any(f"Validation {other}: " in said for other in others)
+    page = render(build_report(campaign))
+    assert f"validation {chosen.shown}" in page
+    assert objective == "rank_ic" or "validation RankIC<" not in page
+
+
+def _derived(daily: Mapping[str, Any]) -> Mapping[str, Any]:
+    return with_derived({name: series for name, series in daily.items() if name.endswith("d")})

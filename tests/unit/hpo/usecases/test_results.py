@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,6 +32,7 @@ from hpo.runs.folder import SlotFolder, campaign_folder
 from hpo.testing.memory_ledger import MemoryLedger
 from hpo.usecases import compare as contenders
 from hpo.usecases import conclusion, results
+from hpo.usecases.campaigns import metrics_of
 from hpo.usecases.champion import choose
 from hpo.wiring import archive_of
 from search_spaces import dump_space
@@ -85,7 +86,11 @@ def app(prices: Path, session_database_url: str, tmp_path_factory: pytest.TempPa
     ranker = Ranker()
     prepared = ranker.prepare(ranker.parse(config.trainer), home / "cache")
     ledger = MemoryLedger(FakeClock())
-    stored = {"search": config.model_dump(mode="json"), "space": {"name": "mine", "yaml": dump_space(space)}}
+    stored = {
+        "search": config.model_dump(mode="json"),
+        "space": {"name": "mine", "yaml": dump_space(space)},
+        "metrics": [asdict(metric) for metric in metrics_of(config)],
+    }
     plan = plan_tiers(config.trials, [tier.name for tier in space.tiers], config.tiers)
     campaign = ledger.open_campaign(CampaignSpec("harvest", stored, {"data": prepared.fingerprint}, plan, config.seed))
     runs = campaign_folder(home, "harvest")
@@ -263,10 +268,10 @@ def test_a_person_is_told_the_members_and_the_single_champion(app: Any, crowned:
 def test_a_committee_is_compared_on_the_holdout_alone(app: Any, crowned: Campaign) -> None:
     committee, trial = (contenders.contender(app, crowned, slot, with_holdout=True) for slot in (None, 1))
     assert committee.name == "harvest, the committee of 3 trials"
-    assert list(compare(committee, trial, "rank_ic")) == ["holdout"]
+    assert list(compare(committee, trial)) == ["holdout"]
     unseen = contenders.contender(app, crowned, None, with_holdout=False)
     with pytest.raises(UsageError, match="a committee is judged on the holdout alone"):
-        compare(unseen, trial, "rank_ic")
+        compare(unseen, trial)
 
 
 def test_members_keep_their_checkpoints_when_others_lose_theirs(
@@ -288,7 +293,7 @@ def test_members_keep_their_checkpoints_when_others_lose_theirs(
 def test_two_trials_are_compared_on_the_days_of_their_validation(app: Any, campaign: Campaign) -> None:
     before = app.ledger.find_campaign("harvest").num_holdout_openings
     first, second = (contenders.contender(app, campaign, slot, with_holdout=True) for slot in (1, 2))
-    found = compare(first, second, "rank_ic")
+    found = compare(first, second)
     assert first.name.startswith("harvest#1, complete, epoch 3")
     difference = found["validation"][0].difference
     assert difference is not None

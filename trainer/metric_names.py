@@ -1,0 +1,51 @@
+"""The names of the trainer's metrics: written and read here alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+RANK_IC, ICIR = "rank_ic", "icir"
+
+TARGET_PREFIXES: Mapping[str, str] = {
+    "raw": "",
+    "neutral": "neutral_",
+    "lag1": "lag1_",
+    "neutral_lag1": "neutral_lag1_",
+}
+"""Prefix of a metric's name by the target it is computed on."""
+
+_FORM = re.compile(rf"(neutral_)?(lag1_)?({RANK_IC}|{ICIR})(?:_(\d+)d)?")
+
+
+@dataclass(frozen=True)
+class MetricName:
+    """`neutral_rank_ic_5d` in its parts. kind: RANK_IC or ICIR. target: a key of TARGET_PREFIXES. horizon: in trading
+    days; None for the mean over all of a run's, which only RankIC has."""
+
+    kind: str
+    target: str = "raw"
+    horizon: int | None = None
+
+    def __str__(self) -> str:
+        return f"{TARGET_PREFIXES[self.target]}{self.kind}" + (f"_{self.horizon}d" if self.horizon else "")
+
+    @classmethod
+    def parse(cls, name: str) -> MetricName | None:
+        """The inverse of `str`; None for a name that is none of these."""
+        found = _FORM.fullmatch(name)
+        if found is None:
+            return None
+        prefix, horizon = (found[1] or "") + (found[2] or ""), found[4]
+        target = next(target for target, own in TARGET_PREFIXES.items() if own == prefix)
+        return cls(found[3], target, int(horizon) if horizon else None)
+
+
+def metric_names(horizons: Sequence[int]) -> Iterator[MetricName]:
+    """All that validation produces: for each target the mean over horizons, then both kinds for each horizon."""
+    for target in TARGET_PREFIXES:
+        yield MetricName(RANK_IC, target)
+        for horizon in horizons:
+            yield MetricName(RANK_IC, target, horizon)
+            yield MetricName(ICIR, target, horizon)
