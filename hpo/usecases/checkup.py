@@ -11,6 +11,7 @@ from hpo.domain.failures import suspects, suspicion
 from hpo.trainable.loading import load_trainable
 from hpo.usecases import conclusion
 from hpo.usecases.campaigns import frozen_config, prepare_data
+from hpo.usecases.finals import final_fault
 from hpo.wiring import App
 
 
@@ -52,9 +53,11 @@ def _remedy(campaign: Campaign, breaches: Sequence[str]) -> str:
 def _derived(app: App, campaign: Campaign) -> list[Check]:
     """What can be made again from the run folders and the source of the data."""
     concluded, panel = conclusion.faults(app, campaign), _panel_faults(app, campaign)
+    final = final_fault(app, campaign)
     return [
         Check("the report and the mark of the conclusion are whole", 1, tuple(map(Mendable, concluded))),
         Check("the prepared panel is whole", 1, tuple(map(Mendable, panel))),
+        Check("the refitted models are whole", 1, () if final is None else (final,)),
     ]
 
 

@@ -83,6 +83,7 @@ def unrefitted(app: App, folder: Path, parts: Sequence[Part]) -> Scored:
             )
     if len(parts) == 1:
         return first
+    folder.mkdir(parents=True, exist_ok=True)
     together = folder / "unrefitted.json"
     files: dict[str, Path] = {}
     weights: dict[str, float] = {}
@@ -125,7 +126,7 @@ def _record(folder: Path, parts: Sequence[Part], deployed: Path, found: Judged) 
             "of": members_of([part.campaign for part in parts]),
             "accepted": found.accepted,
             "deployed": deployed.relative_to(folder).as_posix(),
-            "sha256": sha256_of(deployed),
+            "digest": sha256_of(deployed),
             "figures": {
                 "metric": found.metric,
                 "refitted": _plain(found.refitted),

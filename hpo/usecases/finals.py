@@ -13,7 +13,7 @@ from hpo.wiring import App
 
 RECORD = "final.json"
 """In the folder of what was refitted: `of`, member -> SHA-256 of the trial it repeats; `accepted`; `deployed`, the
-file that scores, relative to the folder, and its `sha256`; `figures`."""
+file that scores, relative to the folder, and `digest`, its SHA-256; `figures`."""
 
 
 def members_of(campaigns: Sequence[Campaign]) -> dict[str, str]:
@@ -45,10 +45,19 @@ def final_file(app: App, campaigns: Sequence[Campaign]) -> Path | None:
     if record["of"] != members_of(campaigns) or not record["accepted"]:
         return None
     deployed = folder / str(record["deployed"])
-    if not deployed.is_file() or sha256_of(deployed) != record["sha256"]:
+    if not deployed.is_file() or sha256_of(deployed) != record["digest"]:
         names = " ".join(campaign.name for campaign in campaigns)
         raise EnvironmentFault(f"{deployed} is missing or damaged; make it again with `hpo finalize {names}`.")
     return deployed
+
+
+def final_fault(app: App, campaign: Campaign) -> str | None:
+    """What is wrong with what the campaign was finalized to, if it was."""
+    try:
+        final_file(app, [campaign])
+    except EnvironmentFault as error:
+        return str(error)
+    return None
 
 
 def _folder(app: App, campaigns: Sequence[Campaign]) -> Path:

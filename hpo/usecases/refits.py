@@ -67,6 +67,11 @@ def _open(app: App, campaign: Campaign) -> Part:
         )
     config, _ = frozen_config(campaign)
     prepared = prepare_data(app, config)
+    if prepared.fingerprint != campaign.spec.fingerprints["data"]:
+        raise UsageError(
+            f"The data of the campaign '{campaign.name}' are not those it was run on any more; put them back, or run a "
+            "campaign on the new ones."
+        )
     if prepared.holdout is None:
         raise UsageError(f"The campaign '{campaign.name}' has no holdout, so that nothing could be judged on it.")
     trainable = load_trainable(campaign.spec.trainable)

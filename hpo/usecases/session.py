@@ -15,7 +15,7 @@ from typing import Protocol
 from hpo.adapters.processes.clock import SystemClock
 from hpo.domain.campaign import Campaign, CampaignState, SlotState, SlotView
 from hpo.domain.config import SearchConfig, WorkerConfig
-from hpo.domain.errors import Interrupted
+from hpo.domain.errors import Interrupted, UsageError
 from hpo.domain.failures import hopeless
 from hpo.domain.trainable import Prepared
 from hpo.engine.supervisor import Chore, StopRequest, Supervisor
@@ -32,6 +32,8 @@ from hpo.usecases.campaigns import (
 from hpo.usecases.champion import choose
 from hpo.usecases.checkup import mend
 from hpo.usecases.conclusion import conclude, is_concluded, project
+from hpo.usecases.finalize import finalize
+from hpo.usecases.finals import is_made
 from hpo.usecases.fingerprints import code_fingerprint
 from hpo.wiring import App, archive_of, build_worker, find_campaign, start_worker
 from search_spaces import Space
@@ -111,6 +113,7 @@ def _run(
         if app.runs(campaign.name).exists() and not is_concluded(app, campaign):
             face.say("Its conclusion was interrupted and is made now.")
             conclude(app, campaign, config, prepared, face.say)
+        _finalize_once(app, campaign, config, face)
         return
     with Chore("server", app.database.revive, REVIVE_EVERY), tracking(app, campaign) as projector:
         _supervise(app, campaign, config, face, timeout)
@@ -197,6 +200,18 @@ def _finish(app: App, campaign: Campaign, config: SearchConfig, space: Space, pr
             decided = decide_rest(app, current, config, space)
             current = app.ledger.complete_campaign(campaign.id, choose(decided, archive_of(app, campaign)).as_plain())
     conclude(app, current, config, prepared, face.say)
+    _finalize_once(app, current, config, face)
+
+
+def _finalize_once(app: App, campaign: Campaign, config: SearchConfig, face: Face) -> None:
+    """Train what was chosen again, where that was asked for and has not been done."""
+    is_there = campaign.crowned is not None and campaign.crowned.slot is not None
+    if not config.finalize or not is_there or is_made(app, [campaign]):
+        return
+    try:
+        finalize(app, [campaign.name], 1, face.say)
+    except UsageError as error:
+        face.say(f"The campaign is not finalized. {error}")
 
 
 def _last_sync(projector: Chore, campaign: Campaign, face: Face) -> None:

@@ -21,7 +21,6 @@ def open_whole(search: Path, holdout: Path) -> HoldoutData:
     """
     early, late = open_training(search).panel, open_holdout(holdout)
     first = int(np.searchsorted(early.dates, late.panel.dates[0]))
-
     panel = replace(
         late.panel,
         dates=np.concatenate([early.dates[:first], late.panel.dates]),
