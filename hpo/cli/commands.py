@@ -112,17 +112,8 @@ def predict(options: argparse.Namespace) -> None:
     output = Path(options.output)
     with open_app() as app:
         campaign, *together = (find_campaign(app, name) for name in _study(options.overrides).split("+"))
-        if together and options.trial is not None:
-            raise UsageError("--trial names a trial of one campaign; give study=NAME alone.")
-        made = results.predict(
-            app,
-            campaign,
-            Path(options.data),
-            output,
-            everything=options.all,
-            trial=options.trial,
-            together=together,
-        )
+        wanted = {"everything": options.all, "trial": options.trial, "together": together}
+        made = results.predict(app, campaign, Path(options.data), output, **wanted)
     for note in made.notes[:-1]:
         print(note)
     print(f"{made.notes[-1] if made.notes else f'{len(made.table):,} rows'}: {output}")
@@ -168,7 +159,7 @@ def report(options: argparse.Namespace) -> None:
 def finalize(options: argparse.Namespace) -> None:
     """Train what campaigns chose again with all data, judge it, and deploy it where it passes."""
     from hpo.cli.output import say
-    from hpo.usecases.finalize import finalize
+    from hpo.usecases.refit.finalize import finalize
 
     with open_app() as app:
         finalize(app, options.names, options.seeds, say)
@@ -177,7 +168,7 @@ def finalize(options: argparse.Namespace) -> None:
 def walk_forward(options: argparse.Namespace) -> None:
     """Refit through the holdout and report the joined series."""
     from hpo.cli.output import say
-    from hpo.usecases.walk_forward import walk_forward
+    from hpo.usecases.refit.walk_forward import walk_forward
 
     with open_app() as app:
         walk_forward(app, options.name, options.every, options.seeds, say)

@@ -11,7 +11,7 @@ from hpo.domain.failures import suspects, suspicion
 from hpo.trainable.loading import load_trainable
 from hpo.usecases import conclusion
 from hpo.usecases.campaigns import frozen_config, prepare_data
-from hpo.usecases.finals import final_fault
+from hpo.usecases.refit.record import final_fault
 from hpo.wiring import App
 
 

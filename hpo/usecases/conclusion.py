@@ -20,7 +20,7 @@ from hpo.trainable.loading import load_trainable
 from hpo.usecases.compare import NUM_LEADERS
 from hpo.usecases.contenders import contenders_fault, with_contenders
 from hpo.usecases.deployed import deployed_file
-from hpo.usecases.finals import final_file
+from hpo.usecases.refit.record import final_file
 from hpo.wiring import App, archive_of, find_campaign
 
 CONCLUDED = "concluded.json"

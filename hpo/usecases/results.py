@@ -13,7 +13,7 @@ from hpo.domain.doubt import best_doubt
 from hpo.domain.errors import EnvironmentFault, UsageError
 from hpo.runs.folder import Attempt
 from hpo.usecases.deployed import deployed_file
-from hpo.usecases.finals import final_file
+from hpo.usecases.refit.record import final_file
 from hpo.wiring import App, archive_of
 
 if TYPE_CHECKING:
@@ -95,6 +95,8 @@ def predict(
         raise UsageError(f"--data {source}: there is no such file or folder.")
     _check_output(output, source)
     trainable = load_trainable(campaign.spec.trainable)
+    if together and trial is not None:
+        raise UsageError(f"--trial {trial}: name one campaign, as study={campaign.name}.")
     final = final_file(app, [campaign, *together]) if trial is None else None
     if together and final is None:
         names = [campaign.name, *(each.name for each in together)]

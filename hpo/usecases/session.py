@@ -32,9 +32,9 @@ from hpo.usecases.campaigns import (
 from hpo.usecases.champion import choose
 from hpo.usecases.checkup import mend
 from hpo.usecases.conclusion import conclude, is_concluded, project
-from hpo.usecases.finalize import finalize
-from hpo.usecases.finals import is_made
 from hpo.usecases.fingerprints import code_fingerprint
+from hpo.usecases.refit.finalize import finalize
+from hpo.usecases.refit.record import is_made
 from hpo.wiring import App, archive_of, build_worker, find_campaign, start_worker
 from search_spaces import Space
 

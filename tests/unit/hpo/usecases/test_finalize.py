@@ -17,10 +17,11 @@ from support.sitting import Sitting
 from hpo.domain.errors import EnvironmentFault, UsageError
 from hpo.domain.trainable import Prepared
 from hpo.ranking import refitting
-from hpo.usecases import refits, results
-from hpo.usecases.finalize import finalize
-from hpo.usecases.finals import RECORD, final_file
-from hpo.usecases.walk_forward import Walk, walk_forward
+from hpo.usecases import results
+from hpo.usecases.refit import members as refits
+from hpo.usecases.refit.finalize import finalize
+from hpo.usecases.refit.record import RECORD, final_file
+from hpo.usecases.refit.walk_forward import Walk, walk_forward
 from trainer.data.market import OHLCV
 from trainer.data.planted import generate
 from trainer.training.checkpoint import load

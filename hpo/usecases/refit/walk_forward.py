@@ -14,8 +14,8 @@ from hpo.report import words
 from hpo.report.evidence import DailySeries
 from hpo.report.statistics.intervals import mean_interval, paired_interval
 from hpo.runs.durable import writing
-from hpo.usecases.finalize import objective_of, unrefitted
-from hpo.usecases.refits import Refits, Say, label, open_parts
+from hpo.usecases.refit.finalize import objective_of, unrefitted
+from hpo.usecases.refit.members import Refits, Say, label, open_parts
 from hpo.wiring import App
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from hpo.domain.campaign import Campaign
 from hpo.domain.errors import EnvironmentFault
 from hpo.runs.durable import read_sealed, sha256_of
-from hpo.usecases.refits import folder_of
+from hpo.usecases.refit.members import folder_of
 from hpo.wiring import App
 
 RECORD = "final.json"

@@ -17,8 +17,8 @@ from hpo.report.statistics.intervals import Interval, mean_interval, paired_inte
 from hpo.runs.durable import sha256_of, write_sealed
 from hpo.usecases import conclusion
 from hpo.usecases.deployed import member_files
-from hpo.usecases.finals import RECORD, members_of
-from hpo.usecases.refits import Part, Refits, Say, label, open_parts
+from hpo.usecases.refit.members import Part, Refits, Say, label, open_parts
+from hpo.usecases.refit.record import RECORD, members_of
 from hpo.wiring import App
 
 LEAST_AGREEMENT = 0.5
