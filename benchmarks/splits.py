@@ -19,7 +19,7 @@ from hpo.domain.config import SearchConfig
 from hpo.report.collect import mean_daily
 from hpo.usecases.campaigns import decide_rest, open_campaign, prepare_data, trainable_of
 from hpo.usecases.fingerprints import code_fingerprint
-from hpo.wiring import App, archive_of, build_worker
+from hpo.wiring import App, build_worker
 from trainer.config import TrainerConfig
 from trainer.data import open_holdout
 from trainer.scoring.ranks import rank_shares
@@ -81,13 +81,13 @@ def search(app: App, job: Job, num_trials: int, num_epochs: int) -> dict[str, ND
     chosen = {"study": job.name, "trials": num_trials, "seed": job.seed, "trainer.train.epochs": num_epochs}
     overrides = [f"{name}={value}" for name, value in {**COMMON, **chosen, **job.settings}.items()]
     config, space = load(overrides, data=job.source)
-    prepared = prepare_data(app, config)
+    prepared = prepare_data(app.records.cache, config)
     assert prepared.holdout is not None, "the ranker has one"
     trainable, _ = trainable_of(config)
-    campaign = open_campaign(app, config, space, prepared)
+    campaign = open_campaign(app.ledger, config, space, prepared)
     code = code_fingerprint(trainable)
-    build_worker(app, campaign, config, space, prepared.search, code, threading.Event()).run()
-    campaign = decide_rest(app, app.ledger.find_campaign(job.name) or campaign, config, space)
+    build_worker(app.records, app.storage, campaign, config, space, prepared.search, code, threading.Event()).run()
+    campaign = decide_rest(app.stores, app.records.find(job.name), config, space)
     study = Study(TrainerConfig.model_validate(config.trainer), app.home / "cache")
     contenders = {"lightgbm": study.by_regression(boosted_trees)[1], "ridge": study.by_regression(ridge)[1]}
     ranks = {name: rank_shares(scores).astype(np.float16) for name, scores in contenders.items()}
@@ -96,7 +96,7 @@ def search(app: App, job: Job, num_trials: int, num_epochs: int) -> dict[str, ND
 
 def _scored(app: App, campaign: Campaign, config: SearchConfig, holdout: Path) -> dict[str, Any]:
     """Every trial that has a checkpoint."""
-    data, archive = open_holdout(holdout), archive_of(app, campaign)
+    data, archive = open_holdout(holdout), app.records.archive(campaign)
     trainable, settings = trainable_of(config)
     num_score_epochs = trainable.length(settings).score_epochs
     found: dict[str, list[Any]] = {name: [] for name in ("slot", "outcome", "score", "epochs", "ranks", "valid")}

@@ -9,13 +9,14 @@ import logging
 import os
 import threading
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpo.adapters.dashboard.trackers import Trackers
 from hpo.adapters.ledger.postgres_ledger import PostgresLedger
 from hpo.adapters.mlflow.address import shown, tracking_uri
 from hpo.adapters.postgres.database import Database, open_database, prepare_mlflow
@@ -23,11 +24,11 @@ from hpo.adapters.postgres.embedded import EmbeddedPostgres
 from hpo.adapters.processes import host as processes
 from hpo.adapters.processes.clock import SystemClock
 from hpo.adapters.processes.local_worker import LocalWorker
-from hpo.adapters.redaction import redact_error
 from hpo.domain.campaign import Campaign
-from hpo.domain.errors import UsageError, nearest
-from hpo.runs.archive import Archive
-from hpo.runs.folder import campaign_folder
+from hpo.domain.errors import UsageError
+from hpo.domain.redaction import redact_error
+from hpo.usecases.host import Host
+from hpo.usecases.records import Records, Stores
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from hpo.domain.config import SearchConfig
     from hpo.domain.ports import Ledger, Tracker
     from hpo.engine.worker import Worker
+    from hpo.usecases.session import Machine
     from search_spaces import Space
 
 
@@ -69,7 +71,7 @@ def home_folder() -> Path:
 
 @dataclass(frozen=True)
 class App:
-    """One process's connections to the stores, and what it builds on them."""
+    """One process's adapters, each made when it is first asked for. A use case is given those that it needs."""
 
     home: Path
     database: Database
@@ -77,6 +79,14 @@ class App:
     @cached_property
     def ledger(self) -> Ledger:
         return PostgresLedger(self.database.url)
+
+    @property
+    def records(self) -> Records:
+        return Records(self.home, self.ledger)
+
+    @property
+    def stores(self) -> Stores:
+        return Stores(self.home, self.ledger, self.storage, self.tracker)
 
     @cached_property
     def storage(self) -> BaseStorage:
@@ -86,8 +96,10 @@ class App:
 
     @cached_property
     def tracker(self) -> Tracker:
+        return Trackers(self._trackers)
+
+    def _trackers(self) -> Sequence[Tracker]:
         from hpo.adapters.dashboard.pages import FILES, DashboardPages
-        from hpo.adapters.dashboard.trackers import Trackers
         from hpo.adapters.mlflow.tracker import MLflowTracker
         from hpo.adapters.optuna.study_storage import study_storage
 
@@ -95,11 +107,23 @@ class App:
         mlflow = MLflowTracker(uri, self.home / "mlflow-artifacts")
         # A storage of its own: the one that trials use has few connections, and nobody waits for a note.
         pages = DashboardPages(lambda: study_storage(self.database.url), self.home / FILES, mlflow.address)
-        return Trackers(mlflow, pages)
+        return mlflow, pages
 
-    def runs(self, campaign: str) -> Path:
-        """The campaign's folder of run folders."""
-        return campaign_folder(self.home, campaign)
+    @property
+    def host(self) -> Host:
+        return Host(processes.is_dead, processes.num_threads, processes.available_memory)
+
+    @property
+    def machine(self) -> Machine:
+        from hpo.usecases.session import Machine
+
+        return Machine(
+            SystemClock(),
+            self.database.revive,
+            partial(start_worker, self.home),
+            partial(build_worker, self.records, self.storage),
+            self.host,
+        )
 
     def prepare_tracking(self) -> str:
         """Make the tracking store ready; where it is, without its password."""
@@ -149,26 +173,22 @@ def embedded_database(action: str) -> str:
     return f"The embedded database is {'up' if server.is_running() else 'down'}."
 
 
-def find_campaign(app: App, name: str) -> Campaign:
-    """The campaign of this name. UsageError if there is none, with the names there are."""
-    campaign = app.ledger.find_campaign(name)
-    if campaign is not None:
-        return campaign
-    names = [campaign.name for campaign in app.ledger.campaigns()]
-    if not names:
-        raise UsageError("There is no campaign yet; start one with `hpo run trials=20`.")
-    raise UsageError(
-        f"There is no campaign '{name}' (HPO_STUDY): there are {', '.join(names[:8])}.{nearest(name, names)}"
-    )
+def serve(app: App, which: str, host: str, port: int | None, say: Callable[[str], None]) -> None:
+    """Serve a user interface on the database until interrupted. UsageError, EnvironmentFault: it cannot be served."""
+    from hpo.adapters.dashboard import servers
 
-
-def archive_of(app: App, campaign: Campaign) -> Archive:
-    """The campaign's run folders as the ledger answers for them now."""
-    return Archive(app.runs(campaign.name), app.ledger.checkpoints(campaign.id))
+    servers.serve(which, app.database, app.home, host, port, say)
 
 
 def build_worker(
-    app: App, campaign: Campaign, config: SearchConfig, space: Space, data: Path, code: str, drain: threading.Event
+    records: Records,
+    storage: BaseStorage,
+    campaign: Campaign,
+    config: SearchConfig,
+    space: Space,
+    data: Path,
+    code: str,
+    drain: threading.Event,
 ) -> Worker:
     """A worker of this process on the campaign.
 
@@ -193,16 +213,16 @@ def build_worker(
         config,
         space,
         trainable,
-        app.ledger,
-        app.storage,
+        records.ledger,
+        storage,
         ProcessRunner(trainable.preload),
         data,
-        app.runs(campaign.name),
+        records.runs(campaign.name),
         identity,
         code,
     )
     return Worker(
-        app.ledger,
+        records.ledger,
         objective,
         campaign,
         identity,
@@ -213,13 +233,13 @@ def build_worker(
     )
 
 
-def start_worker(app: App, campaign: Campaign, config: SearchConfig, number: int) -> LocalWorker:
+def start_worker(home: Path, campaign: Campaign, config: SearchConfig, number: int) -> LocalWorker:
     """A worker process of its own on this machine."""
-    log = app.home / "logs" / campaign.name / f"worker-{number}.log"
+    log = home / "logs" / campaign.name / f"worker-{number}.log"
     return LocalWorker(
         ["worker", f"study={campaign.name}", *worker_overrides(config)],
         log=log,
-        home=app.home,
+        home=home,
         number=number,
         num_workers=config.worker.num_workers,
     )

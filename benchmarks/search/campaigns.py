@@ -84,7 +84,7 @@ def configuration(num_trials: int, seed: int, sampler: str, mode: str, pruner: P
 
 def run(config: SearchConfig, surface: Surface) -> Result:
     """Bring a campaign on this surface to its last decision."""
-    ledger, storage, runner = MemoryLedger(), MemoryStorage(), FormulaRunner(surface)
+    ledger, storage, runner = MemoryLedger(SystemClock()), MemoryStorage(), FormulaRunner(surface)
     identity = WorkerIdentity("laboratory", 1, 0.0)
     plan = plan_tiers(config.trials, [tier.name for tier in SPACE.tiers], config.tiers)
     campaign = ledger.open_campaign(CampaignSpec(config.study, {}, {}, plan, config.seed))

@@ -61,8 +61,8 @@ def _exit_code(error: Exception) -> int | None:
 
 
 def _say_why(error: Exception) -> None:
-    from hpo.adapters.redaction import redact_error
     from hpo.domain.errors import Interrupted
+    from hpo.domain.redaction import redact_error
 
     said = f"{error.strerror or error}: {error.filename or 'the system'}." if isinstance(error, OSError) else str(error)
     lead = "\n" if isinstance(error, Interrupted) else "hpo: "

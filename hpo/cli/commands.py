@@ -21,7 +21,7 @@ from hpo.cli.status import status_lines, status_record
 from hpo.domain.campaign import DEFAULT_STUDY, Campaign, CampaignState
 from hpo.domain.errors import EnvironmentFault, UsageError
 from hpo.usecases import results
-from hpo.wiring import App, archive_of, embedded_database, find_campaign, log_to, open_app
+from hpo.wiring import App, embedded_database, log_to, open_app, serve
 
 if TYPE_CHECKING:
     from hpo.domain.config import SearchConfig
@@ -51,7 +51,8 @@ def run(options: argparse.Namespace) -> None:
 
     config, space = _composed(options, fork=options.fork)
     with open_app() as app:
-        session.run(app, config, space, Terminal(), options.timeout or config.worker.timeout)
+        timeout = options.timeout or config.worker.timeout
+        session.run(app.stores, app.machine, config, space, Terminal(), timeout)
 
 
 def resume(options: argparse.Namespace) -> None:
@@ -65,18 +66,20 @@ def resume(options: argparse.Namespace) -> None:
 
     with open_app() as app:
         campaign, config, space = _frozen(app, options.overrides, allowed=("trials=", "worker."))
-        timeout = options.timeout or config.worker.timeout
+        face, timeout = Terminal(), options.timeout or config.worker.timeout
         if options.fork:
-            session.run(app, config_loader.changed(config, [f"study={options.fork}"]), space, Terminal(), timeout)
+            config = config_loader.changed(config, [f"study={options.fork}"])
+            session.run(app.stores, app.machine, config, space, face, timeout)
         else:
-            session.resume(app, campaign, config, space, Terminal(), timeout, retries=options.retry_failed)
+            retries = options.retry_failed
+            session.resume(app.stores, app.machine, campaign, config, space, face, timeout, retries=retries)
 
 
 def status(options: argparse.Namespace) -> None:
     """Tiers, running trials, the best so far; JSON lines in a pipe."""
     with open_app() as app:
         while True:
-            campaign = find_campaign(app, _study(options.overrides))
+            campaign = app.records.find(_study(options.overrides))
             slots, now = app.ledger.slots(campaign.id), datetime.now(UTC)
             if sys.stdout.isatty():
                 print("\033[H\033[J" if options.watch else "", end="")
@@ -92,11 +95,11 @@ def best(options: argparse.Namespace) -> None:
     """What is deployed and the single champion, or the best trial so far: for people, or the latter as settings that
     `trainer` takes."""
     with open_app() as app:
-        campaign = find_campaign(app, _study(options.overrides))
+        campaign = app.records.find(_study(options.overrides))
         if options.format == "text":
-            print("\n".join(results.standing(app, campaign)))
+            print("\n".join(results.standing(app.records, campaign)))
             return
-        settings = results.best_settings(app, campaign)
+        settings = results.best_settings(app.records, campaign)
     if options.format == "json":
         print(json.dumps(settings, indent=2))
     elif options.format == "yaml":
@@ -111,9 +114,9 @@ def predict(options: argparse.Namespace) -> None:
     """Score new data with the champion and write the table."""
     output = Path(options.output)
     with open_app() as app:
-        campaign, *together = (find_campaign(app, name) for name in _study(options.overrides).split("+"))
+        campaign, *together = (app.records.find(name) for name in _study(options.overrides).split("+"))
         wanted = {"everything": options.all, "trial": options.trial, "together": together}
-        made = results.predict(app, campaign, Path(options.data), output, **wanted)
+        made = results.predict(app.records, campaign, Path(options.data), output, **wanted)
     for note in made.notes[:-1]:
         print(note)
     print(f"{made.notes[-1] if made.notes else f'{len(made.table):,} rows'}: {output}")
@@ -133,8 +136,8 @@ def compare_trials(options: argparse.Namespace) -> None:
                 f"'{options.first}' and '{options.second}' are both {which} of '{sides[0][0].name}'; "
                 "name two different trials."
             )
-        with_holdout = all(contenders.has_holdout(app, *side) for side in sides)
-        first, second = (contenders.contender(app, *side, with_holdout=with_holdout) for side in sides)
+        with_holdout = all(contenders.has_holdout(app.records, *side) for side in sides)
+        first, second = (contenders.contender(app.records, *side, with_holdout=with_holdout) for side in sides)
     for line in comparison_lines(first, second, compare(first, second)):
         print(line)
 
@@ -146,12 +149,13 @@ def report(options: argparse.Namespace) -> None:
     from hpo.usecases.campaigns import frozen_config, prepare_data
 
     with open_app() as app:
-        campaign = find_campaign(app, _study(options.overrides))
+        campaign = app.records.find(_study(options.overrides))
         config, _ = frozen_config(campaign)
         output = Path(options.output) if options.output else None
-        written = conclusion.report(app, campaign, prepare_data(app, config), say, output)
+        prepared = prepare_data(app.records.cache, config)
+        written = conclusion.report(app.records, app.host, campaign, prepared, say, output)
         print(f"Report: {written.html}\nFigures: {written.json}")
-        missing = archive_of(app, campaign).missing(app.ledger.slots(campaign.id))
+        missing = app.records.archive(campaign).missing(app.ledger.slots(campaign.id))
     if missing:
         raise EnvironmentFault(f"The report lacks trials. {' '.join(missing)}")
 
@@ -162,7 +166,7 @@ def finalize(options: argparse.Namespace) -> None:
     from hpo.usecases.refit.finalize import finalize
 
     with open_app() as app:
-        finalize(app, options.names, options.seeds, say)
+        finalize(app.stores, options.names, options.seeds, say)
 
 
 def walk_forward(options: argparse.Namespace) -> None:
@@ -171,7 +175,7 @@ def walk_forward(options: argparse.Namespace) -> None:
     from hpo.usecases.refit.walk_forward import walk_forward
 
     with open_app() as app:
-        walk_forward(app, options.name, options.every, options.seeds, say)
+        walk_forward(app.records, options.name, options.every, options.seeds, say)
 
 
 def worker(options: argparse.Namespace) -> None:
@@ -181,7 +185,7 @@ def worker(options: argparse.Namespace) -> None:
     log_to(None)
     with open_app(was_there=options.supervised) as app:
         campaign, config, _ = _frozen(app, options.overrides, allowed=("worker.",))
-        session.work(app, campaign, config.worker, options.supervised)
+        session.work(app.stores, app.machine, campaign, config.worker, options.supervised)
 
 
 def sync(options: argparse.Namespace) -> None:
@@ -190,19 +194,19 @@ def sync(options: argparse.Namespace) -> None:
     from hpo.usecases import conclusion
 
     with open_app() as app:
-        campaign = find_campaign(app, _study(options.overrides))
-        number = conclusion.sync(app, campaign, say)
+        campaign = app.records.find(_study(options.overrides))
+        number = conclusion.sync(app.records, app.tracker, campaign, say)
         print(f"{number} items written; MLflow is up to date with the campaign '{campaign.name}'.")
 
 
 def doctor(options: argparse.Namespace) -> None:
     """Check every invariant between the stores; with --repair, mend first what can be mended."""
     from hpo.cli.output import say
-    from hpo.usecases.checkup import check_up
+    from hpo.usecases.doctor.checkup import check_up
 
     with open_app() as app:
-        campaign = find_campaign(app, _study(options.overrides))
-        check_up(app, campaign, say, repair=options.repair)
+        campaign = app.records.find(_study(options.overrides))
+        check_up(app.stores, app.host, campaign, say, repair=options.repair)
 
 
 def check(options: argparse.Namespace) -> None:
@@ -247,11 +251,10 @@ def data(options: argparse.Namespace) -> None:
 
 def dashboard(options: argparse.Namespace) -> None:
     """Serve a user interface on this database until Ctrl-C."""
-    from hpo.adapters.dashboard import servers as interfaces
     from hpo.cli.output import say
 
     with open_app() as app:
-        interfaces.serve(options.which, app.database, app.home, options.host, options.port, say)
+        serve(app, options.which, options.host, options.port, say)
 
 
 def url(options: argparse.Namespace) -> None:
@@ -309,14 +312,14 @@ def _named_trial(app: App, name: str) -> tuple[Campaign, int | None]:
     study, _, number = name.partition("#")
     if "#" in name and not number.isdigit():
         raise UsageError(f"'{name}': write NAME for a campaign's champion or NAME#7 for its trial 7.")
-    return find_campaign(app, study), int(number) if number else None
+    return app.records.find(study), int(number) if number else None
 
 
 def _side(app: App, campaign: Campaign, slot: int | None) -> int | None:
     """A trial of a comparison; None: the campaign's committee."""
     if slot is not None or (campaign.crowned is not None and campaign.crowned.is_committee):
         return slot
-    return results.best_slot(app, campaign)
+    return results.best_slot(app.records, campaign)
 
 
 def _study(overrides: Sequence[str]) -> str:
@@ -340,7 +343,7 @@ def _frozen(app: App, overrides: Sequence[str], allowed: Sequence[str]) -> tuple
                 f"'{override}': a campaign goes on as it was created; only {' and '.join(allowed)} may be "
                 "given. Start another with `hpo run study=NAME ...`, or fork it with --fork NAME."
             )
-    campaign = find_campaign(app, _study(named))
+    campaign = app.records.find(_study(named))
     config, space = frozen_config(campaign)
     at_least = config.model_copy(update={"trials": campaign.spec.budget})
     return campaign, config_loader.changed(at_least, others), space

@@ -12,7 +12,7 @@ from types import TracebackType
 def say(line: str) -> None:
     """Print one line at once, without passwords. Where the reader has left (`| head`), the rest goes nowhere and the
     work goes on."""
-    from hpo.adapters.redaction import redact_text
+    from hpo.domain.redaction import redact_text
 
     try:
         print(redact_text(line), flush=True)
@@ -29,7 +29,7 @@ def keep_secrets_out_of_tracebacks() -> None:
     """What nobody foresaw is still shown in full, but for passwords; also where it happens in a thread."""
 
     def show(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
-        from hpo.adapters.redaction import redact_error
+        from hpo.domain.redaction import redact_error
 
         print(redact_error("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
 

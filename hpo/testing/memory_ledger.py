@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
-from hpo.adapters.processes.clock import SystemClock
 from hpo.domain import ledger_rules as rules
 from hpo.domain.campaign import (
     Campaign,
@@ -78,8 +77,8 @@ class MemoryLedger:
     """`hpo.domain.ports.Ledger` in this process alone; its docstrings are the contract. Leases run on the given
     clock."""
 
-    def __init__(self, clock: Clock | None = None) -> None:
-        self._clock = clock or SystemClock()
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
         self._work: dict[int, _Work] = {}
         self._num_workers = 0

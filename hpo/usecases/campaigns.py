@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, SlotState
@@ -12,13 +13,14 @@ from hpo.domain.errors import UsageError
 from hpo.domain.failures import RETRIABLE, retriable
 from hpo.domain.ledger_rules import made_by_code
 from hpo.domain.metric import Metric, check_objective
+from hpo.domain.ports import Ledger
 from hpo.domain.trainable import Length, Prepared, Progress, Trainable
 from hpo.engine.binding import check_turns, complete
 from hpo.engine.stage import decide_stage, stages
 from hpo.engine.tiers import plan_tiers
 from hpo.trainable.loading import load_trainable
 from hpo.usecases.fingerprints import code_fingerprint, config_fingerprint, differences
-from hpo.wiring import App, find_campaign
+from hpo.usecases.records import Stores
 from search_spaces import Space, dump_space, parse_space
 
 
@@ -42,13 +44,13 @@ def metrics_of(config: SearchConfig) -> list[Metric]:
     return list(metrics)
 
 
-def prepare_data(app: App, config: SearchConfig, progress: Progress | None = None) -> Prepared:
-    """The campaign's data in the cache, built if they are not there yet."""
+def prepare_data(cache: Path, config: SearchConfig, progress: Progress | None = None) -> Prepared:
+    """The campaign's data in the cache (`Records.cache`), built if they are not there yet."""
     trainable, settings = trainable_of(config)
-    return trainable.prepare(settings, app.home / "cache", progress)
+    return trainable.prepare(settings, cache, progress)
 
 
-def open_campaign(app: App, config: SearchConfig, space: Space, prepared: Prepared) -> Campaign:
+def open_campaign(ledger: Ledger, config: SearchConfig, space: Space, prepared: Prepared) -> Campaign:
     """Create the campaign, or join the one of this name.
 
     Raises:
@@ -68,7 +70,7 @@ def open_campaign(app: App, config: SearchConfig, space: Space, prepared: Prepar
         seed=config.seed,
     )
     check_first_stage(spec, config, space)
-    campaign = app.ledger.open_campaign(spec)
+    campaign = ledger.open_campaign(spec)
     changed = differences(campaign.spec, spec)
     if changed:
         raise UsageError(
@@ -90,7 +92,12 @@ def refuse_changes(campaign: Campaign, config: SearchConfig, space: Space, prepa
 
 
 def retry_failed(
-    app: App, campaign: Campaign, config: SearchConfig, space: Space, prepared: Prepared, say: Callable[[str], None]
+    ledger: Ledger,
+    campaign: Campaign,
+    config: SearchConfig,
+    space: Space,
+    prepared: Prepared,
+    say: Callable[[str], None],
 ) -> None:
     """Give back the slots whose trials failed through the code or the machine; each gets another trial. The campaign
     goes on with mended code, as long as nothing that counts was made by the code before.
@@ -98,7 +105,7 @@ def retry_failed(
     Raises:
         UsageError: somebody works on the campaign, or it cannot go on with what is here.
     """
-    slots = app.ledger.slots(campaign.id)
+    slots = ledger.slots(campaign.id)
     running = [slot.slot for slot in slots if slot.state is SlotState.RUNNING]
     if running:
         raise UsageError(f"Trials {running} of '{campaign.name}' are running; stop its workers, then try again.")
@@ -111,7 +118,7 @@ def retry_failed(
     if not chosen:
         say(f"No trial of '{campaign.name}' failed through the code or the machine ({', '.join(RETRIABLE)}).")
         return
-    app.ledger.retry(campaign.id, chosen, code if takes_code_over else None)
+    ledger.retry(campaign.id, chosen, code if takes_code_over else None)
     if takes_code_over:
         say("The code was changed since, and nothing that counts was made by it before: the campaign goes on with it.")
     say(f"{len(chosen)} failed trials are tried again: {', '.join(map(str, chosen))}.")
@@ -152,11 +159,12 @@ def frozen_config(campaign: Campaign) -> tuple[SearchConfig, Space]:
     return SearchConfig.model_validate(stored["search"]), space
 
 
-def decide_rest(app: App, campaign: Campaign, config: SearchConfig, space: Space) -> Campaign:
+def decide_rest(stores: Stores, campaign: Campaign, config: SearchConfig, space: Space) -> Campaign:
     """Decide every tier whose slots are done and that is not decided yet; the campaign as it is then."""
     for tier in campaign.spec.tiers:
         if tier.number not in campaign.decisions:
             stage = stages(campaign, config, space, length_of(config))[tier.number]
-            app.ledger.decide_tier(campaign.id, tier.number, decide_stage(stage, app.storage, app.ledger))
-            campaign = find_campaign(app, campaign.name)
+            decision = decide_stage(stage, stores.storage, stores.ledger)
+            stores.ledger.decide_tier(campaign.id, tier.number, decision)
+            campaign = stores.find(campaign.name)
     return campaign

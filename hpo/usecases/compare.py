@@ -20,14 +20,14 @@ from hpo.report.evidence import DailySeries
 from hpo.report.holdout import measure
 from hpo.usecases.campaigns import frozen_config, prepare_data, trainable_of
 from hpo.usecases.deployed import deployed_file
+from hpo.usecases.records import Records
 from hpo.usecases.results import best_slot
-from hpo.wiring import App, archive_of
 
 NUM_LEADERS = 10
 """Trials scored on the holdout beside champion and default, to show how validation scores shrink there."""
 
 
-def contender(app: App, campaign: Campaign, slot: int | None, *, with_holdout: bool) -> Contender:
+def contender(records: Records, campaign: Campaign, slot: int | None, *, with_holdout: bool) -> Contender:
     """A trial of a campaign (None: what it deploys, or the best so far) with its daily series.
 
     with_holdout: score it on the holdout, which is counted as an opening.
@@ -38,15 +38,15 @@ def contender(app: App, campaign: Campaign, slot: int | None, *, with_holdout: b
     """
     champion = campaign.crowned
     if slot is None and champion is not None and champion.is_committee:
-        return _committee(app, campaign, champion, with_holdout=with_holdout)
-    chosen = best_slot(app, campaign) if slot is None else slot
-    views = {view.slot: view for view in app.ledger.slots(campaign.id)}
+        return _committee(records, campaign, champion, with_holdout=with_holdout)
+    chosen = best_slot(records, campaign) if slot is None else slot
+    views = {view.slot: view for view in records.ledger.slots(campaign.id)}
     if chosen not in views:
         raise UsageError(f"The campaign '{campaign.name}' has trials 1 to {len(views)}, and no {chosen}.")
     config, _ = frozen_config(campaign)
     trainable, settings = trainable_of(config)
-    prepared = prepare_data(app, config)
-    archive = archive_of(app, campaign)
+    prepared = prepare_data(records.cache, config)
+    archive = records.archive(campaign)
     attempt = archive.intact(chosen)
     if attempt is None and archive.record(chosen, "result") is not None:
         raise EnvironmentFault(archive.whereabouts(chosen))
@@ -59,7 +59,7 @@ def contender(app: App, campaign: Campaign, slot: int | None, *, with_holdout: b
     holdout = None
     if with_holdout and prepared.holdout is not None:
         archive.model(chosen)
-        app.ledger.count_holdout_opening(campaign.id)
+        records.ledger.count_holdout_opening(campaign.id)
         measured = measure(trainable, archive, [chosen], prepared.holdout)
         holdout = Measured(measured.dates, measured.daily[chosen]) if measured else None
     return Contender(
@@ -70,14 +70,14 @@ def contender(app: App, campaign: Campaign, slot: int | None, *, with_holdout: b
     )
 
 
-def _committee(app: App, campaign: Campaign, champion: Champion, *, with_holdout: bool) -> Contender:
+def _committee(records: Records, campaign: Campaign, champion: Champion, *, with_holdout: bool) -> Contender:
     """Members were chosen on the validation days, and are not measured there."""
     config, _ = frozen_config(campaign)
     trainable, _ = trainable_of(config)
-    prepared, holdout = prepare_data(app, config), None
+    prepared, holdout = prepare_data(records.cache, config), None
     if with_holdout and prepared.holdout is not None:
-        deployed = deployed_file(app, campaign, champion)
-        app.ledger.count_holdout_opening(campaign.id)
+        deployed = deployed_file(records, campaign, champion)
+        records.ledger.count_holdout_opening(campaign.id)
         scored = trainable.score(deployed, prepared.holdout)
         holdout = Measured(scored.units, scored.series) if scored else None
     name = f"{campaign.name}, the committee of {len(champion.members)} trials"
@@ -89,16 +89,16 @@ def _metrics(campaign: Campaign) -> list[Metric]:
     return sorted(campaign.spec.metrics, key=lambda metric: metric != campaign.spec.objective)
 
 
-def has_holdout(app: App, campaign: Campaign, slot: int | None) -> bool:
+def has_holdout(records: Records, campaign: Campaign, slot: int | None) -> bool:
     """Whether the report of the complete campaign has scored this trial (None: what it deploys) on the holdout."""
     champion = campaign.crowned
     if champion is None or not campaign.num_holdout_openings:
         return False
     if slot is None:
-        return all(map(archive_of(app, campaign).is_kept, champion.slots))
-    chosen = best_slot(app, campaign) if slot is None else slot
-    is_measured = chosen in candidates(campaign, app.ledger.slots(campaign.id), NUM_LEADERS)
-    return is_measured and archive_of(app, campaign).is_kept(chosen)
+        return all(map(records.archive(campaign).is_kept, champion.slots))
+    chosen = best_slot(records, campaign) if slot is None else slot
+    is_measured = chosen in candidates(campaign, records.ledger.slots(campaign.id), NUM_LEADERS)
+    return is_measured and records.archive(campaign).is_kept(chosen)
 
 
 def _units(trainable: Trainable[Any], search: Path, daily: DailySeries) -> NDArray[Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from hpo.domain.campaign import Campaign, CampaignState, SlotState
 from hpo.domain.config import SearchConfig
 from hpo.domain.errors import EnvironmentFault
+from hpo.domain.ports import Tracker
 from hpo.domain.trainable import Prepared
 from hpo.report.collect import candidates, collect
 from hpo.report.findings import analyse
@@ -20,8 +21,9 @@ from hpo.trainable.loading import load_trainable
 from hpo.usecases.compare import NUM_LEADERS
 from hpo.usecases.contenders import contenders_fault, with_contenders
 from hpo.usecases.deployed import deployed_file
+from hpo.usecases.host import Host
+from hpo.usecases.records import Records, Stores
 from hpo.usecases.refit.record import final_file
-from hpo.wiring import App, archive_of, find_campaign
 
 CONCLUDED = "concluded.json"
 """Beside a campaign's slots: the budget whose report, registration and retention were done here."""
@@ -31,34 +33,38 @@ DIGESTS = "digests.json"
 Say = Callable[[str], None]
 
 
-def conclude(app: App, campaign: Campaign, config: SearchConfig, prepared: Prepared, say: Say) -> None:
+def conclude(
+    stores: Stores, host: Host, campaign: Campaign, config: SearchConfig, prepared: Prepared, say: Say
+) -> None:
     """Report, register and tidy up a complete campaign; may be repeated. The mark says that it was done."""
-    written = report(app, campaign, prepared, say)
+    written = report(stores, host, campaign, prepared, say)
     try:
-        publish(app, find_campaign(app, campaign.name), say)
+        publish(stores, stores.tracker, stores.find(campaign.name), say)
     except EnvironmentFault as error:
         say(f"The champion is not registered in MLflow yet ({error}); `hpo sync study={campaign.name}` does it.")
-    retain(app, campaign, config.worker.keep_checkpoints)
-    write_sealed(app.runs(campaign.name) / CONCLUDED, {"budget": campaign.spec.budget})
+    retain(stores, campaign, config.worker.keep_checkpoints)
+    write_sealed(stores.runs(campaign.name) / CONCLUDED, {"budget": campaign.spec.budget})
     say(f"Report: {written.html}")
 
 
-def is_concluded(app: App, campaign: Campaign) -> bool:
+def is_concluded(records: Records, campaign: Campaign) -> bool:
     """Whether this budget's conclusion was made here. A mark that is damaged says nothing."""
     try:
-        return bool(read_sealed(app.runs(campaign.name) / CONCLUDED).get("budget") == campaign.spec.budget)
+        return bool(read_sealed(records.runs(campaign.name) / CONCLUDED).get("budget") == campaign.spec.budget)
     except (EnvironmentFault, FileNotFoundError):
         return False
 
 
-def report(app: App, campaign: Campaign, prepared: Prepared, say: Say, output: Path | None = None) -> Written:
+def report(
+    records: Records, host: Host, campaign: Campaign, prepared: Prepared, say: Say, output: Path | None = None
+) -> Written:
     """Write the campaign's report and say its summary. A complete campaign's holdout is opened, and counted.
 
     Raises:
         EnvironmentFault: no finished trial's run folder is here, or the champion's is not, or a file that the report
             reads is damaged.
     """
-    archive, slots = archive_of(app, campaign), app.ledger.slots(campaign.id)
+    archive, slots = records.archive(campaign), records.ledger.slots(campaign.id)
     done = [view.slot for view in slots if view.state is SlotState.DONE]
     missing = archive.missing(slots)
     if missing and not any(archive.attempt(slot) for slot in done):
@@ -66,16 +72,16 @@ def report(app: App, campaign: Campaign, prepared: Prepared, say: Say, output: P
     trainable, holdout = load_trainable(campaign.spec.trainable), None
     champion = campaign.crowned
     if champion is not None:
-        deployed = deployed_file(app, campaign, champion)
+        deployed = deployed_file(records, campaign, champion)
         if prepared.holdout is not None:
-            app.ledger.count_holdout_opening(campaign.id)
+            records.ledger.count_holdout_opening(campaign.id)
             chosen = candidates(campaign, slots, NUM_LEADERS)
             holdout = measure(trainable, archive, chosen, prepared.holdout, champion, deployed)
-            holdout = holdout and with_contenders(app, campaign, prepared, holdout, say)
-        campaign = find_campaign(app, campaign.name)
+            holdout = holdout and with_contenders(records, host, campaign, prepared, holdout, say)
+        campaign = records.find(campaign.name)
     evidence = collect(campaign, slots, archive, trainable, holdout, prepared=prepared)
     findings = analyse(evidence)
-    folder = output or report_folder(app, campaign)
+    folder = output or report_folder(records, campaign)
     written = write_report(evidence, folder, findings)
     if output is None:
         write_sealed(folder / DIGESTS, {file.name: sha256_of(file) for file in written.files})
@@ -84,51 +90,51 @@ def report(app: App, campaign: Campaign, prepared: Prepared, say: Say, output: P
     return written
 
 
-def report_folder(app: App, campaign: Campaign) -> Path:
+def report_folder(records: Records, campaign: Campaign) -> Path:
     """Where the campaign's report is written unless a folder is named."""
-    return app.home / "reports" / campaign.name
+    return records.home / "reports" / campaign.name
 
 
-def project(app: App, name: str) -> int:
+def project(records: Records, tracker: Tracker, name: str) -> int:
     """One pass of the tracker over the campaign as it is now; the number of items written."""
-    return app.tracker.sync(find_campaign(app, name), app.runs(name))
+    return tracker.sync(records.find(name), records.runs(name))
 
 
-def sync(app: App, campaign: Campaign, say: Say) -> int:
+def sync(records: Records, tracker: Tracker, campaign: Campaign, say: Say) -> int:
     """Bring MLflow up to date with the run folders and the champion; the number of items written.
 
     Raises:
         EnvironmentFault: MLflow did not take everything, or part of what it should be told is not on this machine.
     """
-    number = project(app, campaign.name)
-    missing = archive_of(app, campaign).missing(app.ledger.slots(campaign.id))
+    number = project(records, tracker, campaign.name)
+    missing = records.archive(campaign).missing(records.ledger.slots(campaign.id))
     if missing:
         raise EnvironmentFault(
             f"MLflow cannot be brought up to date with the campaign '{campaign.name}' from here ({number} items "
             f"written). {' '.join(missing)} Run `hpo sync study={campaign.name}` there, or copy them here."
         )
-    publish(app, campaign, say)
+    publish(records, tracker, campaign, say)
     return number
 
 
-def publish(app: App, campaign: Campaign, say: Say) -> None:
+def publish(records: Records, tracker: Tracker, campaign: Campaign, say: Say) -> None:
     """Give MLflow the report and the champion, if there is one. Raises EnvironmentFault where MLflow is away, or the
     champion's recorded checkpoint is not here."""
     champion = campaign.crowned
     if champion is None:
         return
-    model, folder = deployed_file(app, campaign, champion), report_folder(app, campaign)
+    model, folder = deployed_file(records, campaign, champion), report_folder(records, campaign)
     broken = _report_faults(folder) if folder.exists() else []
     if broken:
         raise EnvironmentFault(f"{broken[0]}; write the report again with `hpo report study={campaign.name}`.")
-    project(app, campaign.name)
-    app.tracker.attach_report(campaign, app.runs(campaign.name), sorted(folder.glob("report.*")))
-    run_folder = archive_of(app, campaign).model(champion.slot or 0).parent
+    project(records, tracker, campaign.name)
+    tracker.attach_report(campaign, records.runs(campaign.name), sorted(folder.glob("report.*")))
+    run_folder = records.archive(campaign).model(champion.slot or 0).parent
     recommended = _is_recommended(folder)
-    uri = app.tracker.register_champion(campaign, run_folder, model, recommended=recommended)
-    final = final_file(app, [campaign])
+    uri = tracker.register_champion(campaign, run_folder, model, recommended=recommended)
+    final = final_file(records, [campaign])
     if uri and final is not None:
-        uri = app.tracker.register_champion(campaign, run_folder, final, recommended=recommended)
+        uri = tracker.register_champion(campaign, run_folder, final, recommended=recommended)
     if uri:
         without = "" if recommended else ", without the alias 'champion': the report does not recommend it"
         say(f"  registered in MLflow as {uri}{without}")
@@ -142,17 +148,18 @@ def _is_recommended(folder: Path) -> bool:
         return False
 
 
-def faults(app: App, campaign: Campaign) -> list[str]:
+def faults(records: Records, campaign: Campaign) -> list[str]:
     """A sentence for whatever the conclusion made here and is not whole. All of it can be made again."""
-    folder, is_complete = report_folder(app, campaign), campaign.state is CampaignState.COMPLETE
+    folder, runs = report_folder(records, campaign), records.runs(campaign.name)
+    is_complete = campaign.state is CampaignState.COMPLETE
     found = []
     slots = campaign.crowned.slots if campaign.crowned else ()
-    is_ours = app.runs(campaign.name).exists() and all(map(archive_of(app, campaign).is_kept, slots))
-    if is_complete and is_ours and not is_concluded(app, campaign):
-        found.append(f"{app.runs(campaign.name) / CONCLUDED} is missing or damaged: the conclusion counts as not made")
+    is_ours = runs.exists() and all(map(records.archive(campaign).is_kept, slots))
+    if is_complete and is_ours and not is_concluded(records, campaign):
+        found.append(f"{runs / CONCLUDED} is missing or damaged: the conclusion counts as not made")
     if folder.exists() or (is_complete and is_ours):
         found += _report_faults(folder)
-    contenders = contenders_fault(app.runs(campaign.name))
+    contenders = contenders_fault(records.runs(campaign.name))
     return found if contenders is None else [*found, contenders]
 
 
@@ -172,12 +179,12 @@ def _report_faults(folder: Path) -> list[str]:
     ]
 
 
-def retain(app: App, campaign: Campaign, keep: int) -> None:
+def retain(records: Records, campaign: Campaign, keep: int) -> None:
     """Delete the checkpoints of the finished slots but those of the champion's members, of the default and of the best
     `keep`. The ledger is told first: what it does not answer for may be gone."""
-    archive = archive_of(app, campaign)
+    archive = records.archive(campaign)
     members = campaign.crowned.slots if campaign.crowned else ()
-    kept = {*members, *candidates(campaign, app.ledger.slots(campaign.id), keep)}
+    kept = {*members, *candidates(campaign, records.ledger.slots(campaign.id), keep)}
     dropped = {record.slot for record in archive.records if archive.attempt(record.slot) is not None} - kept
-    app.ledger.forget_checkpoints(campaign.id, dropped)
-    drop_checkpoints(app.runs(campaign.name), dropped)
+    records.ledger.forget_checkpoints(campaign.id, dropped)
+    drop_checkpoints(records.runs(campaign.name), dropped)

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.adapters.processes.host import available_memory, num_threads
 from hpo.domain.campaign import Campaign
 from hpo.domain.errors import EnvironmentFault, HpoError
 from hpo.domain.trainable import Prepared, Scored, Trainable
@@ -22,7 +21,8 @@ from hpo.report.evidence import DailySeries, HoldoutEvidence
 from hpo.runs.durable import read_sealed, write_sealed
 from hpo.trainable.loading import load_trainable
 from hpo.usecases.fingerprints import code_fingerprint
-from hpo.wiring import App
+from hpo.usecases.host import Host
+from hpo.usecases.records import Records
 
 KEPT = "contenders.json"
 """Beside a campaign's slots: what contenders were trained with (`of`), and their `series` on the holdout by name."""
@@ -35,22 +35,22 @@ Train = Callable[[Path], Scored]
 
 
 def with_contenders(
-    app: App, campaign: Campaign, prepared: Prepared, measured: HoldoutEvidence, say: Say
+    records: Records, host: Host, campaign: Campaign, prepared: Prepared, measured: HoldoutEvidence, say: Say
 ) -> HoldoutEvidence:
     """What was measured, with the trainable's contenders on the same units. Those of an earlier report on the same
     data, settings and code are not trained again. One that fails is named in `faults`, and ends nothing."""
     trainable = load_trainable(campaign.spec.trainable)
     settings = trainable.parse(campaign.spec.config["search"]["trainer"])
-    here = trainable.on_machine(settings, num_threads())
+    here = trainable.on_machine(settings, host.num_threads())
     assert prepared.holdout is not None, "there is something to be judged on"
     try:
-        asked = trainable.contenders(here, prepared.search, prepared.holdout, available_memory())
+        asked = trainable.contenders(here, prepared.search, prepared.holdout, host.available_memory())
     except Exception as error:  # a user's code may raise anything
         return replace(measured, faults=(f"There are no contenders: {_reason(error)}.",))
     if not asked:
         return measured
-    with app.ledger.exclusive(f"contenders of {campaign.name}"):
-        kept = Kept(app.runs(campaign.name), _basis(trainable, settings, prepared))
+    with records.ledger.exclusive(f"contenders of {campaign.name}"):
+        kept = Kept(records.runs(campaign.name), _basis(trainable, settings, prepared))
         faults = list(_train_missing(asked, kept, measured.dates, say))
     return replace(measured, contenders={n: kept.series[n] for n in asked if n in kept.series}, faults=tuple(faults))
 

@@ -10,33 +10,33 @@ from hpo.domain.errors import EnvironmentFault
 from hpo.runs.archive import Archive
 from hpo.runs.durable import writing
 from hpo.trainable.loading import load_trainable
-from hpo.wiring import App, archive_of
+from hpo.usecases.records import Records
 
 JOINED = "committee.json"
 """Beside a campaign's slots."""
 
 
-def deployed_file(app: App, campaign: Campaign, champion: Champion) -> Path:
+def deployed_file(records: Records, campaign: Campaign, champion: Champion) -> Path:
     """What the trainable scores with, every member's bytes compared with what was crowned. A committee's file is made
     from the ledger's record whenever it is asked for.
 
     Raises:
         EnvironmentFault: naming the first member whose checkpoint is not here, or is another file.
     """
-    archive = archive_of(app, campaign)
+    archive = records.archive(campaign)
     if not champion.is_committee:
         assert champion.slot is not None, "a champion with a member has a slot"
         return archive.model(champion.slot)
-    files = member_files(app, campaign, champion)
-    joined = app.runs(campaign.name) / JOINED
+    files = member_files(records, campaign, champion)
+    joined = records.runs(campaign.name) / JOINED
     with writing(joined):
         load_trainable(campaign.spec.trainable).join(files, champion.weights, joined)
     return joined
 
 
-def member_files(app: App, campaign: Campaign, champion: Champion) -> dict[str, Path]:
+def member_files(records: Records, campaign: Campaign, champion: Champion) -> dict[str, Path]:
     """Name -> checkpoint. Raises as `deployed_file`."""
-    archive = archive_of(app, campaign)
+    archive = records.archive(campaign)
     return {name: _file(archive, name, member) for name, member in champion.members.items()}
 
 

@@ -17,6 +17,7 @@ from hpo.domain.config import SearchConfig
 from hpo.domain.settings import without
 from hpo.domain.trainable import Trainable
 from hpo.trainable.loading import load_trainable
+from hpo.trainable.own import OwnTrainable
 
 NOT_SCIENCE = {"study": True, "trials": True, "space": True, "finalize": True, "worker": True}
 """Settings that may differ between two sittings of one campaign; the space has a fingerprint of its own."""
@@ -29,6 +30,8 @@ SCIENTIFIC_CODE = (
 )
 NOT_SCIENTIFIC = ("hpo/engine/supervisor.py", "hpo/engine/worker.py")
 """Parts of it that show, start or watch what is computed elsewhere."""
+OWN_CODE = ("hpo/trainable/own.py", "hpo/trainable/trial.py", "hpo/trainable/states.py")
+"""What a user's own training runs in: what it is told, and the state that it goes on from."""
 NOT_OWN = ("hpo", "abc", "builtins", "typing")
 """Packages whose classes a trainable is derived from, that are not the user's."""
 SCIENTIFIC_PACKAGES = ("optuna", "numpy")
@@ -49,7 +52,7 @@ def code_fingerprint(trainable: Trainable[Any]) -> str:
     """Hex digest of the code and the package versions that can change a result: the search's and the trainable's."""
     packages = dict.fromkeys((*SCIENTIFIC_PACKAGES, *trainable.packages))
     texts = [f"{name}=={metadata.version(name)}" for name in packages]
-    for place in SCIENTIFIC_CODE:
+    for place in (*SCIENTIFIC_CODE, *(OWN_CODE if isinstance(trainable, OwnTrainable) else ())):
         texts += _sources(place)
     files = dict.fromkeys((*trainable.code(), *_own_files(trainable)))
     texts += [file.read_text(encoding="utf-8") for file in files]

@@ -13,8 +13,8 @@ from hpo.domain.doubt import best_doubt
 from hpo.domain.errors import EnvironmentFault, UsageError
 from hpo.runs.folder import Attempt
 from hpo.usecases.deployed import deployed_file
+from hpo.usecases.records import Records
 from hpo.usecases.refit.record import final_file
-from hpo.wiring import App, archive_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,31 +24,31 @@ if TYPE_CHECKING:
 FORMATS = (".parquet", ".csv")
 
 
-def best_slot(app: App, campaign: Campaign) -> int:
+def best_slot(records: Records, campaign: Campaign) -> int:
     """The single champion's slot, or that of the best trial so far. UsageError where no trial is complete."""
     if campaign.champion is not None and campaign.champion["slot"] is not None:
         return int(campaign.champion["slot"])
-    complete = [slot for slot in app.ledger.slots(campaign.id) if slot.outcome is Outcome.COMPLETE]
+    complete = [slot for slot in records.ledger.slots(campaign.id) if slot.outcome is Outcome.COMPLETE]
     if not complete:
         raise UsageError(f"The campaign '{campaign.name}' has no complete trial yet; wait, or see `hpo status`.")
     return max(complete, key=lambda slot: slot.score or float("-inf")).slot
 
 
-def best_settings(app: App, campaign: Campaign) -> Mapping[str, Any]:
+def best_settings(records: Records, campaign: Campaign) -> Mapping[str, Any]:
     """The resolved settings of the single champion, or of the best trial so far."""
-    return run_of(app, campaign, best_slot(app, campaign)).config()
+    return run_of(records, campaign, best_slot(records, campaign)).config()
 
 
-def standing(app: App, campaign: Campaign) -> list[str]:
+def standing(records: Records, campaign: Campaign) -> list[str]:
     """The champion, or the best trial so far, for a person; before it why it is not to be believed, if it is not."""
     from hpo.trainable.loading import load_trainable
 
-    slot, slots = best_slot(app, campaign), app.ledger.slots(campaign.id)
+    slot, slots = best_slot(records, campaign), records.ledger.slots(campaign.id)
     score = next(view.score for view in slots if view.slot == slot)
     search, trainable = campaign.spec.config["search"], load_trainable(campaign.spec.trainable)
     doubt = best_doubt(trainable, trainable.parse(search["trainer"]), search["objective"], slots)
     who = "Champion" if campaign.champion is not None else "Best so far (the campaign is not complete)"
-    settings = [f"  {name} = {value}" for name, value in run_of(app, campaign, slot).run()["params"].items()]
+    settings = [f"  {name} = {value}" for name, value in run_of(records, campaign, slot).run()["params"].items()]
     first = [doubt] if doubt else []
     single = [f"{who} of '{campaign.name}': trial {slot}, validation score {score:+.4f}", *settings]
     champion = campaign.crowned
@@ -67,7 +67,7 @@ def standing(app: App, campaign: Campaign) -> list[str]:
 
 
 def predict(
-    app: App,
+    records: Records,
     campaign: Campaign,
     source: Path,
     output: Path,
@@ -97,28 +97,28 @@ def predict(
     trainable = load_trainable(campaign.spec.trainable)
     if together and trial is not None:
         raise UsageError(f"--trial {trial}: name one campaign, as study={campaign.name}.")
-    final = final_file(app, [campaign, *together]) if trial is None else None
+    final = final_file(records, [campaign, *together]) if trial is None else None
     if together and final is None:
         names = [campaign.name, *(each.name for each in together)]
         raise UsageError(
             f"There are no refitted models of {'+'.join(names)} to score with; make them with "
             f"`hpo finalize {' '.join(names)}`."
         )
-    made = trainable.predict(final or _scoring_file(app, campaign, trial), source, everything=everything)
+    made = trainable.predict(final or _scoring_file(records, campaign, trial), source, everything=everything)
     _write(made.table, output)
     if final is None:
         return made
     return replace(made, notes=("Scored with the models that `hpo finalize` refitted.", *made.notes))
 
 
-def _scoring_file(app: App, campaign: Campaign, trial: int | None) -> Path:
+def _scoring_file(records: Records, campaign: Campaign, trial: int | None) -> Path:
     """What scores: the named trial, what the campaign deploys, or the best trial so far."""
     if trial is None and campaign.crowned is not None:
-        return deployed_file(app, campaign, campaign.crowned)
+        return deployed_file(records, campaign, campaign.crowned)
     num_trials = campaign.spec.budget
     if trial is not None and not 1 <= trial <= num_trials:
         raise UsageError(f"--trial {trial}: the campaign '{campaign.name}' has trials 1 to {num_trials}.")
-    return archive_of(app, campaign).model(best_slot(app, campaign) if trial is None else trial)
+    return records.archive(campaign).model(best_slot(records, campaign) if trial is None else trial)
 
 
 def _check_output(output: Path, source: Path) -> None:
@@ -149,9 +149,9 @@ def _write(table: pd.DataFrame, output: Path) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def run_of(app: App, campaign: Campaign, slot: int) -> Attempt:
+def run_of(records: Records, campaign: Campaign, slot: int) -> Attempt:
     """The slot's attempt. EnvironmentFault where its run folder is not here, saying where, or is damaged."""
-    archive = archive_of(app, campaign)
+    archive = records.archive(campaign)
     attempt = archive.intact(slot)
     if attempt is None:
         raise EnvironmentFault(archive.whereabouts(slot))

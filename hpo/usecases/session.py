@@ -8,17 +8,20 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from hpo.adapters.processes.clock import SystemClock
 from hpo.domain.campaign import Campaign, CampaignState, SlotState, SlotView
 from hpo.domain.config import SearchConfig, WorkerConfig
 from hpo.domain.errors import Interrupted, UsageError
 from hpo.domain.failures import hopeless
+from hpo.domain.ports import Clock, Ledger
 from hpo.domain.trainable import Prepared
-from hpo.engine.supervisor import Chore, StopRequest, Supervisor
+from hpo.engine.supervisor import Chore, StopRequest, Supervisor, WorkerProcess
+from hpo.engine.worker import Worker
 from hpo.trainable.loading import load_trainable
 from hpo.usecases.campaigns import (
     decide_rest,
@@ -30,16 +33,40 @@ from hpo.usecases.campaigns import (
     retry_failed,
 )
 from hpo.usecases.champion import choose
-from hpo.usecases.checkup import mend
 from hpo.usecases.conclusion import conclude, is_concluded, project
+from hpo.usecases.doctor.checkup import mend
 from hpo.usecases.fingerprints import code_fingerprint
+from hpo.usecases.host import Host
+from hpo.usecases.records import Records, Stores
 from hpo.usecases.refit.finalize import finalize
 from hpo.usecases.refit.record import is_made
-from hpo.wiring import App, archive_of, build_worker, find_campaign, start_worker
 from search_spaces import Space
 
 SYNC_EVERY = timedelta(seconds=2)
 REVIVE_EVERY = timedelta(seconds=1)
+
+
+class BuildWorker(Protocol):
+    """Makes a worker of this process, once its code (a fingerprint) and prepared data are those of the campaign."""
+
+    def __call__(
+        self, campaign: Campaign, config: SearchConfig, space: Space, data: Path, code: str, drain: threading.Event
+    ) -> Worker: ...
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a sitting is given of the machine it runs on.
+
+    revive: starts the database's server again where it is ours and has died. start_worker: a worker process on a
+    campaign, by its number. build_worker: a worker of this process.
+    """
+
+    clock: Clock
+    revive: Callable[[], object]
+    start_worker: Callable[[Campaign, SearchConfig, int], WorkerProcess]
+    build_worker: BuildWorker
+    host: Host
 
 
 class Face(Protocol):
@@ -58,18 +85,21 @@ class Face(Protocol):
         ...
 
 
-def run(app: App, config: SearchConfig, space: Space, face: Face, timeout: timedelta | None) -> None:
+def run(
+    stores: Stores, machine: Machine, config: SearchConfig, space: Space, face: Face, timeout: timedelta | None
+) -> None:
     """Open or join the campaign and bring it to its full budget and its champion.
 
     Raises:
         UsageError: the campaign exists with other settings. Interrupted: stopped; everything is saved.
         EnvironmentFault: the stores or the workers are not usable.
     """
-    _run(app, config, space, _prepare(app, config, face), face, timeout)
+    _run(stores, machine, config, space, _prepare(stores, config, face), face, timeout)
 
 
 def resume(
-    app: App,
+    stores: Stores,
+    machine: Machine,
     campaign: Campaign,
     config: SearchConfig,
     space: Space,
@@ -84,50 +114,56 @@ def resume(
     Raises:
         as `run`; UsageError also where somebody works on a campaign that `retries`.
     """
-    prepared = _prepare(app, config, face)
+    prepared = _prepare(stores, config, face)
     if retries:
-        retry_failed(app, campaign, config, space, prepared, face.say)
+        retry_failed(stores.ledger, campaign, config, space, prepared, face.say)
     else:
         refuse_changes(campaign, config, space, prepared)
     if config.trials != campaign.spec.budget:
-        app.ledger.raise_budget(campaign.id, config.trials)
-    mend(app, campaign, face.say)
-    _run(app, config, space, prepared, face, timeout)
+        stores.ledger.raise_budget(campaign.id, config.trials)
+    mend(stores, machine.host, campaign, face.say)
+    _run(stores, machine, config, space, prepared, face, timeout)
 
 
-def _prepare(app: App, config: SearchConfig, face: Face) -> Prepared:
+def _prepare(records: Records, config: SearchConfig, face: Face) -> Prepared:
     with face.preparing() as progress:
-        prepared = prepare_data(app, config, progress)
+        prepared = prepare_data(records.cache, config, progress)
     for line in (*prepared.lines, *(f"Warning: {warning}" for warning in prepared.warnings)):
         face.say(line)
     return prepared
 
 
 def _run(
-    app: App, config: SearchConfig, space: Space, prepared: Prepared, face: Face, timeout: timedelta | None
+    stores: Stores,
+    machine: Machine,
+    config: SearchConfig,
+    space: Space,
+    prepared: Prepared,
+    face: Face,
+    timeout: timedelta | None,
 ) -> None:
-    campaign = open_campaign(app, config, space, prepared)
+    campaign = open_campaign(stores.ledger, config, space, prepared)
     if campaign.state is CampaignState.COMPLETE:
-        _refuse_hopeless(app, campaign)
+        _refuse_hopeless(stores.ledger, campaign)
         face.say(_already_complete(campaign))
-        if app.runs(campaign.name).exists() and not is_concluded(app, campaign):
+        if stores.runs(campaign.name).exists() and not is_concluded(stores, campaign):
             face.say("Its conclusion was interrupted and is made now.")
-            conclude(app, campaign, config, prepared, face.say)
-        _finalize_once(app, campaign, config, face)
+            conclude(stores, machine.host, campaign, config, prepared, face.say)
+        _finalize_once(stores, campaign, config, face)
         return
-    with Chore("server", app.database.revive, REVIVE_EVERY), tracking(app, campaign) as projector:
-        _supervise(app, campaign, config, face, timeout)
-        _finish(app, campaign, config, space, prepared, face)
+    with Chore("server", machine.revive, REVIVE_EVERY), tracking(stores, campaign) as projector:
+        _supervise(stores.ledger, machine, campaign, config, face, timeout)
+        _finish(stores, machine.host, campaign, config, space, prepared, face)
     _last_sync(projector, campaign, face)
-    _refuse_hopeless(app, campaign)
+    _refuse_hopeless(stores.ledger, campaign)
 
 
-def work(app: App, campaign: Campaign, settings: WorkerConfig, supervised: bool) -> None:
+def work(stores: Stores, machine: Machine, campaign: Campaign, settings: WorkerConfig, supervised: bool) -> None:
     """Work on a campaign in this process until nothing is left, or a signal (or, supervised, a closed standard input)
     asks to drain."""
     config, space = frozen_config(campaign)
     config = config.model_copy(update={"worker": settings})
-    prepared = prepare_data(app, config)
+    prepared = prepare_data(stores.cache, config)
     refuse_changes(campaign, config, space, prepared)
     drain = threading.Event()
     if supervised:
@@ -135,27 +171,27 @@ def work(app: App, campaign: Campaign, settings: WorkerConfig, supervised: bool)
     stop = StopRequest(on_first=drain.set)
     with handling_signals(stop):
         code = code_fingerprint(load_trainable(config.trainable))
-        worker = build_worker(app, campaign, config, space, prepared.search, code, drain)
+        worker = machine.build_worker(campaign, config, space, prepared.search, code, drain)
         if supervised:
             worker.run()
             return
-        with Chore("server", app.database.revive, REVIVE_EVERY), tracking(app, campaign):
+        with Chore("server", machine.revive, REVIVE_EVERY), tracking(stores, campaign):
             worker.run()
     if drain.is_set():
         raise Interrupted(f"Stopped. Whatever was running is saved; go on with `hpo worker study={campaign.name}`.")
-    _refuse_hopeless(app, campaign)
+    _refuse_hopeless(stores.ledger, campaign)
 
 
-def _refuse_hopeless(app: App, campaign: Campaign) -> None:
+def _refuse_hopeless(ledger: Ledger, campaign: Campaign) -> None:
     """Raise, with the commonest reason, where all trials failed."""
-    reason = hopeless(campaign.name, app.ledger.slots(campaign.id))
+    reason = hopeless(campaign.name, ledger.slots(campaign.id))
     if reason is not None:
         raise reason
 
 
-def tracking(app: App, campaign: Campaign) -> Chore:
+def tracking(stores: Stores, campaign: Campaign) -> Chore:
     """Keeps MLflow up to date in the background."""
-    return Chore("projector", lambda: project(app, campaign.name), SYNC_EVERY)
+    return Chore("projector", lambda: project(stores, stores.tracker, campaign.name), SYNC_EVERY)
 
 
 @contextmanager
@@ -173,15 +209,22 @@ def handling_signals(stop: StopRequest) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _supervise(app: App, campaign: Campaign, config: SearchConfig, face: Face, timeout: timedelta | None) -> None:
+def _supervise(
+    ledger: Ledger,
+    machine: Machine,
+    campaign: Campaign,
+    config: SearchConfig,
+    face: Face,
+    timeout: timedelta | None,
+) -> None:
     stop = StopRequest()
     with handling_signals(stop), face.watching(campaign, length_of(config).num_epochs) as on_progress:
         supervisor = Supervisor(
-            app.ledger,
+            ledger,
             campaign,
-            lambda number: start_worker(app, campaign, config, number),
+            lambda number: machine.start_worker(campaign, config, number),
             config.worker.num_workers,
-            SystemClock(),
+            machine.clock,
             stop,
             on_progress,
             timeout,
@@ -189,27 +232,30 @@ def _supervise(app: App, campaign: Campaign, config: SearchConfig, face: Face, t
         try:
             supervisor.run()
         except Interrupted as reason:
-            raise Interrupted(f"{reason} {_how_to_go_on(app, campaign)}") from None
+            raise Interrupted(f"{reason} {_how_to_go_on(ledger, campaign)}") from None
 
 
-def _finish(app: App, campaign: Campaign, config: SearchConfig, space: Space, prepared: Prepared, face: Face) -> None:
+def _finish(
+    stores: Stores, host: Host, campaign: Campaign, config: SearchConfig, space: Space, prepared: Prepared, face: Face
+) -> None:
     """Decide what is undecided, choose the champion once, whoever comes first, and say what it is worth."""
-    with app.ledger.exclusive(f"champion of {campaign.name}"):
-        current = find_campaign(app, campaign.name)
+    with stores.ledger.exclusive(f"champion of {campaign.name}"):
+        current = stores.find(campaign.name)
         if current.state is not CampaignState.COMPLETE:
-            decided = decide_rest(app, current, config, space)
-            current = app.ledger.complete_campaign(campaign.id, choose(decided, archive_of(app, campaign)).as_plain())
-    conclude(app, current, config, prepared, face.say)
-    _finalize_once(app, current, config, face)
+            decided = decide_rest(stores, current, config, space)
+            champion = choose(decided, stores.archive(campaign))
+            current = stores.ledger.complete_campaign(campaign.id, champion.as_plain())
+    conclude(stores, host, current, config, prepared, face.say)
+    _finalize_once(stores, current, config, face)
 
 
-def _finalize_once(app: App, campaign: Campaign, config: SearchConfig, face: Face) -> None:
+def _finalize_once(stores: Stores, campaign: Campaign, config: SearchConfig, face: Face) -> None:
     """Train what was chosen again, where that was asked for and has not been done."""
     is_there = campaign.crowned is not None and campaign.crowned.slot is not None
-    if not config.finalize or not is_there or is_made(app, [campaign]):
+    if not config.finalize or not is_there or is_made(stores, [campaign]):
         return
     try:
-        finalize(app, [campaign.name], 1, face.say)
+        finalize(stores, [campaign.name], 1, face.say)
     except UsageError as error:
         face.say(f"The campaign is not finalized. {error}")
 
@@ -231,8 +277,8 @@ def _already_complete(campaign: Campaign) -> str:
     )
 
 
-def _how_to_go_on(app: App, campaign: Campaign) -> str:
-    slots = app.ledger.slots(campaign.id)
+def _how_to_go_on(ledger: Ledger, campaign: Campaign) -> str:
+    slots = ledger.slots(campaign.id)
     num_done = sum(slot.state is SlotState.DONE for slot in slots)
     begun = [slot for slot in slots if slot.state is not SlotState.DONE and slot.trial_number is not None]
     saved = f", {len(begun)} begun {'is' if len(begun) == 1 else 'are'} saved at the last epoch" if begun else ""

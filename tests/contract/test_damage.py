@@ -16,8 +16,8 @@ from hpo.cli.config_loader import load
 from hpo.cli.face import Terminal
 from hpo.domain.errors import InvariantBroken
 from hpo.usecases import session
-from hpo.usecases.checkup import check_up
-from hpo.wiring import App, find_campaign, open_app
+from hpo.usecases.doctor.checkup import check_up
+from hpo.wiring import App, open_app
 
 STUDY = "harmed"
 TRIAL = f"runs/{STUDY}/slot-0001/attempt-1"
@@ -83,7 +83,7 @@ def app(session_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> 
         patch.setenv("HPO_DATABASE_URL", session_database_url)
         patch.setenv("HPO_HOME", str(home))
         with open_app() as app:
-            session.run(app, *load(words), Terminal(), None)
+            session.run(app.stores, app.machine, *load(words), Terminal(), None)
             (home / f"{TRIAL}/trial.log").exists() or (home / f"{TRIAL}/trial.log").touch()
             yield app
 
@@ -108,7 +108,8 @@ def examined(app: App, *, repair: bool = False) -> tuple[list[str], str]:
     """What the doctor says, and how it ends ('' if all is well)."""
     said: list[str] = []
     try:
-        check_up(app, find_campaign(app, STUDY), said.append, repair=repair)
+        campaign = app.records.find(STUDY)
+        check_up(app.stores, app.host, campaign, said.append, repair=repair)
     except InvariantBroken as error:
         return said, str(error)
     return said, ""
@@ -177,7 +178,7 @@ def test_no_command_ends_in_a_traceback(
 
 
 def test_a_missing_run_folder_is_named_even_the_champions(app: App) -> None:
-    campaign = find_campaign(app, STUDY)
+    campaign = app.records.find(STUDY)
     assert campaign.champion is not None
     folder = app.home / campaign.champion["run_folder"]
     kept = folder.with_name("kept")

@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hpo.adapters.ledger.postgres_ledger import PostgresLedger
-from hpo.adapters.processes.clock import FakeClock
 from hpo.domain.campaign import (
     CampaignSpec,
     CampaignState,
@@ -28,6 +27,7 @@ from hpo.domain.campaign import (
 from hpo.domain.errors import LeaseLost, UsageError
 from hpo.domain.ledger_invariants import invariants
 from hpo.domain.ports import Ledger
+from hpo.testing.clock import FakeClock
 from hpo.testing.memory_ledger import MemoryLedger
 
 LEASE = timedelta(hours=1)

@@ -17,10 +17,10 @@ from hpo.adapters.ledger.postgres_ledger import PostgresLedger
 from hpo.adapters.ledger.statements import claim_slot
 from hpo.adapters.postgres.retry import Patience, is_crowded
 from hpo.adapters.postgres.urls import canonical, parse
-from hpo.adapters.processes.clock import FakeClock
 from hpo.domain.campaign import CampaignSpec, Claim, Outcome, Progress, SlotState, TierPlan, WorkerIdentity
 from hpo.domain.errors import EnvironmentFault, StoreUnavailable
 from hpo.domain.ledger_invariants import invariants
+from hpo.testing.clock import FakeClock
 
 LEASE = timedelta(hours=1)
 NUM_WORKERS = 6

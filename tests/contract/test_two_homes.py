@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -22,7 +21,7 @@ from hpo.domain.errors import EnvironmentFault
 from hpo.runs.folder import SlotFolder, campaign_folder
 from hpo.usecases import conclusion, results
 from hpo.usecases.champion import choose
-from hpo.wiring import archive_of
+from hpo.usecases.records import Records
 
 NAME = "shared"
 A, B = WorkerIdentity("host-a/1", 1, 0.0), WorkerIdentity("host-b/2", 2, 0.0)
@@ -46,13 +45,11 @@ class Homes:
         assert found is not None
         return found
 
-    def app(self, home: Path) -> Any:
-        return SimpleNamespace(
-            home=home, ledger=self.ledger, tracker=NullTracker(), runs=lambda name: campaign_folder(home, name)
-        )
+    def records(self, home: Path) -> Records:
+        return Records(home, self.ledger)
 
     def choose(self, home: Path) -> Champion:
-        return choose(self.campaign, archive_of(self.app(home), self.campaign))
+        return choose(self.campaign, self.records(home).archive(self.campaign))
 
 
 @pytest.fixture
@@ -87,7 +84,7 @@ def test_the_unfinished_file_is_there_and_is_not_crowned(homes: Homes) -> None:
 
     chosen = homes.choose(homes.b)
     assert chosen.run_folder == f"runs/{NAME}/slot-0001/attempt-2"
-    record = archive_of(homes.app(homes.b), homes.campaign).record(1, "model")
+    record = homes.records(homes.b).archive(homes.campaign).record(1, "model")
     assert record is not None
     assert chosen.sha256 == record.sha256
 
@@ -103,8 +100,8 @@ def test_the_copied_folder_is_crowned_in_the_other_home_too(homes: Homes) -> Non
 
 def test_nothing_else_is_read_from_the_unfinished_attempt(homes: Homes) -> None:
     with pytest.raises(EnvironmentFault, match=r"run folder of trial 1 is not below .*/a/runs.*on the host host-b"):
-        results.best_settings(homes.app(homes.a), homes.campaign)
-    assert results.best_settings(homes.app(homes.b), homes.campaign)["train"]["epochs"] == 6
+        results.best_settings(homes.records(homes.a), homes.campaign)
+    assert results.best_settings(homes.records(homes.b), homes.campaign)["train"]["epochs"] == 6
 
 
 def test_sync_and_report_say_what_is_not_here(homes: Homes) -> None:
@@ -112,9 +109,9 @@ def test_sync_and_report_say_what_is_not_here(homes: Homes) -> None:
     with pytest.raises(
         EnvironmentFault, match=r"MLflow cannot be brought up to date .* trials 1 .*host host-b below .*/b"
     ):
-        conclusion.sync(homes.app(homes.a), homes.campaign, said.append)
+        conclusion.sync(homes.records(homes.a), NullTracker(), homes.campaign, said.append)
     nowhere: Any = None
     with pytest.raises(EnvironmentFault, match=r"nothing to report here\. The run folders of the trials 1"):
-        conclusion.report(homes.app(homes.a), homes.campaign, nowhere, said.append)
+        conclusion.report(homes.records(homes.a), nowhere, homes.campaign, nowhere, said.append)
     assert said == []
-    assert conclusion.sync(homes.app(homes.b), homes.campaign, said.append) == 0
+    assert conclusion.sync(homes.records(homes.b), NullTracker(), homes.campaign, said.append) == 0

@@ -16,7 +16,6 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from hpo.adapters.ledger.postgres_ledger import PostgresLedger
-from hpo.adapters.processes.clock import FakeClock
 from hpo.domain.campaign import (
     Campaign,
     CampaignSpec,
@@ -32,6 +31,7 @@ from hpo.domain.campaign import (
 from hpo.domain.errors import LeaseLost, UsageError
 from hpo.domain.ledger_invariants import invariants
 from hpo.domain.ports import Ledger
+from hpo.testing.clock import FakeClock
 from hpo.testing.memory_ledger import MemoryLedger
 
 LEASE = timedelta(hours=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,9 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks.null.campaigns import run
+from benchmarks.null.markets import HALF, SHAPES, shaped
+from benchmarks.null.markets import walk as any_walk
 from trainer.data.checking.bars import check_bars
 from trainer.data.checking.values import check_values
 from trainer.data.cross_section import rank_normalise
@@ -24,54 +26,9 @@ DAYS, STOCKS, TRAIN, HORIZONS = 260, 40, 170, (1, 5, 20)
 MARKETS = 10
 """Of each shape."""
 
-BARS = ("open", "high", "low", "close")
-SHAPES: Mapping[str, str] = {
-    "adjusted": "open=open high=high low=low close=close volume=volume",
-    "adjusted close": "open=raw_open high=raw_high low=raw_low close=raw_close adj_close=close volume=raw_volume",
-    "both": "Open=raw_open High=raw_high Low=raw_low Close=raw_close Volume=raw_volume AdjustmentOpen=open "
-    "AdjustmentHigh=high AdjustmentLow=low AdjustmentClose=close AdjustmentVolume=volume",
-    "delisting return": "open=open high=high low=low close=close volume=volume delisting_return=delisting_return",
-}
-HALF = "open=plain_open high=plain_high low=plain_low close=close volume=volume"
-
 
 def walk(seed: int) -> pd.DataFrame:
-    """Long format: `open ... volume` adjusted for splits and dividends, `plain_...` for splits alone, `raw_...` as
-    traded.
-
-    The price walks at random and takes no notice of dividends, so that whoever knew the later ones would earn them.
-    """
-    rng = np.random.default_rng(seed)
-    shape = (DAYS, STOCKS)
-    returns = (0.02 * rng.standard_normal(shape) + 0.008 * rng.standard_normal((DAYS, 1))).clip(-0.2, 0.2)
-    yields = np.where(rng.random(shape) < 0.012, rng.uniform(0.03, 0.12, shape), 0.0)
-    paid = np.vstack([np.ones((1, STOCKS)), np.cumprod(1 - yields[:0:-1], axis=0)])[::-1]
-    close = rng.uniform(10, 100, STOCKS) * np.cumprod(1 + returns, axis=0)
-    opened = close / (1 + returns) * (1 + 0.5 * returns + 0.003 * rng.standard_normal(shape))
-    columns = {"open": opened, "close": close}
-    columns["high"] = np.maximum(opened, close) * (1 + 0.008 * rng.random(shape))
-    columns["low"] = np.minimum(opened, close) * (1 - 0.008 * rng.random(shape))
-    columns["volume"] = np.exp(rng.normal(11, 0.7, shape))
-    splits = np.where(rng.random(shape) < 0.004, rng.choice([1.5, 2.0, 3.0, 0.2], shape), 1.0)
-    ahead = np.vstack([np.ones((1, STOCKS)), np.cumprod(splits[:0:-1], axis=0)])[::-1]
-    for name in BARS:
-        columns[f"raw_{name}"] = columns[name] * ahead
-        columns[f"plain_{name}"] = columns[name]
-        columns[name] = columns[name] * paid
-    columns["raw_volume"] = columns["volume"] / ahead
-    first = np.where(rng.random(STOCKS) < 0.25, rng.integers(0, TRAIN, STOCKS), 0)
-    last = np.where(rng.random(STOCKS) < 0.25, rng.integers(TRAIN // 2, DAYS, STOCKS), DAYS)
-    day = np.arange(DAYS)[:, None]
-    columns["delisting_return"] = np.where(day == last - 1, 0.3 * rng.standard_normal(STOCKS).clip(-3, 3), np.nan)
-    rows = (day >= first) & (day < last) & (rng.random(shape) > 0.01)
-    days, stocks = np.nonzero(rows)
-    keys = {"date": pd.bdate_range("2020-01-01", periods=DAYS)[days], "symbol": [f"S{number:02d}" for number in stocks]}
-    return pd.DataFrame(keys | {name: values[days, stocks] for name, values in columns.items()})
-
-
-def shaped(table: pd.DataFrame, names: str) -> pd.DataFrame:
-    pairs = [pair.split("=") for pair in names.split()]
-    return table[["date", "symbol"]].assign(**{new: table[old] for new, old in pairs})
+    return any_walk(seed, DAYS, STOCKS, TRAIN)
 
 
 def ridge_rank_ic(market: Market) -> NDArray[np.float64]:
@@ -107,7 +64,7 @@ def errors_from_zero(found: NDArray[np.float64]) -> NDArray[np.float64]:
     return distance
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", ["adjusted close", "dividends beside", "both", "sectors and universe"])
 def test_a_ridge_regression_finds_nothing(shape: str, tmp_path: Path) -> None:
     names = SHAPES[shape]
     path = tmp_path / "first.parquet"
@@ -128,3 +85,11 @@ def test_the_test_would_see_half_adjusted_prices_which_are_refused(tmp_path: Pat
     found = many(HALF, tmp_path)
     assert errors_from_zero(found)[2] > 4.0
     assert found.mean(axis=0)[2] > 0.04
+
+
+@pytest.mark.parametrize(("seed", "shape", "form"), [(1, "both", "fields"), (2, "sectors and universe", "csv")])
+def test_a_campaign_finds_nothing(seed: int, shape: str, form: str, tmp_path: Path) -> None:
+    """`python -m benchmarks.null` runs as many as wanted."""
+    outcome = run(seed, shape, form, "ridge", 3, tmp_path)
+    assert outcome.finding == "nothing"
+    assert abs(outcome.validation) < 0.15

@@ -29,8 +29,8 @@ from hpo.adapters.mlflow.quiet import MlflowException
 from hpo.adapters.mlflow.store import Store
 from hpo.adapters.postgres.refusals import unusable
 from hpo.adapters.postgres.urls import canonical, parse, place, split_password
-from hpo.adapters.redaction import redact_text
 from hpo.domain.errors import HpoError, StoreUnavailable, UsageError
+from hpo.domain.redaction import redact_text
 from hpo.wiring import log_to
 
 Result = TypeVar("Result")

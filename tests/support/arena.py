@@ -15,12 +15,13 @@ from typing import Any
 import optuna
 import psutil
 
-from hpo.adapters.doctor import Doctor
 from hpo.adapters.ledger.postgres_ledger import PostgresLedger
 from hpo.adapters.optuna.study_storage import study_storage
+from hpo.adapters.processes.host import is_dead
 from hpo.domain.campaign import CampaignState, SlotView
 from hpo.engine.tiers import COPIED_FROM, DUPLICATE_OF, SLOT
 from hpo.runs.folder import campaign_folder
+from hpo.usecases.doctor.examination import Doctor
 from support.plans import Fault, Plan
 from support.victim import live
 
@@ -140,7 +141,7 @@ class Arena:
 
     def examine(self, name: str) -> list[str]:
         """What the doctor complains of."""
-        doctor = Doctor(self.ledger, self.storage, campaign_folder(self.home, name), lambda: 0)
+        doctor = Doctor(self.ledger, self.storage, campaign_folder(self.home, name), lambda: 0, is_dead)
         return [breach for check in doctor.examine(name) for breach in check.breaches]
 
     def slots(self, name: str) -> Sequence[SlotView]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from hpo.domain.campaign import Campaign
@@ -10,10 +11,17 @@ from hpo.domain.ports import Tracker
 
 
 class Trackers:
-    """Tells each of its trackers in turn; one may build on what those before it wrote."""
+    """Tells each of its trackers in turn; one may build on what those before it wrote.
 
-    def __init__(self, *trackers: Tracker) -> None:
-        self._trackers = trackers
+    make: the trackers, asked for when there is something to tell: their libraries are slow to import.
+    """
+
+    def __init__(self, make: Callable[[], Sequence[Tracker]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _trackers(self) -> Sequence[Tracker]:
+        return self._make()
 
     def sync(self, campaign: Campaign, runs: Path) -> int:
         """See `Tracker.sync`: the sum over all."""
@@ -33,6 +41,6 @@ class Trackers:
         return next((uri for uri in uris if uri is not None), None)
 
     def close(self) -> None:
-        """Close all."""
-        for tracker in self._trackers:
+        """Close those that were made."""
+        for tracker in vars(self).get("_trackers", ()):
             tracker.close()

@@ -18,9 +18,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from hpo.adapters.mlflow.address import secrets_in, shown
 from hpo.adapters.mlflow.quiet import Metric, MlflowClient, MlflowException, Param, Run, RunTag
-from hpo.adapters.redaction import redact_text
 from hpo.domain.campaign import experiment_name
 from hpo.domain.errors import StoreUnavailable
+from hpo.domain.redaction import redact_text
 from hpo.runs.durable import writing
 
 MAX_METRICS = 1000

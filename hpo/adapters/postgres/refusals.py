@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from hpo.adapters.postgres.urls import VARIABLE, place
-from hpo.adapters.redaction import redact_error
 from hpo.domain.errors import EnvironmentFault
+from hpo.domain.redaction import redact_error
 
 READ_ONLY = "25006"
 READ_ONLY_REMEDY = (

@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session
 
 from hpo.adapters.postgres.refusals import READ_ONLY, READ_ONLY_REMEDY, code_of, is_refusal, unusable
 from hpo.adapters.postgres.urls import place
-from hpo.adapters.redaction import redact_error
 from hpo.domain.errors import StoreUnavailable
 from hpo.domain.ports import Clock
+from hpo.domain.redaction import redact_error
 
 Result = TypeVar("Result")
 

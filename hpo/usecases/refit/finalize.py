@@ -17,9 +17,9 @@ from hpo.report.statistics.intervals import Interval, mean_interval, paired_inte
 from hpo.runs.durable import sha256_of, write_sealed
 from hpo.usecases import conclusion
 from hpo.usecases.deployed import member_files
+from hpo.usecases.records import Records, Stores
 from hpo.usecases.refit.members import Part, Refits, Say, label, open_parts
 from hpo.usecases.refit.record import RECORD, members_of
-from hpo.wiring import App
 
 LEAST_AGREEMENT = 0.5
 """Mean daily rank correlation on the holdout days, between the models that were judged there and those that have learnt
@@ -43,7 +43,7 @@ class Judged:
         return not is_worse and self.agreement >= LEAST_AGREEMENT
 
 
-def finalize(app: App, names: Sequence[str], num_seeds: int, say: Say) -> None:
+def finalize(stores: Stores, names: Sequence[str], num_seeds: int, say: Say) -> None:
     """Train the members of the campaigns' committees again, judge them, and deploy them where they pass.
 
     Once on all that was known before the holdout, judged on it beside the unrefitted ones; and once on everything, its
@@ -52,12 +52,12 @@ def finalize(app: App, names: Sequence[str], num_seeds: int, say: Say) -> None:
     Raises:
         UsageError: as `open_parts`; the campaigns' holdouts differ. EnvironmentFault: a member's files are not here.
     """
-    parts = open_parts(app, names)
-    with app.ledger.exclusive(f"final {label(parts)}"):
-        refits = Refits(app, parts, num_seeds, say)
+    parts = open_parts(stores, names)
+    with stores.ledger.exclusive(f"final {label(parts)}"):
+        refits = Refits(stores, parts, num_seeds, say)
         for part in parts:
-            app.ledger.count_holdout_opening(part.campaign.id)
-        before = unrefitted(app, refits.folder, parts)
+            stores.ledger.count_holdout_opening(part.campaign.id)
+        before = unrefitted(stores, refits.folder, parts)
         say(f"Training {refits.num_members} models on all days before the holdout:")
         judged = refits.committee(0)
         say(f"Training {refits.num_members} models on all labelled days:")
@@ -67,10 +67,10 @@ def finalize(app: App, names: Sequence[str], num_seeds: int, say: Say) -> None:
     for line in _lines(found, refits.num_members):
         say(line)
     if found.accepted:
-        _hand_over(app, parts, say)
+        _hand_over(stores, parts, say)
 
 
-def unrefitted(app: App, folder: Path, parts: Sequence[Part]) -> Scored:
+def unrefitted(records: Records, folder: Path, parts: Sequence[Part]) -> Scored:
     """The campaigns' own models on the holdout, each campaign counting the same. UsageError where the holdouts are not
     the same days."""
     scored = [(part, _scored(part, part.unrefitted)) for part in parts]
@@ -88,7 +88,7 @@ def unrefitted(app: App, folder: Path, parts: Sequence[Part]) -> Scored:
     files: dict[str, Path] = {}
     weights: dict[str, float] = {}
     for part in parts:
-        files |= member_files(app, part.campaign, part.champion)
+        files |= member_files(records, part.campaign, part.champion)
         weights |= {name: weight / len(parts) for name, weight in part.champion.weights.items()}
     parts[0].trainable.join(files, weights, together)
     return _scored(parts[0], together)
@@ -158,13 +158,13 @@ def _lines(found: Judged, num_members: int) -> list[str]:
     return [*lines, f"The refitted models are not deployed: {reason}."]
 
 
-def _hand_over(app: App, parts: Sequence[Part], say: Say) -> None:
+def _hand_over(stores: Stores, parts: Sequence[Part], say: Say) -> None:
     """Say how they are asked, and register them where they are a campaign's own."""
     name = label(parts)
     say(f"`hpo predict study={name}` scores with the models that were refitted on all labelled days.")
     if len(parts) > 1:
         return
     try:
-        conclusion.publish(app, parts[0].campaign, say)
+        conclusion.publish(stores, stores.tracker, parts[0].campaign, say)
     except EnvironmentFault as error:
         say(f"They are not registered in MLflow yet ({error}); `hpo sync study={name}` does it.")

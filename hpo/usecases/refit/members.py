@@ -16,7 +16,7 @@ from hpo.domain.trainable import Prepared, Trainable
 from hpo.trainable.loading import load_trainable
 from hpo.usecases.campaigns import frozen_config, prepare_data
 from hpo.usecases.deployed import deployed_file
-from hpo.wiring import App, archive_of, find_campaign
+from hpo.usecases.records import Records
 
 FOLDER = "finals"
 """In the state folder: one folder for each campaign, or `A+B` for several together."""
@@ -41,7 +41,7 @@ class Part:
         return self.prepared.holdout
 
 
-def open_parts(app: App, names: Sequence[str]) -> list[Part]:
+def open_parts(records: Records, names: Sequence[str]) -> list[Part]:
     """The campaigns, each with what it deploys.
 
     Raises:
@@ -49,7 +49,7 @@ def open_parts(app: App, names: Sequence[str]) -> list[Part]:
     """
     if len(set(names)) < len(names):
         raise UsageError(f"{' '.join(names)}: a campaign is named twice; name each once.")
-    parts = [_open(app, find_campaign(app, name)) for name in names]
+    parts = [_open(records, records.find(name)) for name in names]
     for part in parts[1:]:
         if part.trainable.name != parts[0].trainable.name or not part.trainable.averages:
             raise UsageError(
@@ -59,14 +59,14 @@ def open_parts(app: App, names: Sequence[str]) -> list[Part]:
     return parts
 
 
-def _open(app: App, campaign: Campaign) -> Part:
+def _open(records: Records, campaign: Campaign) -> Part:
     champion = campaign.crowned
     if champion is None or champion.slot is None:
         raise UsageError(
             f"The campaign '{campaign.name}' has no champion yet; finish it with `hpo resume study={campaign.name}`."
         )
     config, _ = frozen_config(campaign)
-    prepared = prepare_data(app, config)
+    prepared = prepare_data(records.cache, config)
     if prepared.fingerprint != campaign.spec.fingerprints["data"]:
         raise UsageError(
             f"The data of the campaign '{campaign.name}' are not those it was run on any more; put them back, or run a "
@@ -75,7 +75,7 @@ def _open(app: App, campaign: Campaign) -> Part:
     if prepared.holdout is None:
         raise UsageError(f"The campaign '{campaign.name}' has no holdout, so that nothing could be judged on it.")
     trainable = load_trainable(campaign.spec.trainable)
-    return Part(campaign, champion, trainable, prepared, deployed_file(app, campaign, champion))
+    return Part(campaign, champion, trainable, prepared, deployed_file(records, campaign, champion))
 
 
 def label(parts: Sequence[Part]) -> str:
@@ -86,17 +86,17 @@ def label(parts: Sequence[Part]) -> str:
     return joined
 
 
-def folder_of(app: App, name: str) -> Path:
+def folder_of(records: Records, name: str) -> Path:
     """Where what was trained again of `A` or `A+B` lies."""
-    return app.home / FOLDER / name
+    return records.home / FOLDER / name
 
 
 class Refits:
     """Trains all members again with `num_seeds` seeds each, the first of which is the member's own."""
 
-    def __init__(self, app: App, parts: Sequence[Part], num_seeds: int, say: Say) -> None:
-        self._app, self._parts, self._num_seeds, self._say = app, parts, num_seeds, say
-        self.folder = folder_of(app, label(parts))
+    def __init__(self, records: Records, parts: Sequence[Part], num_seeds: int, say: Say) -> None:
+        self._records, self._parts, self._num_seeds, self._say = records, parts, num_seeds, say
+        self.folder = folder_of(records, label(parts))
 
     @property
     def num_members(self) -> int:
@@ -131,7 +131,7 @@ class Refits:
         return part.trainable.refit(settings, part.prepared, known, member.epoch, folder)
 
     def _settings(self, part: Part, slot: int, number: int) -> Any:
-        archive = archive_of(self._app, part.campaign)
+        archive = self._records.archive(part.campaign)
         attempt = archive.intact(slot)
         if attempt is None:
             raise EnvironmentFault(archive.whereabouts(slot))

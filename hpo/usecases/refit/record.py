@@ -8,8 +8,8 @@ from pathlib import Path
 from hpo.domain.campaign import Campaign
 from hpo.domain.errors import EnvironmentFault
 from hpo.runs.durable import read_sealed, sha256_of
+from hpo.usecases.records import Records
 from hpo.usecases.refit.members import folder_of
-from hpo.wiring import App
 
 RECORD = "final.json"
 """In the folder of what was refitted: `of`, member -> SHA-256 of the trial it repeats; `accepted`; `deployed`, the
@@ -22,22 +22,22 @@ def members_of(campaigns: Sequence[Campaign]) -> dict[str, str]:
     return {name: m.sha256 for champion in crowned if champion for name, m in champion.members.items()}
 
 
-def is_made(app: App, campaigns: Sequence[Campaign]) -> bool:
+def is_made(records: Records, campaigns: Sequence[Campaign]) -> bool:
     """Whether the campaigns were finalized as they are crowned now, whatever came of it."""
     try:
-        return bool(read_sealed(_folder(app, campaigns) / RECORD)["of"] == members_of(campaigns))
+        return bool(read_sealed(_folder(records, campaigns) / RECORD)["of"] == members_of(campaigns))
     except (FileNotFoundError, EnvironmentFault):
         return False
 
 
-def final_file(app: App, campaigns: Sequence[Campaign]) -> Path | None:
+def final_file(records: Records, campaigns: Sequence[Campaign]) -> Path | None:
     """What scores for the finalized campaigns; None where they were not finalized as they are crowned now, or the
     refitted models were not accepted.
 
     Raises:
         EnvironmentFault: the record or the file is damaged.
     """
-    folder = _folder(app, campaigns)
+    folder = _folder(records, campaigns)
     try:
         record = read_sealed(folder / RECORD)
     except FileNotFoundError:
@@ -51,14 +51,14 @@ def final_file(app: App, campaigns: Sequence[Campaign]) -> Path | None:
     return deployed
 
 
-def final_fault(app: App, campaign: Campaign) -> str | None:
+def final_fault(records: Records, campaign: Campaign) -> str | None:
     """What is wrong with what the campaign was finalized to, if it was."""
     try:
-        final_file(app, [campaign])
+        final_file(records, [campaign])
     except EnvironmentFault as error:
         return str(error)
     return None
 
 
-def _folder(app: App, campaigns: Sequence[Campaign]) -> Path:
-    return folder_of(app, "+".join(campaign.name for campaign in campaigns))
+def _folder(records: Records, campaigns: Sequence[Campaign]) -> Path:
+    return folder_of(records, "+".join(campaign.name for campaign in campaigns))

@@ -14,9 +14,9 @@ from hpo.report import words
 from hpo.report.evidence import DailySeries
 from hpo.report.statistics.intervals import mean_interval, paired_interval
 from hpo.runs.durable import writing
+from hpo.usecases.records import Records
 from hpo.usecases.refit.finalize import objective_of, unrefitted
 from hpo.usecases.refit.members import Refits, Say, label, open_parts
-from hpo.wiring import App
 
 
 @dataclass(frozen=True)
@@ -30,19 +30,19 @@ class Walk:
     file: Path
 
 
-def walk_forward(app: App, name: str, every: int, num_seeds: int, say: Say) -> Walk:
+def walk_forward(records: Records, name: str, every: int, num_seeds: int, say: Say) -> Walk:
     """Train what the campaign deploys again every `every` units of the holdout, on all that was known by then, and
     score the units until the next refit. Broken off and called again, it goes on.
 
     Raises:
         UsageError: as `open_parts`.
     """
-    parts = open_parts(app, [name])
+    parts = open_parts(records, [name])
     part = parts[0]
-    with app.ledger.exclusive(f"final {label(parts)}"):
-        app.ledger.count_holdout_opening(part.campaign.id)
-        refits = Refits(app, parts, num_seeds, say)
-        before = unrefitted(app, refits.folder, parts)
+    with records.ledger.exclusive(f"final {label(parts)}"):
+        records.ledger.count_holdout_opening(part.campaign.id)
+        refits = Refits(records, parts, num_seeds, say)
+        before = unrefitted(records, refits.folder, parts)
         starts = tuple(range(0, len(before.units), every))
         say(f"Training {refits.num_members} models at {len(starts)} days of the holdout, every {every}:")
         pieces = []

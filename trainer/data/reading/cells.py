@@ -88,7 +88,8 @@ def _decorated(text: pd.Series) -> pd.Series:
     if _comma_is_decimal(bare.dropna()):
         bare = bare.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
     else:
-        bare = bare.where(~bare.str.fullmatch(r"-?\d{1,3}(,\d{3})+(\.\d*)?").fillna(False), bare.str.replace(",", ""))
+        grouped = bare.str.fullmatch(r"-?\d{1,3}(,\d{3})+(\.\d*)?", na=False).astype(bool)
+        bare = bare.where(~grouped, bare.str.replace(",", ""))
     return pd.to_numeric(bare, errors="coerce") * scale.fillna(1.0)
 
 

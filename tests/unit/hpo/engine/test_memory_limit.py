@@ -14,7 +14,6 @@ from optuna.samplers._tpe.sampler import _split_trials
 from optuna.trial import TrialState
 from support.simulated import open_campaign
 
-from hpo.adapters.doctor import Doctor
 from hpo.adapters.ledger.postgres_ledger import PostgresLedger
 from hpo.adapters.processes import host as processes
 from hpo.adapters.processes.clock import SystemClock
@@ -28,6 +27,8 @@ from hpo.engine.tiers import COPIED_FROM
 from hpo.engine.worker import Worker
 from hpo.ranking.ranker import Ranker
 from hpo.runs.folder import SlotFolder, campaign_folder
+from hpo.usecases.doctor.examination import Doctor
+from hpo.usecases.records import Records
 from hpo.wiring import build_worker
 from search_spaces import Space, parse_space
 from trainer.config import TrainerConfig
@@ -122,7 +123,7 @@ def test_where_nothing_fits_every_slot_is_used_once_and_the_search_ends(
     assert first["num_trials"]["failed"] == sum(slot.tier == 1 for slot in slots)
     assert first["num_trials"]["pruned"] == 0
     assert "No trial is complete, so the defaults stand." in first["reason"]
-    doctor = Doctor(ledger, storage, campaign_folder(tmp_path, "full"), lambda: 0)
+    doctor = Doctor(ledger, storage, campaign_folder(tmp_path, "full"), lambda: 0, processes.is_dead)
     breaches = [breach for check in doctor.examine("full") for breach in check.breaches]
     assert len(breaches) == 1
     assert breaches[0].startswith("All 6 trials of 'full' failed, the first with: does_not_fit: ")
@@ -224,16 +225,14 @@ def test_tpe_counts_what_did_not_fit_among_the_bad_ones_the_less_fitting_the_wor
 def test_the_memory_of_a_trial_is_settled_before_any_takes_some(
     monkeypatch: pytest.MonkeyPatch, ledger: PostgresLedger, storage: Any, data: Path, tmp_path: Path
 ) -> None:
-    from types import SimpleNamespace
-
     monkeypatch.setattr(processes, "available_memory", lambda: 9 * LEAST)
-    app: Any = SimpleNamespace(ledger=ledger, storage=storage, runs=lambda name: tmp_path)
+    records = Records(tmp_path, ledger)
     for declared, workers, expected in ((None, 3, 3 * LEAST), ("2MiB", 3, 2 * LEAST)):
         config, space = configuration("shares", None)
         settings = {"num_workers": workers, "trial_memory": declared}
         config = SearchConfig.model_validate({**config.model_dump(), "worker": settings})
         campaign = open_campaign(ledger, config, space)
-        worker = build_worker(app, campaign, config, space, data, "code", threading.Event())
+        worker = build_worker(records, storage, campaign, config, space, data, "code", threading.Event())
         assert worker._objective._config.worker.trial_memory == expected
 
 

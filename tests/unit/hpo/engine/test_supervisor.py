@@ -8,10 +8,10 @@ from datetime import timedelta
 
 import pytest
 
-from hpo.adapters.processes.clock import FakeClock
 from hpo.domain.campaign import Campaign, CampaignSpec, Outcome, SlotView, TierPlan, WorkerIdentity
 from hpo.domain.errors import EnvironmentFault, Interrupted, StoreUnavailable
 from hpo.engine.supervisor import MAX_FRUITLESS_DEATHS, Chore, StopRequest, Supervisor
+from hpo.testing.clock import FakeClock
 from hpo.testing.memory_ledger import MemoryLedger
 
 LEASE = timedelta(minutes=5)

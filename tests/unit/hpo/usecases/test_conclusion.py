@@ -6,20 +6,19 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from hpo.adapters.mlflow.null_tracker import NullTracker
-from hpo.adapters.processes.clock import FakeClock
 from hpo.domain.campaign import Campaign, CampaignSpec, CheckpointRecord, Outcome, TierPlan, WorkerIdentity
 from hpo.domain.config import SearchConfig
 from hpo.domain.errors import EnvironmentFault, StoreUnavailable
 from hpo.runs.durable import sha256_of, write_sealed
-from hpo.runs.folder import SlotFolder, campaign_folder
+from hpo.runs.folder import SlotFolder
+from hpo.testing.clock import FakeClock
 from hpo.testing.memory_ledger import MemoryLedger
 from hpo.usecases import conclusion
+from hpo.usecases.records import Records
 
 
 class Keeper(NullTracker):
@@ -39,29 +38,31 @@ class Keeper(NullTracker):
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Any:
-    ledger = MemoryLedger(FakeClock())
-    return SimpleNamespace(
-        home=tmp_path, ledger=ledger, tracker=Keeper(), runs=lambda name: campaign_folder(tmp_path, name)
-    )
+def records(tmp_path: Path) -> Records:
+    return Records(tmp_path, MemoryLedger(FakeClock()))
 
 
 @pytest.fixture
-def campaign(app: Any) -> Campaign:
+def tracker() -> Keeper:
+    return Keeper()
+
+
+@pytest.fixture
+def campaign(records: Records) -> Campaign:
     """One trial, finished and crowned, its report written."""
-    opened = app.ledger.open_campaign(CampaignSpec("night", {}, {}, (TierPlan(1, "capacity", 1),), 0))
-    worker = app.ledger.register_worker(opened.id, WorkerIdentity("host", 1, 0.0))
-    claim = app.ledger.claim(opened.id, worker, SearchConfig().worker.lease)
-    attempt = SlotFolder(app.runs("night"), 1).open_attempt(1, {}, {})
+    opened = records.ledger.open_campaign(CampaignSpec("night", {}, {}, (TierPlan(1, "capacity", 1),), 0))
+    worker = records.ledger.register_worker(opened.id, WorkerIdentity("host", 1, 0.0))
+    claim = records.ledger.claim(opened.id, worker, SearchConfig().worker.lease)
+    attempt = SlotFolder(records.runs("night"), 1).open_attempt(1, {}, {})
     attempt.model.write_bytes(b"weights")
     attempt.finish(Outcome.COMPLETE, 0.1, 1)
     for kind, file in (("model", attempt.model), ("result", attempt.result_file)):
-        path = str(file.relative_to(app.home))
-        app.ledger.record_checkpoint(
-            claim, CheckpointRecord(1, kind, 1, path, "host", str(app.home), sha256_of(file), 0.1)
+        path = str(file.relative_to(records.home))
+        records.ledger.record_checkpoint(
+            claim, CheckpointRecord(1, kind, 1, path, "host", str(records.home), sha256_of(file), 0.1)
         )
-    app.ledger.finish(claim, Outcome.COMPLETE, 0.1)
-    folder = conclusion.report_folder(app, opened)
+    records.ledger.finish(claim, Outcome.COMPLETE, 0.1)
+    folder = conclusion.report_folder(records, opened)
     folder.mkdir(parents=True)
     for name in ("report.html", "notes.txt"):
         (folder / name).write_text(name)
@@ -75,41 +76,43 @@ def put_report(folder: Path, *, recommended: bool) -> None:
     write_sealed(folder / conclusion.DIGESTS, digests)
 
 
-def test_report_and_champion_go_to_the_tracker(app: Any, campaign: Campaign) -> None:
+def test_report_and_champion_go_to_the_tracker(records: Records, tracker: Keeper, campaign: Campaign) -> None:
     said: list[str] = []
-    conclusion.sync(app, campaign, said.append)
-    assert app.tracker.attached == ["report.html", "report.json"]
+    conclusion.sync(records, tracker, campaign, said.append)
+    assert tracker.attached == ["report.html", "report.json"]
     assert said == ["  registered in MLflow as models:/attempt-1/model.pt@champion"]
 
 
-def test_what_the_report_does_not_recommend_has_no_alias(app: Any, campaign: Campaign) -> None:
-    put_report(conclusion.report_folder(app, campaign), recommended=False)
+def test_what_the_report_does_not_recommend_has_no_alias(records: Records, tracker: Keeper, campaign: Campaign) -> None:
+    put_report(conclusion.report_folder(records, campaign), recommended=False)
     said: list[str] = []
-    conclusion.sync(app, campaign, said.append)
+    conclusion.sync(records, tracker, campaign, said.append)
     reason = "without the alias 'champion': the report does not recommend it"
     assert said == [f"  registered in MLflow as models:/attempt-1/model.pt, {reason}"]
 
 
-def test_a_read_only_store_is_no_sync(app: Any, campaign: Campaign) -> None:
-    app.tracker.is_read_only = True
+def test_a_read_only_store_is_no_sync(records: Records, tracker: Keeper, campaign: Campaign) -> None:
+    tracker.is_read_only = True
     with pytest.raises(EnvironmentFault, match="does not take the records"):
-        conclusion.sync(app, campaign, print)
+        conclusion.sync(records, tracker, campaign, print)
 
 
-def test_a_swapped_checkpoint_is_not_registered(app: Any, campaign: Campaign) -> None:
-    best = app.runs("night") / "slot-0001" / "attempt-1" / "model.pt"
+def test_a_swapped_checkpoint_is_not_registered(records: Records, tracker: Keeper, campaign: Campaign) -> None:
+    best = records.runs("night") / "slot-0001" / "attempt-1" / "model.pt"
     best.write_bytes(b"other weights")
     with pytest.raises(EnvironmentFault, match=r"model\.pt is not the checkpoint of trial 1"):
-        conclusion.sync(app, campaign, print)
+        conclusion.sync(records, tracker, campaign, print)
 
 
-def test_a_damaged_report_is_not_attached(app: Any, campaign: Campaign) -> None:
-    (conclusion.report_folder(app, campaign) / "report.json").write_text("{}")
+def test_a_damaged_report_is_not_attached(records: Records, tracker: Keeper, campaign: Campaign) -> None:
+    (conclusion.report_folder(records, campaign) / "report.json").write_text("{}")
     with pytest.raises(EnvironmentFault, match=r"report\.json is damaged.*`hpo report study=night`"):
-        conclusion.sync(app, campaign, print)
+        conclusion.sync(records, tracker, campaign, print)
 
 
-def test_a_begun_trial_that_is_trained_elsewhere_is_missing_here(app: Any, campaign: Campaign) -> None:
-    (app.runs("night") / "slot-0001").rename(app.home / "away")
+def test_a_begun_trial_that_is_trained_elsewhere_is_missing_here(
+    records: Records, tracker: Keeper, campaign: Campaign
+) -> None:
+    (records.runs("night") / "slot-0001").rename(records.home / "away")
     with pytest.raises(EnvironmentFault, match=r"trials 1 are not below .*; they were written on the host host below"):
-        conclusion.sync(app, campaign, print)
+        conclusion.sync(records, tracker, campaign, print)

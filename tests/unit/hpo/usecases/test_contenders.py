@@ -135,7 +135,7 @@ def test_damaged_contenders_are_named_and_trained_again(sitting: Sitting) -> Non
 
 
 def named_faults(sitting: Sitting) -> list[str]:
-    return [fault for fault in conclusion.faults(sitting.app, sitting.campaign) if KEPT in fault]
+    return [fault for fault in conclusion.faults(sitting.stores, sitting.campaign) if KEPT in fault]
 
 
 def test_a_report_that_is_killed_goes_on_with_the_next_contender(

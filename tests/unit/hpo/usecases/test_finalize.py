@@ -63,12 +63,12 @@ class Pair:
         known.to_parquet(source, index=False)
         words = (f"trainer.data.source={source}", *COMMON)
         self.nets = Sitting(home, NETS, *words, name="nets")
-        self.trees = Sitting(home, TREES, *words, name="trees", app=self.nets.app)
-        self.app = self.nets.app
+        self.trees = Sitting(home, TREES, *words, name="trees", stores=self.nets.stores)
+        self.stores = self.nets.stores
 
     @property
     def finals(self) -> Path:
-        folder: Path = self.app.home / refits.FOLDER
+        folder: Path = self.stores.home / refits.FOLDER
         return folder
 
     def altered(self, first: np.datetime64) -> Prepared:
@@ -78,11 +78,11 @@ class Pair:
         factor = np.where(late, rng.uniform(0.9, 1.1, len(table)), 1.0)
         for name in ("open", "high", "low", "close"):
             table[name] *= factor
-        source = self.app.home / "altered.parquet"
+        source = self.stores.home / "altered.parquet"
         table.to_parquet(source, index=False)
         trainable, settings = refits.load_trainable("ranker"), self.nets.campaign.spec.config["search"]["trainer"]
         parsed = trainable.parse({**settings, "data": {**settings["data"], "source": str(source)}})
-        made = trainable.prepare(parsed, self.app.home / "cache")
+        made = trainable.prepare(parsed, self.stores.home / "cache")
         return replace(made, fingerprint=self.nets.prepared.fingerprint)
 
 
@@ -106,7 +106,7 @@ def members(file: Path) -> dict[str, str]:
 
 
 def deployed(pair: Pair, *sittings: Sitting) -> Path:
-    found = final_file(pair.app, [sitting.campaign for sitting in sittings])
+    found = final_file(pair.stores, [sitting.campaign for sitting in sittings])
     assert found is not None, "the market is clean: what is refitted on more of it is accepted"
     return found
 
@@ -115,24 +115,24 @@ def test_what_is_deployed_has_learnt_from_all_days_and_is_asked_by_predict(
     pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    finalize(pair.app, ["nets"], 2, said.append)
+    finalize(pair.stores, ["nets"], 2, said.append)
     file, slots = deployed(pair, pair.nets), pair.nets.campaign.crowned.slots
     assert members(file).keys() == {f"nets#{slot}/{number}" for slot in slots for number in (1, 2)}
     state = load(file.parent / json.loads(file.read_text())["members"][f"nets#{slots[0]}/1"]["checkpoint"])
     assert state["last_day"] == str(pair.dates[-1])
     assert any(line.startswith("Refitted on all days before the holdout") for line in said)
-    made = results.predict(pair.app, pair.nets.campaign, pair.new, tmp_path / "scores.csv", everything=False)
+    made = results.predict(pair.stores, pair.nets.campaign, pair.new, tmp_path / "scores.csv", everything=False)
     assert made.table["date"].min() > pair.dates[-1]
     assert made.table["date"].nunique() == NUM_NEW
     assert made.notes[0] == "Scored with the models that `hpo finalize` refitted."
     monkeypatch.setattr(refitting, "fit", never)
-    finalize(pair.app, ["nets"], 2, said.append)
+    finalize(pair.stores, ["nets"], 2, said.append)
 
 
 def test_killed_while_finalizing_and_resumed_it_is_the_same_committee(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    finalize(pair.app, ["nets"], 2, lambda line: None)
+    finalize(pair.stores, ["nets"], 2, lambda line: None)
     whole = members(deployed(pair, pair.nets))
     shutil.rmtree(pair.finals)
     fit, calls = refitting.fit, list[Path]()
@@ -149,50 +149,50 @@ def test_killed_while_finalizing_and_resumed_it_is_the_same_committee(
     with monkeypatch.context() as dying:
         dying.setattr(refitting, "fit", killed)
         with pytest.raises(KeyboardInterrupt):
-            finalize(pair.app, ["nets"], 2, lambda line: None)
-    assert final_file(pair.app, [pair.nets.campaign]) is None
-    finalize(pair.app, ["nets"], 2, lambda line: None)
+            finalize(pair.stores, ["nets"], 2, lambda line: None)
+    assert final_file(pair.stores, [pair.nets.campaign]) is None
+    finalize(pair.stores, ["nets"], 2, lambda line: None)
     assert members(deployed(pair, pair.nets)) == whole
     assert len(set(whole.values())) == len(whole) > 1, "another seed is another model"
 
 
 def test_two_campaigns_end_in_one_committee_of_both_kinds(pair: Pair, tmp_path: Path) -> None:
-    finalize(pair.app, ["nets", "trees"], 1, lambda line: None)
+    finalize(pair.stores, ["nets", "trees"], 1, lambda line: None)
     file = deployed(pair, pair.nets, pair.trees)
     assert {name.partition("#")[0] for name in members(file)} == {"nets", "trees"}
     weights = {name: listed["weight"] for name, listed in json.loads(file.read_text())["members"].items()}
     for campaign in ("nets", "trees"):
         assert sum(w for name, w in weights.items() if name.startswith(campaign)) == pytest.approx(0.5)
     output, both = tmp_path / "scores.csv", [pair.trees.campaign]
-    made = results.predict(pair.app, pair.nets.campaign, pair.new, output, everything=False, together=both)
+    made = results.predict(pair.stores, pair.nets.campaign, pair.new, output, everything=False, together=both)
     assert made.table["date"].nunique() == NUM_NEW
-    assert final_file(pair.app, [pair.nets.campaign]) is None, "neither alone was finalized"
+    assert final_file(pair.stores, [pair.nets.campaign]) is None, "neither alone was finalized"
     with pytest.raises(UsageError, match="named twice"):
-        finalize(pair.app, ["nets", "nets"], 1, never)
+        finalize(pair.stores, ["nets", "nets"], 1, never)
 
 
 def test_what_does_not_agree_with_what_was_judged_is_not_deployed(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refitting, "agreement", lambda *_: 0.3)
     said: list[str] = []
-    finalize(pair.app, ["nets"], 1, said.append)
+    finalize(pair.stores, ["nets"], 1, said.append)
     assert said[-1].startswith("The refitted models are not deployed: the agreement is below 0.5")
-    assert final_file(pair.app, [pair.nets.campaign]) is None
+    assert final_file(pair.stores, [pair.nets.campaign]) is None
 
 
 @pytest.mark.parametrize("harm", ["record", "file"])
 def test_a_damaged_end_is_named(pair: Pair, harm: str) -> None:
-    finalize(pair.app, ["nets"], 1, lambda line: None)
+    finalize(pair.stores, ["nets"], 1, lambda line: None)
     harmed = pair.finals / "nets" / RECORD if harm == "record" else deployed(pair, pair.nets)
     harmed.write_bytes(harmed.read_bytes().replace(b"0", b"1", 1))
     with pytest.raises(EnvironmentFault, match=harmed.name):
-        final_file(pair.app, [pair.nets.campaign])
+        final_file(pair.stores, [pair.nets.campaign])
 
 
 def test_data_that_changed_since_the_search_are_refused(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     other = replace(pair.nets.prepared, fingerprint="other")
     monkeypatch.setattr(refits, "prepare_data", lambda *_: other)
     with pytest.raises(UsageError, match="are not those it was run on"):
-        finalize(pair.app, ["nets"], 1, never)
+        finalize(pair.stores, ["nets"], 1, never)
 
 
 def test_no_score_of_a_walk_depends_on_a_later_day(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +213,7 @@ def test_no_score_of_a_walk_depends_on_a_later_day(pair: Pair, monkeypatch: pyte
 
 
 def walk(pair: Pair) -> Walk:
-    return walk_forward(pair.app, "nets", 30, 1, lambda line: None)
+    return walk_forward(pair.stores, "nets", 30, 1, lambda line: None)
 
 
 def test_a_walk_learns_from_the_days_that_passed(pair: Pair) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,27 @@ import pytest
 
 from hpo.domain.campaign import CampaignSpec, TierPlan
 from hpo.domain.config import SearchConfig
+from hpo.domain.trainable import Trainable
 from hpo.ranking.ranker import Ranker
 from hpo.trainable.loading import load_trainable
+from hpo.trainable.own import FunctionTrainable
+from hpo.trainable.trial import Trial
 from hpo.usecases import fingerprints
 from hpo.usecases.fingerprints import code_fingerprint
 from search_spaces import dump_space, load_space
+
+ROOT = Path(__file__).parents[4]
+
+
+@dataclass
+class Settings:
+    """Of a training of one's own."""
+
+    epochs: int = 1
+
+
+def descend(settings: Settings, trial: Trial) -> None:
+    """A training of one's own."""
 
 
 def config(**changes: Any) -> SearchConfig:
@@ -99,3 +115,70 @@ def test_a_class_derived_from_the_ranker_is_fingerprinted_by_its_own_file_too(
     before = code_fingerprint(mine)
     file.write_text(f"{text}\n\n# changed\n")
     assert code_fingerprint(mine) != before
+
+
+def changed_by_an_edit_of(file: str, trainable: Trainable[Any], monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the fingerprint is another with one more line in this file of ours."""
+    before, read_text = code_fingerprint(trainable), Path.read_text
+
+    def edited(path: Path, *arguments: Any, **options: Any) -> str:
+        text = read_text(path, *arguments, **options)
+        return f"{text}# edited\n" if path.resolve() == ROOT / file else text
+
+    assert (ROOT / file).is_file()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", edited)
+        return code_fingerprint(trainable) != before
+
+
+RANKERS = (
+    "hpo/domain/campaign.py",  # derives seeds
+    "hpo/adapters/optuna/study_storage.py",
+    "hpo/adapters/optuna/trial_statements.py",
+    "hpo/engine/objective.py",
+    "hpo/engine/joint/model.py",
+    "search_spaces/dimensions.py",
+    "trainer/training/loop.py",
+    "trainer/data/features.py",
+)
+OWNS = (
+    "hpo/domain/campaign.py",
+    "hpo/adapters/optuna/study_storage.py",
+    "hpo/trainable/own.py",
+    "hpo/trainable/trial.py",
+    "hpo/trainable/states.py",
+)
+SHOWN = (
+    "hpo/cli/progress.py",
+    "hpo/engine/supervisor.py",
+    "hpo/engine/worker.py",
+    "hpo/report/page.py",
+    "hpo/trainable/contract.py",
+    "trainer/__main__.py",
+    "trainer/tools/lr_find.py",
+    "trainer/tools/terminal.py",  # the progress bar
+)
+
+
+@pytest.mark.parametrize("file", RANKERS)
+def test_an_edit_of_what_decides_a_rankers_results_is_other_code(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert changed_by_an_edit_of(file, Ranker(), monkeypatch)
+
+
+@pytest.mark.parametrize("file", OWNS)
+def test_an_edit_of_what_a_training_of_ones_own_runs_in_is_other_code(
+    file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert changed_by_an_edit_of(file, FunctionTrainable(descend), monkeypatch)
+
+
+@pytest.mark.parametrize("file", [*SHOWN, "hpo/trainable/trial.py"])
+def test_an_edit_of_what_shows_or_starts_it_is_the_same_code(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not changed_by_an_edit_of(file, Ranker(), monkeypatch)
+
+
+@pytest.mark.parametrize("file", [*SHOWN, "trainer/training/loop.py"])
+def test_an_edit_of_the_ranker_is_the_same_code_to_a_training_of_ones_own(
+    file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not changed_by_an_edit_of(file, FunctionTrainable(descend), monkeypatch)

@@ -7,7 +7,6 @@ import threading
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,6 @@ import pytest
 import yaml
 
 from hpo.adapters.optuna.study_storage import study_storage
-from hpo.adapters.processes.clock import FakeClock
 from hpo.adapters.processes.host import this_process
 from hpo.adapters.processes.runners import InProcessRunner
 from hpo.cli.config_loader import as_overrides, load
@@ -29,12 +27,13 @@ from hpo.engine.worker import Worker
 from hpo.ranking.ranker import Ranker
 from hpo.report.comparison import compare
 from hpo.runs.folder import SlotFolder, campaign_folder
+from hpo.testing.clock import FakeClock
 from hpo.testing.memory_ledger import MemoryLedger
 from hpo.usecases import compare as contenders
 from hpo.usecases import conclusion, results
 from hpo.usecases.campaigns import metrics_of
 from hpo.usecases.champion import choose
-from hpo.wiring import archive_of
+from hpo.usecases.records import Records
 from search_spaces import dump_space
 from trainer import __main__ as trainer_command
 from trainer.training import checkpoint
@@ -71,8 +70,8 @@ def prices(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def app(prices: Path, session_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The parts of `hpo.wiring.App` that results need, after a campaign of three real trainings in this process."""
+def records(prices: Path, session_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Records:
+    """After a campaign of three real trainings in this process."""
     home = tmp_path_factory.mktemp("home")
     (home / "mine.yaml").write_text(SPACE)
     config, space = load(
@@ -100,12 +99,12 @@ def app(prices: Path, session_database_url: str, tmp_path_factory: pytest.TempPa
         campaign, config, space, ranker, ledger, storage, InProcessRunner(), prepared.search, runs, identity, "code"
     )
     Worker(ledger, objective, campaign, identity, config.worker, FakeClock(), lambda _: False, threading.Event()).run()
-    return SimpleNamespace(home=home, ledger=ledger, runs=lambda name: campaign_folder(home, name))
+    return Records(home, ledger)
 
 
 @pytest.fixture
-def campaign(app: Any) -> Campaign:
-    found: Campaign = app.ledger.find_campaign("harvest")
+def campaign(records: Records) -> Campaign:
+    found: Campaign = records.ledger.find_campaign("harvest")
     return found
 
 
@@ -115,40 +114,40 @@ def scores(folder: Path) -> list[float]:
 
 @pytest.mark.parametrize("form", ["yaml", "json", "hydra"])
 def test_the_best_settings_train_to_the_same_bits(
-    app: Any, campaign: Campaign, form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    records: Records, campaign: Campaign, form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = results.best_settings(app, campaign)
+    settings = results.best_settings(records, campaign)
     words = as_overrides(settings)
     if form != "hydra":
         file = tmp_path / f"best.{form}"
         file.write_text(json.dumps(settings) if form == "json" else yaml.safe_dump(settings, sort_keys=False))
         words = ["--config", str(file)]
     again = tmp_path / "again"
-    assert trainer_command.main([*words, "--folder", str(again), "--cache", str(app.home / "cache")]) == 0
-    found = SlotFolder(app.runs("harvest"), results.best_slot(app, campaign)).current()
+    assert trainer_command.main([*words, "--folder", str(again), "--cache", str(records.home / "cache")]) == 0
+    found = SlotFolder(records.runs("harvest"), results.best_slot(records, campaign)).current()
     assert found is not None
     assert scores(again) == [record.score for record in found.epochs()]
 
 
-def test_the_best_trial_so_far_is_the_one_with_the_best_score(app: Any, campaign: Campaign) -> None:
-    views = {view.slot: view.score for view in app.ledger.slots(campaign.id)}
-    best = results.best_slot(app, campaign)
+def test_the_best_trial_so_far_is_the_one_with_the_best_score(records: Records, campaign: Campaign) -> None:
+    views = {view.slot: view.score for view in records.ledger.slots(campaign.id)}
+    best = results.best_slot(records, campaign)
     assert views[best] == max(views.values())
-    said = results.standing(app, campaign)
+    said = results.standing(records, campaign)
     assert said[0].startswith("Best so far (the campaign is not complete) of 'harvest'")
     assert any(line.startswith("  optim.lr = ") for line in said)
     other = next(slot for slot in views if slot != best)
     crowned = replace(campaign, state=CampaignState.COMPLETE, champion={"slot": other})
-    assert results.best_slot(app, crowned) == other, "the champion is who was chosen, whatever the scores"
-    assert results.standing(app, crowned)[0].startswith(f"Champion of 'harvest': trial {other}")
+    assert results.best_slot(records, crowned) == other, "the champion is who was chosen, whatever the scores"
+    assert results.standing(records, crowned)[0].startswith(f"Champion of 'harvest': trial {other}")
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
 def test_new_days_are_scored_into_a_file(
-    app: Any, campaign: Campaign, prices: Path, tmp_path: Path, suffix: str
+    records: Records, campaign: Campaign, prices: Path, tmp_path: Path, suffix: str
 ) -> None:
     output = tmp_path / f"scores{suffix}"
-    made = results.predict(app, campaign, prices / "new.parquet", output, everything=False)
+    made = results.predict(records, campaign, prices / "new.parquet", output, everything=False)
     table = pd.read_parquet(output) if suffix == ".parquet" else pd.read_csv(output)
     assert list(table.columns) == ["date", "symbol", "score_1d", "score_5d"]
     assert len(table) == len(made.table) > 0
@@ -157,19 +156,19 @@ def test_new_days_are_scored_into_a_file(
 
 
 def test_scores_of_days_that_were_learnt_from_are_refused(
-    app: Any, campaign: Campaign, prices: Path, tmp_path: Path
+    records: Records, campaign: Campaign, prices: Path, tmp_path: Path
 ) -> None:
     known = pd.read_parquet(prices / "known.parquet")
     early = tmp_path / "early.parquet"
     known[known["date"] < "2021-02-01"].to_parquet(early, index=False)
     with pytest.raises(UsageError, match="looking ahead"):
-        results.predict(app, campaign, early, tmp_path / "out.csv", everything=False)
+        results.predict(records, campaign, early, tmp_path / "out.csv", everything=False)
     assert not (tmp_path / "out.csv").exists()
-    assert len(results.predict(app, campaign, early, tmp_path / "out.csv", everything=True).table) > 0
+    assert len(results.predict(records, campaign, early, tmp_path / "out.csv", everything=True).table) > 0
 
 
 def test_the_output_must_be_writable_and_no_part_of_the_data(
-    app: Any, campaign: Campaign, prices: Path, tmp_path: Path
+    records: Records, campaign: Campaign, prices: Path, tmp_path: Path
 ) -> None:
     source, folder = prices / "new.parquet", tmp_path / "folder.csv"
     folder.mkdir()
@@ -182,50 +181,54 @@ def test_the_output_must_be_writable_and_no_part_of_the_data(
         (folder, "is a folder"),
     ):
         with pytest.raises(UsageError, match=words):
-            results.predict(app, campaign, source, output, everything=False)
+            results.predict(records, campaign, source, output, everything=False)
     with pytest.raises(UsageError, match="would become part of the data"):
-        results.predict(app, campaign, prices, prices / "scores.csv", everything=False)
+        results.predict(records, campaign, prices, prices / "scores.csv", everything=False)
     with pytest.raises(UsageError, match=r"--data .*gone\.csv: there is no such file"):
-        results.predict(app, campaign, prices / "gone.csv", tmp_path / "scores.csv", everything=False)
+        results.predict(records, campaign, prices / "gone.csv", tmp_path / "scores.csv", everything=False)
     with pytest.raises(EnvironmentFault, match=r"--output /proc/scores\.csv cannot be written"):
-        results.predict(app, campaign, source, Path("/proc/scores.csv"), everything=False)
+        results.predict(records, campaign, source, Path("/proc/scores.csv"), everything=False)
 
 
 @pytest.fixture
-def crowned(app: Any, campaign: Campaign) -> Campaign:
+def crowned(records: Records, campaign: Campaign) -> Campaign:
     """The campaign as it ends: with a committee of all three."""
-    champion = choose(campaign, archive_of(app, campaign))
+    champion = choose(campaign, records.archive(campaign))
     assert champion.slots == (1, 2, 3)
     return replace(campaign, state=CampaignState.COMPLETE, champion=champion.as_plain())
 
 
-def scored_by(app: Any, campaign: Campaign, prices: Path, folder: Path, trial: int | None = None) -> pd.DataFrame:
+def scored_by(
+    records: Records, campaign: Campaign, prices: Path, folder: Path, trial: int | None = None
+) -> pd.DataFrame:
     made = results.predict(
-        app, campaign, prices / "new.parquet", folder / "scores.parquet", everything=False, trial=trial
+        records, campaign, prices / "new.parquet", folder / "scores.parquet", everything=False, trial=trial
     )
     return made.table.set_index(["date", "symbol"])
 
 
-def test_the_champion_is_the_same_however_often_it_is_chosen(app: Any, campaign: Campaign, crowned: Campaign) -> None:
-    again = choose(campaign, archive_of(app, campaign))
+def test_the_champion_is_the_same_however_often_it_is_chosen(
+    records: Records, campaign: Campaign, crowned: Campaign
+) -> None:
+    again = choose(campaign, records.archive(campaign))
     assert crowned.crowned == again
     assert Champion.from_plain(json.loads(json.dumps(again.as_plain()))) == again
     assert sum(again.weights.values()) == pytest.approx(1.0)
 
 
-def test_one_rule_gives_the_single_champion(app: Any, campaign: Campaign) -> None:
+def test_one_rule_gives_the_single_champion(records: Records, campaign: Campaign) -> None:
     search = {**campaign.spec.config["search"], "committee": {"rule": "single", "size": 20}}
     alone = replace(campaign, spec=replace(campaign.spec, config={**campaign.spec.config, "search": search}))
-    champion = choose(alone, archive_of(app, campaign))
+    champion = choose(alone, records.archive(campaign))
     assert champion.slots == (champion.slot,)
     assert not champion.is_committee
 
 
 def test_the_committee_scores_with_its_members_mean_ranks(
-    app: Any, crowned: Campaign, prices: Path, tmp_path: Path
+    records: Records, crowned: Campaign, prices: Path, tmp_path: Path
 ) -> None:
-    together = scored_by(app, crowned, prices, tmp_path)
-    alone = [scored_by(app, crowned, prices, tmp_path, trial=slot) for slot in (1, 2, 3)]
+    together = scored_by(records, crowned, prices, tmp_path)
+    alone = [scored_by(records, crowned, prices, tmp_path, trial=slot) for slot in (1, 2, 3)]
     shares = [each.groupby("date").rank().sub(1).div(each.groupby("date").count() - 1, level="date") for each in alone]
     expected = sum(shares) / 3
     pd.testing.assert_frame_equal(together, expected, check_dtype=False, atol=1e-6)
@@ -234,9 +237,9 @@ def test_the_committee_scores_with_its_members_mean_ranks(
 
 @pytest.mark.parametrize("harm", ["missing", "altered", "swapped"])
 def test_a_member_that_is_not_what_was_crowned_is_named(
-    app: Any, crowned: Campaign, prices: Path, tmp_path: Path, harm: str
+    records: Records, crowned: Campaign, prices: Path, tmp_path: Path, harm: str
 ) -> None:
-    archive = archive_of(app, crowned)
+    archive = records.archive(crowned)
     files = {slot: archive.model(slot) for slot in (1, 2, 3)}
     kept = files[2].read_bytes()
     try:
@@ -245,71 +248,71 @@ def test_a_member_that_is_not_what_was_crowned_is_named(
         else:
             files[2].write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]) if harm == "altered" else files[1].read_bytes())
         with pytest.raises(EnvironmentFault, match="The committee's member harvest#2 cannot be loaded"):
-            scored_by(app, crowned, prices, tmp_path)
-        assert len(scored_by(app, crowned, prices, tmp_path, trial=1))
+            scored_by(records, crowned, prices, tmp_path)
+        assert len(scored_by(records, crowned, prices, tmp_path, trial=1))
     finally:
         files[2].write_bytes(kept)
 
 
 def test_a_trial_to_score_with_must_be_one_of_the_campaign(
-    app: Any, crowned: Campaign, prices: Path, tmp_path: Path
+    records: Records, crowned: Campaign, prices: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match="--trial 4: the campaign 'harvest' has trials 1 to 3"):
-        scored_by(app, crowned, prices, tmp_path, trial=4)
+        scored_by(records, crowned, prices, tmp_path, trial=4)
 
 
-def test_a_person_is_told_the_members_and_the_single_champion(app: Any, crowned: Campaign) -> None:
-    said = results.standing(app, crowned)
+def test_a_person_is_told_the_members_and_the_single_champion(records: Records, crowned: Campaign) -> None:
+    said = results.standing(records, crowned)
     assert said[0] == "What 'harvest' deploys: the mean of the daily ranks of 3 trials"
     assert [line.split()[0] for line in said[1:4]] == ["harvest#1", "harvest#2", "harvest#3"]
-    assert said[4].startswith(f"Single champion of 'harvest': trial {results.best_slot(app, crowned)}")
+    assert said[4].startswith(f"Single champion of 'harvest': trial {results.best_slot(records, crowned)}")
 
 
-def test_a_committee_is_compared_on_the_holdout_alone(app: Any, crowned: Campaign) -> None:
-    committee, trial = (contenders.contender(app, crowned, slot, with_holdout=True) for slot in (None, 1))
+def test_a_committee_is_compared_on_the_holdout_alone(records: Records, crowned: Campaign) -> None:
+    committee, trial = (contenders.contender(records, crowned, slot, with_holdout=True) for slot in (None, 1))
     assert committee.name == "harvest, the committee of 3 trials"
     assert list(compare(committee, trial)) == ["holdout"]
-    unseen = contenders.contender(app, crowned, None, with_holdout=False)
+    unseen = contenders.contender(records, crowned, None, with_holdout=False)
     with pytest.raises(UsageError, match="a committee is judged on the holdout alone"):
         compare(unseen, trial)
 
 
 def test_members_keep_their_checkpoints_when_others_lose_theirs(
-    app: Any, crowned: Campaign, monkeypatch: pytest.MonkeyPatch
+    records: Records, crowned: Campaign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing but membership keeps those of trials 2 and 3."""
     dropped: list[set[int]] = []
     monkeypatch.setattr(conclusion, "drop_checkpoints", lambda runs, slots: dropped.append(set(slots)))
-    monkeypatch.setattr(app.ledger, "forget_checkpoints", lambda campaign_id, slots: None)
+    monkeypatch.setattr(records.ledger, "forget_checkpoints", lambda campaign_id, slots: None)
     champion = crowned.crowned
     assert champion is not None
     alone = replace(champion, members={})
     for ends_with, gone in ((champion, set()), (alone, {1, 2, 3} - {1, champion.slot})):
         ended = replace(crowned, champion=ends_with.as_plain())
-        conclusion.retain(app, ended, keep=0)
+        conclusion.retain(records, ended, keep=0)
         assert dropped.pop() == gone
 
 
-def test_two_trials_are_compared_on_the_days_of_their_validation(app: Any, campaign: Campaign) -> None:
-    before = app.ledger.find_campaign("harvest").num_holdout_openings
-    first, second = (contenders.contender(app, campaign, slot, with_holdout=True) for slot in (1, 2))
+def test_two_trials_are_compared_on_the_days_of_their_validation(records: Records, campaign: Campaign) -> None:
+    before = records.ledger.find_campaign("harvest").num_holdout_openings
+    first, second = (contenders.contender(records, campaign, slot, with_holdout=True) for slot in (1, 2))
     found = compare(first, second)
     assert first.name.startswith("harvest#1, complete, epoch 3")
     difference = found["validation"][0].difference
     assert difference is not None
-    views = {view.slot: view.score for view in app.ledger.slots(campaign.id)}
+    views = {view.slot: view.score for view in records.ledger.slots(campaign.id)}
     assert difference.estimate == pytest.approx(views[1] - views[2], abs=2e-3), "but for days without the longer label"
     assert first.holdout is not None
     assert first.holdout.dates[0] > first.validation.dates[-1]
-    assert app.ledger.find_campaign("harvest").num_holdout_openings == before + 2
+    assert records.ledger.find_campaign("harvest").num_holdout_openings == before + 2
 
 
-def test_a_trial_that_is_not_there_is_refused(app: Any, campaign: Campaign, tmp_path: Path) -> None:
+def test_a_trial_that_is_not_there_is_refused(records: Records, campaign: Campaign, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has trials 1 to 3, and no 9"):
-        contenders.contender(app, campaign, 9, with_holdout=False)
-    elsewhere = SimpleNamespace(**{**vars(app), "runs": lambda name: tmp_path})
+        contenders.contender(records, campaign, 9, with_holdout=False)
+    elsewhere = Records(tmp_path, records.ledger)
     with pytest.raises(EnvironmentFault, match="run folder of trial"):
-        results.best_settings(elsewhere, campaign)  # type: ignore[arg-type]  # stands in for App
+        results.best_settings(elsewhere, campaign)
 
 
 def test_without_a_complete_trial_there_is_no_best() -> None:

@@ -8,23 +8,25 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from hpo.adapters.mlflow.null_tracker import NullTracker
-from hpo.adapters.processes.clock import FakeClock
 from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, SlotView, TierPlan, WorkerIdentity
 from hpo.domain.config import SearchConfig
 from hpo.domain.errors import Interrupted, StoreUnavailable, UsageError
 from hpo.domain.trainable import Prepared
 from hpo.engine.supervisor import StopRequest
-from hpo.runs.folder import campaign_folder
+from hpo.testing.clock import FakeClock
 from hpo.testing.memory_ledger import MemoryLedger
+from hpo.testing.memory_storage import MemoryStorage
 from hpo.trainable.loading import load_trainable
 from hpo.usecases import session
 from hpo.usecases.fingerprints import code_fingerprint
+from hpo.usecases.host import Host
+from hpo.usecases.records import Stores
+from hpo.usecases.session import Machine
 from search_spaces import dump_space, load_space
 
 SPACE = load_space("quickstart")
@@ -57,40 +59,44 @@ class AwayTracker(NullTracker):
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Any:
-    ledger = MemoryLedger(FakeClock())
-    return SimpleNamespace(
-        database=SimpleNamespace(revive=lambda: None),
-        home=tmp_path,
-        ledger=ledger,
-        tracker=NullTracker(),
-        runs=lambda name: campaign_folder(tmp_path, name),
-    )
+def stores(tmp_path: Path) -> Stores:
+    return Stores(tmp_path, MemoryLedger(FakeClock()), MemoryStorage(), NullTracker())
+
+
+def refuse(*arguments: object) -> Any:
+    raise AssertionError("nobody is started here")
+
+
+MACHINE = Machine(FakeClock(), lambda: None, refuse, refuse, Host(lambda worker: False, refuse, refuse))
+
+
+def run(stores: Stores, face: Listener) -> None:
+    session.run(stores, MACHINE, CONFIG, SPACE, face, None)
 
 
 @pytest.fixture
-def campaign(app: Any) -> Campaign:
+def campaign(stores: Stores) -> Campaign:
     stored = {"search": CONFIG.model_dump(mode="json"), "space": {"name": "quickstart", "yaml": dump_space(SPACE)}}
     tiers = (TierPlan(1, "capacity", 2), TierPlan(2, "refinement", 2))
-    opened: Campaign = app.ledger.open_campaign(CampaignSpec("night", stored, {"data": "abc"}, tiers, 0))
+    opened: Campaign = stores.ledger.open_campaign(CampaignSpec("night", stored, {"data": "abc"}, tiers, 0))
     return opened
 
 
 @pytest.fixture
 def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepared:
     made = Prepared(tmp_path / "search", tmp_path / "holdout", "abc", ("a gap in the data.",), {})
-    monkeypatch.setattr(session, "prepare_data", lambda app, config, progress=None: made)
+    monkeypatch.setattr(session, "prepare_data", lambda cache, config, progress=None: made)
     return made
 
 
 @pytest.mark.usefixtures("prepared")
 def test_a_complete_campaign_trains_nothing_and_says_what_to_do(
-    app: Any, campaign: Campaign, monkeypatch: pytest.MonkeyPatch
+    stores: Stores, campaign: Campaign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     complete = replace(campaign, state=CampaignState.COMPLETE)
     monkeypatch.setattr(session, "open_campaign", lambda *arguments: complete)
     face = Listener()
-    session.run(app, CONFIG, SPACE, face, None)
+    run(stores, face)
     assert face.said[0] == "Warning: a gap in the data."
     assert "is complete: all 4 trials are done, nothing was trained" in face.said[1]
     assert "make hpo-resume HPO_STUDY=night HPO_TRIALS=8" in face.said[1]
@@ -98,11 +104,11 @@ def test_a_complete_campaign_trains_nothing_and_says_what_to_do(
 
 @pytest.mark.usefixtures("prepared")
 def test_an_interruption_says_what_is_saved_and_how_to_go_on(
-    app: Any, campaign: Campaign, monkeypatch: pytest.MonkeyPatch
+    stores: Stores, campaign: Campaign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worker = app.ledger.register_worker(campaign.id, WorkerIdentity("host", 1, 0.0))
-    claim = app.ledger.claim(campaign.id, worker, CONFIG.worker.lease)
-    app.ledger.bind_trial(claim, 0, "slot-0001")
+    worker = stores.ledger.register_worker(campaign.id, WorkerIdentity("host", 1, 0.0))
+    claim = stores.ledger.claim(campaign.id, worker, CONFIG.worker.lease)
+    stores.ledger.bind_trial(claim, 0, "slot-0001")
 
     class Stopped:
         def __init__(self, *arguments: object) -> None:
@@ -114,7 +120,7 @@ def test_an_interruption_says_what_is_saved_and_how_to_go_on(
     monkeypatch.setattr(session, "Supervisor", Stopped)
     monkeypatch.setattr(session, "open_campaign", lambda *arguments: campaign)
     with pytest.raises(Interrupted) as end:
-        session.run(app, CONFIG, SPACE, Listener(), None)
+        run(stores, Listener())
     assert str(end.value) == (
         "Stopped at your request. 0 of 4 trials are done, 1 begun is saved at the last epoch. "
         "Go on with: make hpo-resume HPO_STUDY=night"
@@ -123,29 +129,30 @@ def test_an_interruption_says_what_is_saved_and_how_to_go_on(
 
 @pytest.mark.usefixtures("prepared")
 @pytest.mark.parametrize("changed", [("data",), ("code",), ("code", "data")])
-def test_a_worker_with_other_data_or_code_is_refused(app: Any, campaign: Campaign, changed: tuple[str, ...]) -> None:
+def test_a_worker_with_other_data_or_code_is_refused(
+    stores: Stores, campaign: Campaign, changed: tuple[str, ...]
+) -> None:
     """Where both differ both are said: changed code may be why the data are prepared otherwise."""
     here = {"data": "abc", "code": code_fingerprint(load_trainable("ranker"))}
     stored = {**here, **dict.fromkeys(changed, "another")}
     other = replace(campaign, spec=replace(campaign.spec, fingerprints=stored))
     with pytest.raises(UsageError, match="This is not what the campaign 'night' was started with") as refusal:
-        session.work(app, other, CONFIG.worker, supervised=False)
+        session.work(stores, MACHINE, other, CONFIG.worker, supervised=False)
     assert all(f"{name} another is now" in str(refusal.value) for name in changed)
 
 
-def test_a_campaign_is_found_by_name_or_the_names_are_shown(app: Any) -> None:
+def test_a_campaign_is_found_by_name_or_the_names_are_shown(stores: Stores) -> None:
     with pytest.raises(UsageError, match="no campaign yet; start one with `hpo run trials=20`"):
-        session.find_campaign(app, "night")
-    app.ledger.open_campaign(CampaignSpec("night", {}, {}, (TierPlan(1, "capacity", 2),), 0))
-    assert session.find_campaign(app, "night").name == "night"
+        stores.find("night")
+    stores.ledger.open_campaign(CampaignSpec("night", {}, {}, (TierPlan(1, "capacity", 2),), 0))
+    assert stores.find("night").name == "night"
     with pytest.raises(UsageError, match=r"there are night\. Did you mean 'night'\?"):
-        session.find_campaign(app, "nigth")
+        stores.find("nigth")
 
 
-def test_a_store_that_is_away_is_said_at_the_end(app: Any, campaign: Campaign) -> None:
+def test_a_store_that_is_away_is_said_at_the_end(stores: Stores, campaign: Campaign) -> None:
     face = Listener()
-    app.tracker = AwayTracker()
-    with session.tracking(app, session.find_campaign(app, "night")) as projector:
+    with session.tracking(replace(stores, tracker=AwayTracker()), campaign) as projector:
         session._last_sync(projector, campaign, face)
     assert "(MLflow is away); nothing is lost" in face.said[-1]
 

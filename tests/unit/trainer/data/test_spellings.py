@@ -116,7 +116,12 @@ NUMBERS: Mapping[str, tuple[Callable[[float], str], dict[str, str]]] = {
 @pytest.mark.parametrize("form", NUMBERS)
 def test_numbers(clean: pd.DataFrame, tmp_path: Path, form: str) -> None:
     write, options = NUMBERS[form]
-    same(clean, csv(clean.assign(**{name: clean[name].map(write) for name in FIELDS}), tmp_path, **options))
+    written = clean.assign(**{name: clean[name].map(write) for name in FIELDS})
+    same(clean, csv(written, tmp_path, **options))
+    written.loc[7, "open"] = ""
+    read = columns_of(csv(written, tmp_path, **options))["open"]
+    assert np.isnan(read[7, 0])
+    assert np.isfinite(read).sum() == len(clean) - 1
 
 
 @pytest.mark.parametrize("write", [lambda v: f"{v / 1e6:.3f}M", lambda v: f"{v / 1e3:.0f}K", lambda v: f"{v:,.0f}"])
@@ -233,10 +238,14 @@ def test_fields_may_be_adjusted_closes_features_and_sectors(clean: pd.DataFrame,
     (wide * 0 + np.arange(STOCKS)).to_csv(tmp_path / "book_to_market.csv")
     wide.map(lambda _: "tools").assign(S03=None).to_csv(tmp_path / "sector.csv")
     wide.drop(columns="S05").iloc[10:].to_csv(tmp_path / "alpha.csv")
+    inside = wide.map(lambda _: "yes")
+    inside.iloc[:5] = None
+    inside.to_csv(tmp_path / "universe.csv")
     market = load(str(tmp_path))
     assert set(market.ready) == {"book_to_market", "alpha"}
     np.testing.assert_allclose(market.read("high"), columns_of_field(clean, "high") / 2)
     assert market.sectors[5].tolist() == [-1 if number == 3 else 0 for number in range(STOCKS)]
+    assert market.read("universe").sum(axis=1).tolist() == [0] * 5 + [STOCKS] * (DAYS - 5)
     assert np.isnan(market.read("alpha")[:, 5]).all()
     assert np.isnan(market.read("alpha")[:10]).all()
 

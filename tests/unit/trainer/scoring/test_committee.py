@@ -12,7 +12,6 @@ from scipy.stats import rankdata
 
 from trainer.errors import CheckpointError, InputError
 from trainer.scoring.committee import Committee, load_committee, mean_ranks, open_scorer, write_manifest
-from trainer.scoring.ranks import rank_shares
 from trainer.scoring.scorer import Scorer, load_scorer
 from trainer.training.checkpoint import MODEL
 from trainer.training.loop import fit
@@ -79,12 +78,6 @@ def test_a_stock_that_a_member_does_not_score_is_judged_by_the_others() -> None:
     mean = mean_ranks([(whole, 1.0), (partly, 1.0)])[0, :, 0]
 
     np.testing.assert_allclose(mean, [0.0, 1.0, 0.75, np.nan])
-
-
-def test_ranks_stay_within_the_day_and_infinite_scores_are_none() -> None:
-    scores = np.array([[[1.0], [np.inf], [3.0], [1.0]], [[100.0], [200.0], [np.nan], [300.0]]], dtype=np.float32)
-
-    np.testing.assert_allclose(rank_shares(scores)[:, :, 0], [[0.25, np.nan, 1.0, 0.25], [0.0, 0.5, np.nan, 1.0]])
 
 
 @pytest.mark.parametrize("harm", ["missing", "damaged", "foreign"])

@@ -9,7 +9,6 @@ import torch
 
 from trainer.tools import diagnose as room
 from trainer.tools.diagnose import Diagnosis, Layer, diagnose
-from trainer.tools.profiling import profile_steps
 from trainer.training.folds import FoldRun
 from trainer.training.labels import make_labels
 from trainer.training.precision import choose_precision
@@ -60,12 +59,3 @@ def test_sentences_name_what_to_do() -> None:
     healthy = Diagnosis(layers[:1], ((-1.0, 2.0), (0.0, 1.0), (1.0, 2.0)), 2**20, 2**20)
     assert healthy.advice[0].endswith("nothing to mend.")
     assert len(healthy.advice) == 2
-
-
-def test_the_profile_names_operators_and_splits_the_step(make_config: Any, make_data: Any) -> None:
-    measured = profile_steps(make_config(), make_data(), steps=3)
-    assert "aten::" in measured.table
-    assert measured.gather > 0
-    assert measured.step > 0
-    assert measured.samples == pytest.approx(200, rel=0.5)
-    assert "samples/s" in measured.advice

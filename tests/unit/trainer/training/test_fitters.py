@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import lightgbm
 import numpy as np
 import pytest
 import torch
 
-from tests.unit.trainer.models.test_model_parts import ALTERED
+from tests.unit.trainer.config.test_model import ALTERED
 from trainer.config import MODEL_KNOBS, TABULAR_KINDS, is_read
 from trainer.errors import InputError
 from trainer.models import MODELS
@@ -34,6 +31,8 @@ TREES = {
     "model.feature_fraction": 0.7,
     "model.bagging_fraction": 0.8,
 }
+
+
 each_kind = pytest.mark.parametrize("settings", [{"model.kind": "ridge"}, TREES], ids=["ridge", "lightgbm"])
 
 
@@ -63,86 +62,6 @@ def test_the_model_repeats_the_validation_of_its_last_epoch(
     for fold, model, expected in zip(data.folds, scorer.models, series, strict=True):
         daily = evaluate(replace(scorer, models=(model,)), data.panel, fold.valid)
         np.testing.assert_allclose(daily["rank_ic_5d"], expected, atol=1e-6)
-
-
-def test_trees_killed_and_resumed_are_the_undisturbed_ones(
-    make_config: Any, make_data: Any, recorder: Any, tmp_path: Path
-) -> None:
-    config, data = make_config({**TREES, "train.epochs": 6}), make_data()
-    whole = recorder()
-    fit(config, data, whole, tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        fit(config, data, recorder(die_after=3), tmp_path / "killed")
-    assert checkpoint.load(tmp_path / "killed" / checkpoint.MODEL)["epoch"] == 3
-    again = recorder()
-    fit(config, data, again, tmp_path / "killed")
-    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
-    for ours, theirs in zip(again.reports, whole.reports, strict=True):
-        assert (ours.epoch, ours.score) == (theirs.epoch, theirs.score)
-        np.testing.assert_array_equal(ours.daily["rank_ic_1d"], theirs.daily["rank_ic_1d"])
-
-
-def test_trees_stopped_within_an_epoch_are_those_of_the_one_before(
-    make_config: Any, make_data: Any, recorder: Any, tmp_path: Path
-) -> None:
-    config, data = make_config({**TREES, "train.epochs": 3}), make_data()
-    rounds = 5 * len(data.panel.horizons)
-    stopped = fit(config, data, recorder(polls=rounds + 2), tmp_path / "stopped")
-    assert (stopped.ending, stopped.last_epoch) == (Ending.STOPPED, 1)
-    fit(config, data, recorder(), tmp_path / "whole")
-    assert weights(tmp_path / "stopped")[0]["_extra_state"] == weights(tmp_path / "whole")[0]["_extra_state"][:1]
-
-
-def test_a_seed_decides_what_trees_draw(make_config: Any, make_data: Any, recorder: Any, tmp_path: Path) -> None:
-    data = make_data()
-    for seed, name in ((1, "a"), (1, "b"), (2, "c")):
-        fit(make_config({**TREES, "train.seed": seed}), data, recorder(), tmp_path / name)
-    assert weights(tmp_path / "a") == weights(tmp_path / "b")
-    assert weights(tmp_path / "a") != weights(tmp_path / "c")
-
-
-def test_one_epoch_of_trees_is_what_lightgbm_grows(
-    make_config: Any, make_data: Any, recorder: Any, tmp_path: Path
-) -> None:
-    """Without chance, a booster of LightGBM on the same table; horizons apart."""
-    config, data = make_config({"model.kind": "lightgbm", "train.epochs": 2}), make_data()
-    fit(config, data, recorder(), tmp_path)
-    panel, days = data.panel, data.folds[0].train
-    label = make_labels(panel, config.data).label[days.start : days.stop]
-    scorer = load_scorer(tmp_path / checkpoint.MODEL, device="cpu")
-    scores = scorer.score(panel, range(len(panel.dates)))
-    for column in range(2):
-        known = np.isfinite(label[..., column])
-        table = lightgbm.Dataset(panel.features[days.start : days.stop][known], label[known, column])
-        settings = {"verbosity": -1, "num_threads": 1, "boost_from_average": False, "deterministic": True}
-        reference = lightgbm.train({**settings, "force_col_wise": True}, table, num_boost_round=50)
-        np.testing.assert_allclose(
-            scores[panel.mask][:, column], reference.predict(panel.features[panel.mask]), atol=1e-5
-        )
-
-
-def test_ridge_solves_the_normal_equations(make_config: Any, make_data: Any, recorder: Any, tmp_path: Path) -> None:
-    config, data = make_config({"model.kind": "ridge", "model.alpha": 0.1}), make_data()
-    fit(config, data, recorder(), tmp_path)
-    found = weights(tmp_path)[0]["coefficients"].numpy()
-    days = data.folds[0].train
-    label = make_labels(data.panel, config.data).label[days.start : days.stop]
-    for column in range(2):
-        known = np.isfinite(label[..., column])
-        x = data.panel.features[days.start : days.stop][known].astype(np.float64)
-        expected = np.linalg.solve(x.T @ x + 0.1 * len(x) * np.eye(3), x.T @ label[known][:, column])
-        np.testing.assert_allclose(found[:, column], expected, atol=1e-5)
-
-
-def test_ridge_without_a_penalty_bears_features_that_say_the_same(
-    make_config: Any, make_data: Any, recorder: Any, tmp_path: Path
-) -> None:
-    data = make_data()
-    features = data.panel.features.copy()
-    features[..., 1], features[..., 2] = features[..., 0], 0.0
-    twins = replace(data, panel=replace(data.panel, features=features))
-    assert fit(make_config({"model.kind": "ridge", "model.alpha": 0.0}), twins, recorder(), tmp_path).score > 0.2
-    assert torch.isfinite(weights(tmp_path)[0]["coefficients"]).all()
 
 
 @pytest.mark.parametrize("kind", sorted(TABULAR_KINDS))
@@ -200,8 +119,3 @@ def test_memory_grows_with_the_panel_and_is_checked(settings: dict[str, Any], ma
     check_fits(config, (100, 100, 24), small)
     with pytest.raises(Exception, match="needs about"):
         check_fits(config, (100, 100, 24), small - 1)
-
-
-def test_lightgbm_is_imported_only_where_it_is_used() -> None:
-    words = "import sys, trainer.training.loop, trainer.scoring.scorer; sys.exit('lightgbm' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", words], check=False).returncode == 0

@@ -15,13 +15,13 @@ from optuna.trial import TrialState, create_trial
 from sqlalchemy import text
 from support.simulated import SimulatedRunner, configuration, worker
 
-from hpo.adapters.doctor import FILES, Doctor
 from hpo.adapters.ledger.postgres_ledger import PostgresLedger
 from hpo.adapters.optuna.study_storage import study_storage
 from hpo.domain.campaign import Campaign, WorkerIdentity
 from hpo.engine.tiers import DUPLICATE_OF, SLOT, VALUES
 from hpo.runs.durable import write_sealed
 from hpo.runs.folder import SlotFolder, campaign_folder
+from hpo.usecases.doctor.examination import FILES, Doctor
 
 NAME = "ward"
 

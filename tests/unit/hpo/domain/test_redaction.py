@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from psycopg2.extensions import parse_dsn
 
-from hpo.adapters.redaction import redact_text, secrets_of
+from hpo.domain.redaction import redact_text, secrets_of
 
 PASSWORD = "p@ss/w:rd?%41 'x'"
 
@@ -54,3 +55,23 @@ def test_what_the_environment_holds_is_known_in_every_form(quoted: str) -> None:
         "MLFLOW_TRACKING_TOKEN": "hunter2",
     }
     assert redact_text(f"it said '{quoted}'", *secrets_of(environment)) == "it said '***'"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "host=h password=hunter2 dbname=d",
+        "password = hunter2",
+        r"password='it\'s a \\ secret' host=h",
+        r"host=h password=a\ b\\c",
+        "password='' host=h password=hunter2",
+        "password=a=b user='x password=y'",
+    ],
+)
+def test_words_are_read_as_libpq_reads_them(words: str) -> None:
+    assert set(secrets_of({"HPO_DATABASE_URL": words})) >= {words, parse_dsn(words)["password"]}
+
+
+@pytest.mark.parametrize("text", ["host=h dbname=d", "nonsense", "a=1", ""])
+def test_words_without_a_password_hold_no_secret(text: str) -> None:
+    assert secrets_of({"HPO_DATABASE_URL": text}) == []

@@ -12,6 +12,8 @@ SECRET_VARIABLES = ("PGPASSWORD", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_T
 SHORTEST = 3
 """Letters: a secret that is shorter is a part of too many words to be replaced wherever it stands."""
 
+_WORD = re.compile(r"(?P<name>[^\s=]+)\s*=\s*(?:'(?P<quoted>(?:[^'\\]|\\.)*)'|(?P<bare>(?:[^\s\\]|\\.)*))", re.DOTALL)
+"""A `name=value` word as libpq reads it: quoted or not, a backslash takes the next letter as it is."""
 _URL_PASSWORD = re.compile(r"(?P<before>\b[A-Za-z][\w+.-]*://[^\s:/@]*:)\S+(?=@)")
 _NAMED_PASSWORD = re.compile(r"(?P<before>\b(?:PGPASSWORD|password)\s*[=:]\s*)(?:'[^']*'|\"[^\"]*\"|[^\s&,;]+)", re.I)
 
@@ -53,12 +55,6 @@ def _said_in_words(text: str) -> Sequence[str]:
     """`name=value` words that hold a password, and that password as libpq reads it; nothing where there is none."""
     if re.match(r"\s*[A-Za-z][\w+.-]*://", text) or "=" not in text:
         return ()
-    # Imported here: a command that ends without an error needs no driver.
-    from psycopg2 import ProgrammingError
-    from psycopg2.extensions import parse_dsn
-
-    try:
-        password = parse_dsn(text).get("password")
-    except ProgrammingError:
-        return ()
-    return (text, password) if password else ()
+    words = [(word["name"], word["quoted"] or word["bare"] or "") for word in _WORD.finditer(text)]
+    passwords = [re.sub(r"\\(.)", r"\1", value, flags=re.DOTALL) for name, value in words if name == "password"]
+    return (text, *passwords) if any(passwords) else ()

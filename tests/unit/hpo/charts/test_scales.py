@@ -1,15 +1,12 @@
-"""Axes with round ticks in range, and marks where the numbers are."""
+"""Positions and ticks of an axis."""
 
 from __future__ import annotations
 
 import math
-import re
 
 import numpy as np
 import pytest
 
-from hpo.charts.canvas import polyline, thinned
-from hpo.charts.plots import Axis, Curves, line_chart
 from hpo.charts.scales import Scale, padded, round_step, short
 
 
@@ -53,22 +50,3 @@ def test_degenerate_ranges() -> None:
     assert Scale(1, 1, 0, 10)(1) == 5
     assert round_step(0.03) == pytest.approx(0.05)
     assert [short(v) for v in (0, 12_345, 0.25, 1e-6)] == ["0", "12,345", "0.25", "1e−6"]
-
-
-def test_lines_are_broken_at_missing_values() -> None:
-    assert polyline([(0, 1), (1, math.nan), (2, 3), (3, 4)]) == "M0.0 1.0M2.0 3.0L3.0 4.0"
-
-
-def test_thinning_keeps_both_ends() -> None:
-    assert thinned(3, 10) == [0, 1, 2]
-    kept = thinned(10_000, 100)
-    assert (kept[0], kept[-1]) == (0, 9_999)
-    assert len(kept) <= 100
-
-
-def test_a_thousand_curves_are_one_element() -> None:
-    curves = [[(0.0, float(n)), (1.0, float(n + 1))] for n in range(1000)]
-    svg = line_chart("t", "d", Axis("x"), Axis("y"), [Curves("all", "muted", curves)])
-    drawn = re.findall(r'<path d="([^"]*)" class="line muted"', svg)
-    assert len(drawn) == 2  # the curves, and their key
-    assert drawn[0].count("M") == 1000

@@ -11,8 +11,6 @@ import optuna
 from optuna.storages import get_storage
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo.adapters.file_checks import burnt, champion_fault, code_faults, slot_faults
-from hpo.adapters.processes import host as processes
 from hpo.domain.campaign import Campaign, Outcome, SlotState, SlotView, WorkerIdentity
 from hpo.domain.errors import EnvironmentFault
 from hpo.domain.ledger_invariants import invariants
@@ -24,6 +22,7 @@ from hpo.runs.archive import Archive
 from hpo.runs.durable import read_sealed
 from hpo.runs.folder import Attempt, SlotFolder
 from hpo.trainable.loading import load_trainable
+from hpo.usecases.doctor.files import burnt, champion_fault, code_faults, slot_faults
 
 BOOK = "tracked.json"
 FILES = "run folders are whole: every file is as it was written"
@@ -73,7 +72,7 @@ class Doctor:
     """Examines campaigns.
 
     runs: the campaign's folder of run folders on this machine. sync: brings MLflow up to date, where something was
-    mended; the number of items written.
+    mended; the number of items written. is_dead: whether a worker's process has certainly ended.
     """
 
     def __init__(
@@ -82,7 +81,7 @@ class Doctor:
         storage: optuna.storages.BaseStorage,
         runs: Path,
         sync: Callable[[], int],
-        is_dead: Callable[[WorkerIdentity], bool] = processes.is_dead,
+        is_dead: Callable[[WorkerIdentity], bool],
     ) -> None:
         self._ledger, self._storage, self._runs = ledger, get_storage(storage), runs
         self._sync, self._is_dead = sync, is_dead

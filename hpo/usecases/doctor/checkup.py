@@ -4,29 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from hpo.adapters.doctor import Check, Doctor, Mendable
 from hpo.domain.campaign import Campaign, CampaignState
 from hpo.domain.errors import EnvironmentFault, InvariantBroken, UsageError
 from hpo.domain.failures import suspects, suspicion
 from hpo.trainable.loading import load_trainable
 from hpo.usecases import conclusion
 from hpo.usecases.campaigns import frozen_config, prepare_data
+from hpo.usecases.doctor.examination import Check, Doctor, Mendable
+from hpo.usecases.host import Host
+from hpo.usecases.records import Records, Stores
 from hpo.usecases.refit.record import final_fault
-from hpo.wiring import App
 
 
-def check_up(app: App, campaign: Campaign, say: Callable[[str], None], *, repair: bool) -> None:
+def check_up(
+    stores: Stores,
+    host: Host,
+    campaign: Campaign,
+    say: Callable[[str], None],
+    *,
+    repair: bool,
+) -> None:
     """Say every invariant with the number of things it was asked of; mend first where `repair`.
 
     Raises:
         InvariantBroken: something does not hold.
     """
-    doctor = _doctor(app, campaign)
+    doctor = _doctor(stores, host, campaign)
     if repair:
-        done = [*doctor.repair(campaign.name), *_make_again(app, campaign, say)]
+        done = [*doctor.repair(campaign.name), *_make_again(stores, host, campaign, say)]
         for line in done or ["nothing had to be mended"]:
             say(f"Repair: {line}.")
-    checks = [*doctor.examine(campaign.name), *_derived(app, campaign)]
+    checks = [*doctor.examine(campaign.name), *_derived(stores, campaign)]
     for check in checks:
         say(f"{'BROKEN' if check.breaches else 'holds ':6}  {check.num_checked:6}  {check.rule}")
         for breach in check.breaches:
@@ -50,10 +58,10 @@ def _remedy(campaign: Campaign, breaches: Sequence[str]) -> str:
     return f"{command} mends {num_mendable} of them. {rest}"
 
 
-def _derived(app: App, campaign: Campaign) -> list[Check]:
+def _derived(records: Records, campaign: Campaign) -> list[Check]:
     """What can be made again from the run folders and the source of the data."""
-    concluded, panel = conclusion.faults(app, campaign), _panel_faults(app, campaign)
-    final = final_fault(app, campaign)
+    concluded, panel = conclusion.faults(records, campaign), _panel_faults(records, campaign)
+    final = final_fault(records, campaign)
     return [
         Check("the report and the mark of the conclusion are whole", 1, tuple(map(Mendable, concluded))),
         Check("the prepared panel is whole", 1, tuple(map(Mendable, panel))),
@@ -61,26 +69,27 @@ def _derived(app: App, campaign: Campaign) -> list[Check]:
     ]
 
 
-def _panel_faults(app: App, campaign: Campaign) -> list[str]:
+def _panel_faults(records: Records, campaign: Campaign) -> list[str]:
     """Of the campaign's panel in the cache, if it has been prepared here."""
     trainable = load_trainable(campaign.spec.trainable)
-    return list(trainable.data_faults(app.home / "cache", campaign.spec.fingerprints["data"]))
+    return list(trainable.data_faults(records.cache, campaign.spec.fingerprints["data"]))
 
 
-def _make_again(app: App, campaign: Campaign, say: Callable[[str], None]) -> list[str]:
+def _make_again(stores: Stores, host: Host, campaign: Campaign, say: Callable[[str], None]) -> list[str]:
     """Make again what `_derived` finds damaged; a sentence for everything that was done."""
-    is_panel_damaged, is_end_damaged = bool(_panel_faults(app, campaign)), bool(conclusion.faults(app, campaign))
+    is_panel_damaged = bool(_panel_faults(stores, campaign))
+    is_end_damaged = bool(conclusion.faults(stores, campaign))
     done = []
     try:
         if is_panel_damaged or is_end_damaged:
             config, _ = frozen_config(campaign)
-            prepared = prepare_data(app, config)
+            prepared = prepare_data(stores.cache, config)
         if is_panel_damaged:
             done.append("the prepared panel was built again")
         if is_end_damaged and campaign.state is CampaignState.COMPLETE:
-            conclusion.conclude(app, campaign, config, prepared, say)
+            conclusion.conclude(stores, host, campaign, config, prepared, say)
         elif is_end_damaged:
-            conclusion.report(app, campaign, prepared, say)
+            conclusion.report(stores, host, campaign, prepared, say)
         if is_end_damaged:
             done.append("the report was written again, and the campaign concluded as far as it goes")
     except (EnvironmentFault, UsageError) as error:
@@ -88,10 +97,10 @@ def _make_again(app: App, campaign: Campaign, say: Callable[[str], None]) -> lis
     return done
 
 
-def mend(app: App, campaign: Campaign, say: Callable[[str], None]) -> None:
+def mend(stores: Stores, host: Host, campaign: Campaign, say: Callable[[str], None]) -> None:
     """Before a campaign goes on: mend quietly what can be mended, and warn of the rest. It goes on either way, since
     what is finished is safe from what it finds, and what is not finished is looked after by whoever claims it."""
-    doctor = _doctor(app, campaign)
+    doctor = _doctor(stores, host, campaign)
     try:
         done = doctor.repair(campaign.name)
     except EnvironmentFault as error:
@@ -102,15 +111,15 @@ def mend(app: App, campaign: Campaign, say: Callable[[str], None]) -> None:
     for check in doctor.examine(campaign.name):
         for breach in check.breaches:
             say(f"Warning: {breach.rstrip('.')}.")
-    for slot in suspects(app.ledger.slots(campaign.id)):
+    for slot in suspects(stores.ledger.slots(campaign.id)):
         say(f"Warning: {suspicion(slot)}")
 
 
-def _doctor(app: App, campaign: Campaign) -> Doctor:
-    runs = app.runs(campaign.name)
+def _doctor(stores: Stores, host: Host, campaign: Campaign) -> Doctor:
+    runs = stores.runs(campaign.name)
 
     def sync() -> int:
-        app.tracker.close()  # what it has seen says nothing of what was damaged since
-        return app.tracker.sync(campaign, runs)
+        stores.tracker.close()  # what it has seen says nothing of what was damaged since
+        return stores.tracker.sync(campaign, runs)
 
-    return Doctor(app.ledger, app.storage, runs, sync)
+    return Doctor(stores.ledger, stores.storage, runs, sync, host.is_dead)
