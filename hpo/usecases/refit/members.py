@@ -17,9 +17,8 @@ from hpo.trainable.loading import load_trainable
 from hpo.usecases.campaigns import frozen_config, prepare_data
 from hpo.usecases.deployed import deployed_file
 from hpo.usecases.records import Records
+from hpo.usecases.refit.record import folder_of
 
-FOLDER = "finals"
-"""In the state folder: one folder for each campaign, or `A+B` for several together."""
 LONGEST = 200
 
 Say = Callable[[str], None]
@@ -84,11 +83,6 @@ def label(parts: Sequence[Part]) -> str:
     if len(joined) > LONGEST:
         raise UsageError(f"The campaigns' names are too long together ({len(joined)} letters); name fewer.")
     return joined
-
-
-def folder_of(records: Records, name: str) -> Path:
-    """Where what was trained again of `A` or `A+B` lies."""
-    return records.home / FOLDER / name
 
 
 class Refits:

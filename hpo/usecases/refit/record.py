@@ -9,11 +9,17 @@ from hpo.domain.campaign import Campaign
 from hpo.domain.errors import EnvironmentFault
 from hpo.runs.durable import read_sealed, sha256_of
 from hpo.usecases.records import Records
-from hpo.usecases.refit.members import folder_of
 
+FOLDER = "finals"
+"""In the state folder: one folder for each campaign, or `A+B` for several together."""
 RECORD = "final.json"
 """In the folder of what was refitted: `of`, member -> SHA-256 of the trial it repeats; `accepted`; `deployed`, the
 file that scores, relative to the folder, and `digest`, its SHA-256; `figures`."""
+
+
+def folder_of(records: Records, name: str) -> Path:
+    """Where what was trained again of `A` or `A+B` lies."""
+    return records.home / FOLDER / name
 
 
 def members_of(campaigns: Sequence[Campaign]) -> dict[str, str]:

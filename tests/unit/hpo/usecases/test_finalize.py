@@ -20,7 +20,7 @@ from hpo.ranking import refitting
 from hpo.usecases import results
 from hpo.usecases.refit import members as refits
 from hpo.usecases.refit.finalize import finalize
-from hpo.usecases.refit.record import RECORD, final_file
+from hpo.usecases.refit.record import FOLDER, RECORD, final_file
 from hpo.usecases.refit.walk_forward import Walk, walk_forward
 from trainer.data.market import OHLCV
 from trainer.data.planted import generate
@@ -68,7 +68,7 @@ class Pair:
 
     @property
     def finals(self) -> Path:
-        folder: Path = self.stores.home / refits.FOLDER
+        folder: Path = self.stores.home / FOLDER
         return folder
 
     def altered(self, first: np.datetime64) -> Prepared:
