@@ -61,7 +61,7 @@ class FormulaRunner:
         curve = self._surface.curve(values, request.seed)
         for epoch, score in enumerate(curve, start=1):
             self.num_epochs += 1
-            if on_epoch(EpochReport(epoch, score, {}, {}, 0.0)) is Decision.STOP:
+            if on_epoch(EpochReport(epoch, score, {}, {}, 0.0)) is not Decision.CONTINUE:
                 return TrialEnd("stopped")
         return TrialEnd("finished", score=statistics.fmean(curve[-SCORE_EPOCHS:]), last_epoch=EPOCHS)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from hpo.cli import listing
 from hpo.cli.parser import Command
 from hpo.cli.status import status_lines, status_record
 from hpo.domain.campaign import DEFAULT_STUDY, Campaign, CampaignState
@@ -275,6 +276,9 @@ COMMANDS: Mapping[str, Command] = {
     "resume": resume,
     "status": status,
     "best": best,
+    "list": listing.campaigns,
+    "trials": listing.trials,
+    "spaces": listing.spaces,
     "predict": predict,
     "compare": compare_trials,
     "report": report,

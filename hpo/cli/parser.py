@@ -7,8 +7,15 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
+from hpo import __version__
+from hpo.cli import listing
+
 LONGEST = timedelta(days=3650)
 OVERRIDES = "key=value settings, e.g. trials=40 study=night trainer.model.kind=gru (all: `hpo config`)"
+
+
+NAMED = frozenset({"resume", "worker", "status", "best", "predict", "report", "sync", "doctor"})
+"""Commands that work on a campaign that is there: `NAME` alone says which, as `study=NAME` does."""
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -20,6 +27,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error(f"unrecognized arguments: {' '.join(strange)} (see `hpo {options.command} --help`)")
     if rest:
         options.overrides = [*options.overrides, *rest]
+    if options.command in NAMED:
+        options.overrides = [word if "=" in word else f"study={word}" for word in options.overrides]
+        names = [word for word in options.overrides if word.startswith("study=")]
+        if len(names) > 1:
+            parser.error(f"{' and '.join(names)}: this command works on one campaign; name it once")
     return options
 
 
@@ -36,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
         "Exit codes: 0 done, 1 bug, 2 your input, 3 environment, 130 interrupted.",
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=16),
     )
+    parser.add_argument("--version", action="version", version=f"tiertune {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
 
     def add(name: str, text: str, example: str) -> argparse.ArgumentParser:
@@ -50,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     _searching(add)
     _looking(add)
     _finishing(add)
+    listing.add_parsers(add)
     _tending(add)
     return parser
 

@@ -115,10 +115,13 @@ def _running(campaign: Campaign, slots: Sequence[SlotView], now: datetime) -> It
 def _queue(slots: Sequence[SlotView], now: datetime) -> Iterator[str]:
     waiting = [slot for slot in slots if slot.state is SlotState.OPEN]
     begun = sum(slot.trial_number is not None for slot in waiting)
+    paused = sum(slot.state is SlotState.PAUSED for slot in slots)
     left = time_left(slots, now)
     parts = [f"{len(waiting)} trials wait"] if waiting else []
     if begun:
         parts.append(f"{begun} of them begun and saved")
+    if paused:
+        parts.append(f"{paused} paused at a saved epoch")
     if left is not None:
         parts.append(f"about {left} left")
     if parts:

@@ -23,10 +23,12 @@ DEFAULT_TRAINABLE = "ranker"
 
 
 class SlotState(StrEnum):
-    """OPEN can be claimed; RUNNING is leased to a worker; DONE has its outcome for ever."""
+    """OPEN can be claimed; RUNNING is leased to a worker; PAUSED keeps its checkpoint, and can be claimed where nothing
+    is open; DONE has its outcome for ever."""
 
     OPEN = "open"
     RUNNING = "running"
+    PAUSED = "paused"
     DONE = "done"
 
 
@@ -154,6 +156,7 @@ class Claim:
     num_crashes: deaths of the trial's own process, seen by its worker, since its last new epoch.
     num_losses: leases that ended with their worker since then (killed, or silent too long): no fault of the trial.
     retried_trial: the slot's newest Optuna trial that failed and was given up for another; None as a rule.
+    pauses: epochs after which the trial was paused, in order.
     """
 
     campaign_id: int
@@ -166,12 +169,13 @@ class Claim:
     num_crashes: int
     num_losses: int = 0
     retried_trial: int | None = None
+    pauses: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class SlotView:
     """One slot as `status`, `report` and `doctor` see it. Times are the database's clock, timezone-aware. For the
-    counts and retried_trial see `Claim`."""
+    counts, retried_trial and pauses see `Claim`."""
 
     slot: int
     tier: int
@@ -192,6 +196,7 @@ class SlotView:
     run_folder: str | None = None
     num_losses: int = 0
     retried_trial: int | None = None
+    pauses: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

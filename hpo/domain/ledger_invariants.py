@@ -47,7 +47,11 @@ def _slot(slot: SlotView) -> Iterator[str]:
     facts = {
         "is RUNNING exactly when it has a lease": running == (slot.lease_expires_at is not None),
         "has a worker while it is RUNNING": slot.worker is not None or not running,
-        "has no worker while it is OPEN": slot.worker is None or slot.state is not SlotState.OPEN,
+        "has no worker while it is OPEN or PAUSED": slot.worker is None
+        or slot.state not in (SlotState.OPEN, SlotState.PAUSED),
+        "has a trial and an epoch to go on after while it is PAUSED": slot.state is not SlotState.PAUSED
+        or (slot.trial_number is not None and bool(slot.pauses)),
+        "was claimed at least as often as it paused": len(slot.pauses) <= slot.fence,
         "is DONE exactly when it has an outcome": done == (slot.outcome is not None),
         "is DONE exactly when it has an end": done == (slot.finished_at is not None),
         "has a finite score once it finished": slot.outcome in (None, Outcome.FAILED)

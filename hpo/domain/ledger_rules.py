@@ -60,6 +60,16 @@ def bound_elsewhere(claim: Claim, trial_number: int) -> ValueError:
     return ValueError(f"trial {trial_number} belongs to another slot of tier {claim.tier} than {claim.slot}")
 
 
+def check_pause(claim: Claim, epoch: int) -> None:
+    """ValueError unless a training may pause there: an epoch is what it goes on after."""
+    if epoch < 1:
+        raise ValueError(f"slot {claim.slot}: a trial is paused after an epoch, not after {epoch}")
+
+
+def not_begun(claim: Claim) -> ValueError:
+    return ValueError(f"slot {claim.slot} has no trial yet; there is nothing to pause")
+
+
 def unfinished(what: str, count: int) -> ValueError:
     return ValueError(f"{what}: {count} slots are not done")
 
@@ -74,7 +84,8 @@ def made_by_code(slots: Sequence[SlotView]) -> list[int]:
     return [
         view.slot
         for view in slots
-        if view.state is SlotState.RUNNING or (view.outcome is not Outcome.FAILED and (view.outcome or view.epoch))
+        if view.state in (SlotState.RUNNING, SlotState.PAUSED)
+        or (view.outcome is not Outcome.FAILED and (view.outcome or view.epoch))
     ]
 
 

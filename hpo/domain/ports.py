@@ -68,8 +68,9 @@ class Ledger(Protocol):
         ...
 
     def claim(self, campaign_id: int, worker_id: int, lease: timedelta) -> Claim | None:
-        """The lowest slot that is OPEN, or RUNNING with an expired lease, in the first tier that is not finished;
-        None if there is none now (all done, or the rest of the tier is running elsewhere).
+        """The lowest slot that is OPEN, or RUNNING with an expired lease, in the first tier that is not finished; else
+        the PAUSED one with the fewest epochs, the lowest of equals; None if there is none now (all done, or the rest of
+        the tier is running elsewhere).
 
         A slot of tier n can be claimed only when tier n-1 has a decision (`decide_tier`). One statement with
         SKIP LOCKED on the database's clock. The fence grows with every claim; an expired lease counts as a loss.
@@ -96,6 +97,11 @@ class Ledger(Protocol):
     def release(self, claim: Claim, *, crashed: bool = False) -> None:
         """Give an unfinished slot back: it is OPEN at once and keeps its trial. crashed: the trial's process died
         while its worker lived, the only thing that counts as a crash."""
+        ...
+
+    def pause(self, claim: Claim, epoch: int) -> None:
+        """Give an unfinished slot back after an epoch: it is PAUSED, and keeps its trial. ValueError where it has no
+        trial yet, or epoch is none."""
         ...
 
     def exclusive(self, name: str) -> AbstractContextManager[None]:

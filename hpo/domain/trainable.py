@@ -195,7 +195,7 @@ class Trainable(ABC, Generic[S]):
     # Afterwards
 
     def doubt(self, settings: S, metric: str, score: float) -> str:
-        """Why a validation score is too good to be believed: a sentence, said before any result. Empty: it is not."""
+        """Why a score is too good to be believed: a sentence, said before any result. Empty: it is not."""
         return ""
 
     def derive(self, daily: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 
 class Decision(StrEnum):
-    """The answer to an epoch report."""
+    """The answer to an epoch report. A training is told STOP where it is paused, too: to it both are the same."""
 
     CONTINUE = "continue"
     STOP = "stop"
+    PAUSE = "pause"  # the checkpoint is kept, and the training goes on later
 
 
 class Ending(StrEnum):

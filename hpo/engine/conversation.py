@@ -12,26 +12,36 @@ from hpo.domain.metric import Metric
 from hpo.domain.ports import Ledger, TrialEnd
 from hpo.domain.trainable import Length
 from hpo.domain.training import Decision, EpochReport
+from hpo.engine.schedulers import Scheduler
 from hpo.runs.entries import EpochRecord
 
 
 class Conversation:
-    """What the search hears of one run, and answers."""
+    """What the search hears of one run, and answers. decision: the scheduler's last one."""
 
-    def __init__(self, ledger: Ledger, claim: Claim, trial: optuna.Trial, length: Length, lease: timedelta) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        claim: Claim,
+        trial: optuna.Trial,
+        scheduler: Scheduler,
+        length: Length,
+        lease: timedelta,
+    ) -> None:
         self._ledger, self._claim, self._trial, self._lease = ledger, claim, trial, lease
+        self._scheduler = scheduler
         self._num_epochs, self._score_epochs = length.num_epochs, length.score_epochs
         self._scores = dict(trial._get_latest_trial().intermediate_values)
-        self.pruned = False
+        self.decision = Decision.CONTINUE
         self.end = TrialEnd("stopped")
 
     def on_epoch(self, report: EpochReport) -> Decision:
-        """Record the epoch if it is new, and ask the pruner about the newest one.
+        """Record the epoch if it is new, and ask the scheduler about the newest one.
 
         Epochs that were judged before a resume are passed; the last of them is judged again, because its decision may
         have been lost with the process that asked for it.
         """
-        newest = max(self._scores, default=0)
+        newest = self.last_epoch
         if report.epoch < newest:
             return Decision.CONTINUE
         self._ledger.renew(
@@ -42,10 +52,20 @@ class Conversation:
         if report.epoch > newest:
             self._trial.report(report.score, report.epoch)
             self._scores[report.epoch] = report.score
-        if report.epoch < self._num_epochs and self._trial.should_prune():
-            self.pruned = True
-            return Decision.STOP
-        return Decision.CONTINUE
+        if report.epoch < self._num_epochs:
+            self.decision = self._decide(report.epoch)
+        return self.decision
+
+    def _decide(self, epoch: int) -> Decision:
+        decision = self._scheduler.decide(self._trial.study, self._trial._get_latest_trial())
+        # Its pause there is over.
+        is_over = decision is Decision.PAUSE and epoch in self._claim.pauses
+        return Decision.CONTINUE if is_over else decision
+
+    @property
+    def last_epoch(self) -> int:
+        """The newest epoch that was told."""
+        return max(self._scores, default=0)
 
     def trailing_score(self) -> float:
         """Mean of the last `score_epochs` scores: the same measure a finished run is judged by."""

@@ -26,9 +26,11 @@ from hpo.domain.config import SearchConfig
 from hpo.domain.errors import EnvironmentFault, LeaseLost, StoreUnavailable
 from hpo.domain.ports import Ledger, TrialEnd, TrialRequest, TrialRunner
 from hpo.domain.trainable import Trainable
+from hpo.domain.training import Decision
 from hpo.engine.binding import bind, complete, derived
 from hpo.engine.conversation import Conversation, sortable, trailing_mean
 from hpo.engine.samplers import tell_unfit
+from hpo.engine.schedulers import Scheduler
 from hpo.engine.stage import Stage, decide_stage, open_study, settle, stages
 from hpo.engine.study_cache import StudyCache
 from hpo.engine.tiers import NUM_PARAMETERS, VALUES
@@ -53,6 +55,7 @@ class Objective:
     Args:
         trainable: what is trained. runs: the campaign's folder of run folders. data: the search part of its data.
         storage: Optuna's; the studies are made here, one per tier. code: the fingerprint of the code that trains here.
+        scheduler: of a stage.
     """
 
     def __init__(
@@ -68,7 +71,9 @@ class Objective:
         runs: Path,
         identity: WorkerIdentity,
         code: str,
+        scheduler: Callable[[Stage], Scheduler] = Stage.scheduler,
     ) -> None:
+        self._scheduler = scheduler
         self._identity, self._code = identity, code
         self._campaign, self._config, self._space = campaign, config, space
         self._trainable, self._settings = trainable, complete(trainable, config.trainer)
@@ -207,7 +212,8 @@ class Objective:
             config=settings,
         )
         length = self._trainable.length(self._trainable.parse(settings))
-        conversation = Conversation(self._ledger, claim, trial, length, self._config.worker.lease)
+        scheduler = self._scheduler(stage)
+        conversation = Conversation(self._ledger, claim, trial, scheduler, length, self._config.worker.lease)
         request = TrialRequest(
             config=settings,
             data=self._data,
@@ -237,12 +243,14 @@ class Objective:
         self, claim: Claim, study: optuna.Study, trial: optuna.Trial, talk: Conversation, timed_out: bool
     ) -> None:
         end = talk.end
-        if talk.pruned:
+        if talk.decision is Decision.STOP:
             self._finish(claim, study, trial, Outcome.PRUNED, end, score=talk.trailing_score())
         elif end.kind == "finished":
             self._finish(claim, study, trial, Outcome.COMPLETE, end, score=end.score)
         elif end.kind == "failed":
             self._finish(claim, study, trial, Outcome.FAILED, end)
+        elif end.kind == "stopped" and talk.decision is Decision.PAUSE:
+            self._pause(claim, talk.last_epoch)
         elif end.kind == "died":
             logger.warning("slot %d: %s", claim.slot, end.message)
             self._ledger.release(claim, crashed=True)
@@ -293,6 +301,15 @@ class Objective:
                 tell_unfit(study, trial, end.excess)
         self._ledger.finish(claim, outcome, score, reason)
         logger.info("slot %d done: %s, score %s", claim.slot, outcome, score)
+
+    def _pause(self, claim: Claim, epoch: int) -> None:
+        attempt = self._own_attempt(claim)
+        if attempt is None or attempt.fence != claim.fence:
+            self._begin_anew(claim)
+            return
+        attempt.pause()
+        self._ledger.pause(claim, epoch)
+        logger.info("slot %d paused after epoch %d", claim.slot, epoch)
 
     def _begin_anew(self, claim: Claim) -> None:
         """Give back a slot whose run folder somebody deleted amid its training, which is no fault of the trial."""

@@ -22,6 +22,7 @@ from hpo.engine.joint import choose
 from hpo.engine.parameters import INDEX_SUFFIX, distributions, to_params, to_values
 from hpo.engine.pruners import build_pruner
 from hpo.engine.samplers import build_sampler
+from hpo.engine.schedulers import Pruning, Scheduler
 from hpo.engine.tiers import (
     COPIED_FROM,
     DUPLICATE_OF,
@@ -85,6 +86,9 @@ class Stage:
 
     def pruner(self) -> optuna.pruners.BasePruner:
         return build_pruner(self.config.pruner, self.length.num_epochs)
+
+    def scheduler(self) -> Scheduler:
+        return Pruning()
 
     def new_trial(self, slot: int, retry_of: int | None = None) -> FrozenTrial:
         """A RUNNING trial that belongs to a slot. The campaign's very first slot has the default configuration.

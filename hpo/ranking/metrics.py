@@ -37,7 +37,7 @@ def doubt(metric: str, score: float) -> str:
     if name is None or abs(score) <= limit:
         return ""
     return (
-        f"Beyond belief: the best validation {_label(name)} is {score:.2f}, where real data give less than {limit:g}. "
+        f"Beyond belief: the best {_label(name)} is {score:.2f}, where real data give less than {limit:g}. "
         "Something in the data is known only later: look at the data's warnings and at the newest features first."
     )
 

@@ -80,7 +80,7 @@ def collect(
         data_summary=without_places(prepared.summary if prepared else {}, places),
         data_lines=tuple(without_places(prepared.lines if prepared else (), places)),
         data_warnings=tuple(without_places(prepared.warnings if prepared else (), places)),
-        doubt=best_doubt(trainable, settings, search["objective"], slots),
+        doubt=best_doubt(trainable, settings, search["objective"], slots, _on_holdout(holdout, search["objective"])),
         config=without_places(search, places),
         fingerprints=campaign.spec.fingerprints,
         environment=_environment(),
@@ -99,6 +99,14 @@ def candidates(campaign: Campaign, slots: Sequence[SlotView], num_leaders: int) 
     champion = campaign.crowned.slot if campaign.crowned else None
     first = [slot for slot in (champion, DEFAULT_SLOT) if slot is not None]
     return list(dict.fromkeys([*first, *(slot.slot for slot in leaders)]))
+
+
+def _on_holdout(holdout: HoldoutEvidence | None, metric: str) -> list[float]:
+    """Mean scores of everything that was measured there."""
+    if holdout is None:
+        return []
+    series = [*holdout.daily.values(), *holdout.contenders.values()]
+    return [float(np.nanmean(daily[metric])) for daily in series if np.isfinite(daily.get(metric, np.nan)).any()]
 
 
 def _tiers(campaign: Campaign, space: Space) -> list[TierEvidence]:
@@ -129,7 +137,8 @@ def _trial(
         "score": view.score,
         "planned_epochs": length.num_epochs,
         "reason": without_places(view.reason, places),
-        "num_interruptions": max(view.fence - 1, 0),
+        "num_interruptions": max(view.fence - 1 - len(view.pauses), 0),
+        "num_pauses": len(view.pauses),
         "worker": worker,
         "started_at": view.started_at,
         "finished_at": view.finished_at,

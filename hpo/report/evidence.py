@@ -52,6 +52,7 @@ class TrialEvidence:
     num_parameters: int | None = None
     reason: str | None = None
     num_interruptions: int = 0
+    num_pauses: int = 0
     worker: str | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +19,21 @@ def measure(
     holdout: Path,
     champion: Champion | None = None,
     deployed: Path | None = None,
+    on_trial: Callable[[int, int], None] = lambda number, total: None,
 ) -> HoldoutEvidence | None:
     """The series of each slot's model on the holdout, and what is deployed in detail.
 
-    deployed: the file that scores for the champion; None: the slots alone.
+    deployed: the file that scores for the champion; None: the slots alone. on_trial: called before each slot is scored,
+    with its number from 1 and how many there are.
 
     Slots without a checkpoint here (not kept, or trained on another machine) are left out; None where nothing could be
     scored. Opening the holdout is the caller's to count. Raises EnvironmentFault for a file that is not the recorded
     one.
     """
     found: dict[int, Scored] = {}
-    for slot in slots:
-        if not archive.is_kept(slot):
-            continue
+    kept = [slot for slot in slots if archive.is_kept(slot)]
+    for number, slot in enumerate(kept, start=1):
+        on_trial(number, len(kept))
         scored = trainable.score(archive.model(slot), holdout)
         if scored is not None:
             found[slot] = scored

@@ -7,6 +7,7 @@ runs/<campaign>/slot-0007/
         metrics.jsonl       one line an epoch
         daily/epoch-0003.npz
         last.pt previous.pt model.pt
+        paused              there once the scheduler has paused the trial; a later attempt goes on
         result.json         outcome, score, and the SHA-256 of every other file; written last
 """
 
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 # and one of the two is always whole.
 CHECKPOINTS = ("last.pt", "previous.pt", "model.pt")
 MODEL = "model.pt"
+PAUSED = "paused"
 CONFIG_SHA256 = "config_sha256"
 """Key of run.json under which it answers for config.json."""
 
@@ -197,6 +199,15 @@ class Attempt:
             self._flush()
             files = {name: sha256_of(self.folder / name) for name in self._names()}
             write_json(self.result_file, {**said, "finished_at": _now().isoformat(), "files": files})
+
+    def pause(self) -> None:
+        """Leave word that nobody trains here any more, although there is no result."""
+        with writing(self.folder):
+            (self.folder / PAUSED).touch()
+
+    @property
+    def is_paused(self) -> bool:
+        return (self.folder / PAUSED).exists()
 
     def result(self) -> Result | None:
         """None while the trial is unfinished. Raises EnvironmentFault where the file is damaged."""

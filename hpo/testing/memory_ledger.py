@@ -23,14 +23,7 @@ from hpo.domain.campaign import (
     WorkerIdentity,
 )
 from hpo.domain.ports import Clock
-
-
-@dataclass
-class _Slot:
-    """A slot's view, which holds all but the worker's id."""
-
-    view: SlotView
-    worker_id: int | None = None
+from hpo.testing.memory_slots import Slot, claim_on, open_slot, reopen, turn
 
 
 @dataclass
@@ -38,7 +31,7 @@ class _Work:
     """What belongs to one campaign."""
 
     campaign: Campaign
-    slots: list[_Slot] = field(default_factory=list)
+    slots: list[Slot] = field(default_factory=list)
     checkpoints: dict[tuple[int, str], CheckpointRecord] = field(default_factory=dict)
     workers: dict[int, WorkerIdentity] = field(default_factory=dict)
 
@@ -49,28 +42,7 @@ class _Work:
 
     def add_slots(self, tier: int, position: int, count: int) -> None:
         for step in range(1, count + 1):
-            self.slots.append(_Slot(_open_slot(len(self.slots) + 1, tier, position + step)))
-
-
-def _open_slot(number: int, tier: int, position: int) -> SlotView:
-    return SlotView(
-        slot=number,
-        tier=tier,
-        position=position,
-        state=SlotState.OPEN,
-        outcome=None,
-        trial_number=None,
-        fence=0,
-        num_crashes=0,
-        worker=None,
-        epoch=None,
-        score=None,
-        samples_per_second=None,
-        reason=None,
-        started_at=None,
-        finished_at=None,
-        lease_expires_at=None,
-    )
+            self.slots.append(Slot(open_slot(len(self.slots) + 1, tier, position + step)))
 
 
 class MemoryLedger:
@@ -142,10 +114,10 @@ class MemoryLedger:
             tier = min((slot.view.tier for slot in work.slots if slot.view.state is not SlotState.DONE), default=None)
             if tier is None or any(number not in work.campaign.decisions for number in range(1, tier)):
                 return None
-            for slot in work.slots:
+            for slot in sorted(work.slots, key=turn):
                 view = slot.view
                 expired = view.lease_expires_at is not None and view.lease_expires_at < now
-                if view.tier != tier or not (view.state is SlotState.OPEN or expired):
+                if view.tier != tier or not (view.state in (SlotState.OPEN, SlotState.PAUSED) or expired):
                     continue
                 slot.worker_id = worker_id
                 slot.view = replace(
@@ -157,7 +129,7 @@ class MemoryLedger:
                     lease_expires_at=now + lease,
                     started_at=view.started_at or now,
                 )
-                return _claim(campaign_id, slot)
+                return claim_on(campaign_id, slot)
             return None
 
     def renew(self, claim: Claim, lease: timedelta, progress: Progress | None = None) -> None:
@@ -204,7 +176,16 @@ class MemoryLedger:
 
     def release(self, claim: Claim, *, crashed: bool = False) -> None:
         with self._lock:
-            _reopen(self._held(claim), num_crashes=int(crashed))
+            reopen(self._held(claim), num_crashes=int(crashed))
+
+    def pause(self, claim: Claim, epoch: int) -> None:
+        rules.check_pause(claim, epoch)
+        with self._lock:
+            slot = self._held(claim)
+            if slot.view.trial_number is None:
+                raise rules.not_begun(claim)
+            reopen(slot)
+            slot.view = replace(slot.view, state=SlotState.PAUSED, pauses=(*slot.view.pauses, epoch))
 
     @contextmanager
     def exclusive(self, name: str) -> Iterator[None]:
@@ -219,7 +200,7 @@ class MemoryLedger:
             for slot in self._of(campaign_id).slots:
                 worker = slot.view.worker
                 if slot.view.state is SlotState.RUNNING and worker is not None and is_dead(worker):
-                    _reopen(slot, num_losses=1)
+                    reopen(slot, num_losses=1)
                     ended.append(slot.view.slot)
             return ended
 
@@ -242,7 +223,7 @@ class MemoryLedger:
                 slot.worker_id = None
                 for kind in ("model", "result"):
                     work.checkpoints.pop((slot.view.slot, kind), None)
-                fresh = _open_slot(slot.view.slot, slot.view.tier, slot.view.position)
+                fresh = open_slot(slot.view.slot, slot.view.tier, slot.view.position)
                 retried = slot.view.retried_trial if slot.view.trial_number is None else slot.view.trial_number
                 slot.view = replace(
                     fresh, fence=slot.view.fence, started_at=slot.view.started_at, retried_trial=retried
@@ -305,40 +286,9 @@ class MemoryLedger:
             raise rules.no_campaign(campaign_id)
         return self._work[campaign_id]
 
-    def _held(self, claim: Claim) -> _Slot:
+    def _held(self, claim: Claim) -> Slot:
         """The claimed slot; LeaseLost if it is not ours any more."""
         slot = self._of(claim.campaign_id).slots[claim.slot - 1]
         if slot.view.state is not SlotState.RUNNING or slot.view.fence != claim.fence:
             raise rules.lease_lost(claim)
         return slot
-
-
-def _claim(campaign_id: int, slot: _Slot) -> Claim:
-    if slot.worker_id is None:
-        raise ValueError(f"slot {slot.view.slot} is claimed by nobody")
-    view = slot.view
-    return Claim(
-        campaign_id,
-        view.slot,
-        view.tier,
-        view.position,
-        view.fence,
-        slot.worker_id,
-        view.trial_number,
-        view.num_crashes,
-        view.num_losses,
-        view.retried_trial,
-    )
-
-
-def _reopen(slot: _Slot, num_crashes: int = 0, num_losses: int = 0) -> None:
-    """Open the slot again, so many crashes and losses richer."""
-    slot.worker_id = None
-    slot.view = replace(
-        slot.view,
-        state=SlotState.OPEN,
-        worker=None,
-        lease_expires_at=None,
-        num_crashes=slot.view.num_crashes + num_crashes,
-        num_losses=slot.view.num_losses + num_losses,
-    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 from hpo.domain.campaign import Campaign, CampaignState, SlotState
@@ -29,6 +31,8 @@ CONCLUDED = "concluded.json"
 """Beside a campaign's slots: the budget whose report, registration and retention were done here."""
 DIGESTS = "digests.json"
 """Beside a report's files: the SHA-256 of each."""
+
+SAY_EVERY = timedelta(seconds=10)
 
 Say = Callable[[str], None]
 
@@ -76,7 +80,8 @@ def report(
         if prepared.holdout is not None:
             records.ledger.count_holdout_opening(campaign.id)
             chosen = candidates(campaign, slots, NUM_LEADERS)
-            holdout = measure(trainable, archive, chosen, prepared.holdout, champion, deployed)
+            on_trial = scoring(say)
+            holdout = measure(trainable, archive, chosen, prepared.holdout, champion, deployed, on_trial)
             holdout = holdout and with_contenders(records, host, campaign, prepared, holdout, say)
         campaign = records.find(campaign.name)
     evidence = collect(campaign, slots, archive, trainable, holdout, prepared=prepared)
@@ -88,6 +93,19 @@ def report(
     for line in (*summary_lines(evidence, findings), *(f"Warning: {said}" for said in missing)):
         say(line)
     return written
+
+
+def scoring(say: Say, now: Callable[[], float] = time.monotonic) -> Callable[[int, int], None]:
+    """Says which trial is being scored on the holdout: the first at once, others once SAY_EVERY has passed."""
+    last: float | None = None
+
+    def on_trial(number: int, total: int) -> None:
+        nonlocal last
+        if last is None or now() - last >= SAY_EVERY.total_seconds():
+            last = now()
+            say(f"Scoring the holdout: trial {number} of {total} ...")
+
+    return on_trial
 
 
 def report_folder(records: Records, campaign: Campaign) -> Path:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -283,6 +284,41 @@ class TestLease:
 
         assert [counts_after(epoch) for epoch in (1, 1, 2, 1)] == [(0, 0), (1, 1), (0, 0), (1, 1)]
 
+    def test_a_pause_keeps_the_trial_and_lets_all_others_go_first(
+        self, ledger: Ledger, campaign_id: int, worker: int
+    ) -> None:
+        first = claimed(ledger, campaign_id, worker)
+        ledger.bind_trial(first, 3, "/runs/3")
+        ledger.renew(first, LEASE, Progress(2, 0.01))
+        ledger.pause(first, 2)
+        slot = view(ledger, first)
+        assert (slot.state, slot.worker, slot.lease_expires_at) == (SlotState.PAUSED, None, None)
+        assert (slot.trial_number, slot.epoch, slot.pauses) == (3, 2, (2,))
+        assert 1 in ledger.unfinished_tiers(campaign_id)
+        second = claimed(ledger, campaign_id, worker)
+        assert second.slot == 2, "an open one comes first, although its number is higher"
+        ledger.bind_trial(second, 4, "/runs/4")
+        ledger.pause(second, 1)
+        again = claimed(ledger, campaign_id, worker)
+        assert (again.slot, again.fence, again.pauses) == (2, 2, (1,)), "the one with the fewest epochs goes on"
+        assert claimed(ledger, campaign_id, worker) == replace(first, fence=2, trial_number=3, pauses=(2,))
+
+    def test_a_paused_slot_is_nobodys_death(self, ledger: Ledger, campaign_id: int, worker: int) -> None:
+        claim = claimed(ledger, campaign_id, worker)
+        ledger.bind_trial(claim, 3, "/runs/3")
+        ledger.pause(claim, 2)
+        assert list(ledger.expire_dead(campaign_id, lambda _: True)) == []
+        assert (view(ledger, claim).num_losses, view(ledger, claim).num_crashes) == (0, 0)
+
+    def test_there_must_be_something_to_pause(self, ledger: Ledger, campaign_id: int, worker: int) -> None:
+        claim = claimed(ledger, campaign_id, worker)
+        with pytest.raises(ValueError, match="no trial yet"):
+            ledger.pause(claim, 1)
+        ledger.bind_trial(claim, 0, "/runs/0")
+        with pytest.raises(ValueError, match="paused after an epoch"):
+            ledger.pause(claim, 0)
+        assert view(ledger, claim).state is SlotState.RUNNING
+
     def test_times_are_aware_and_in_order(self, ledger: Ledger, campaign_id: int, worker: int) -> None:
         claim = claimed(ledger, campaign_id, worker)
         ledger.finish(claim, Outcome.COMPLETE, 0.1)
@@ -296,12 +332,20 @@ def _finish(ledger: Ledger, claim: Claim) -> None:
     ledger.finish(claim, Outcome.COMPLETE, 0.9)
 
 
+def _pause(ledger: Ledger, claim: Claim) -> None:
+    if ledger.slots(claim.campaign_id)[claim.slot - 1].trial_number is None:
+        with suppress(LeaseLost):
+            ledger.bind_trial(claim, 7, "/runs/7")
+    ledger.pause(claim, 1)
+
+
 OPERATIONS: dict[str, Callable[[Ledger, Claim], None]] = {
     "renew": lambda ledger, claim: ledger.renew(claim, LEASE, Progress(99)),
     "check": lambda ledger, claim: ledger.check(claim),
     "bind": lambda ledger, claim: ledger.bind_trial(claim, 99, "/runs/99"),
     "finish": _finish,
     "release": lambda ledger, claim: ledger.release(claim),
+    "pause": _pause,
     "checkpoint": lambda ledger, claim: ledger.record_checkpoint(claim, replace(CHECKPOINT, slot=claim.slot)),
 }
 
@@ -316,6 +360,7 @@ LOSSES: dict[str, Callable[[Subject, Claim], object]] = {
     "taken over": _taken_over,
     "finished": lambda subject, claim: subject.ledger.finish(claim, Outcome.PRUNED, 0.1),
     "released": lambda subject, claim: subject.ledger.release(claim),
+    "paused": lambda subject, claim: _pause(subject.ledger, claim),
     "ended as dead": lambda subject, claim: subject.ledger.expire_dead(claim.campaign_id, lambda _: True),
 }
 

@@ -139,6 +139,16 @@ class LedgerMachine(RuleBasedStateMachine):
     def release(self, claim: Both, crashed: bool) -> None:
         self.same(lambda ledger, side: ledger.release(getattr(claim, side), crashed=crashed))
 
+    @rule(claim=claims, epoch=st.integers(0, 3))
+    def pause(self, claim: Both, epoch: int) -> None:
+        self.same(lambda ledger, side: ledger.pause(getattr(claim, side), epoch))
+
+    @rule(claim=claims, trial=st.integers(0, 3), epoch=st.integers(1, 3))
+    def bind_and_pause(self, claim: Both, trial: int, epoch: int) -> None:
+        """What a pause needs; left to chance it would be rare."""
+        self.bind(claim, trial)
+        self.pause(claim, epoch)
+
     @rule(claim=claims, kind=st.sampled_from(["model", "result"]), epoch=st.integers(0, 9))
     def save(self, claim: Both, kind: str, epoch: int) -> None:
         record = CheckpointRecord(claim.memory.slot, kind, epoch, "runs/x.pt", "host", "/home", f"{epoch}" * 64)

@@ -17,6 +17,8 @@ from hpo.domain.config import SearchConfig
 from hpo.domain.ports import Ledger, TrialEnd, TrialRequest
 from hpo.domain.training import Decision, EpochReport
 from hpo.engine.objective import Objective
+from hpo.engine.schedulers import Scheduler
+from hpo.engine.stage import Stage
 from hpo.engine.tiers import plan_tiers
 from hpo.engine.worker import Worker
 from hpo.ranking.ranker import Ranker
@@ -104,6 +106,7 @@ def worker(
     identity: WorkerIdentity,
     is_dead: Callable[[WorkerIdentity], bool] = lambda identity: False,
     drain: threading.Event | None = None,
+    scheduler: Callable[[Stage], Scheduler] = Stage.scheduler,
 ) -> Worker:
     """A worker of the campaign that trains by simulation."""
     campaign = open_campaign(ledger, config, space)
@@ -119,6 +122,7 @@ def worker(
         campaign_folder(home, config.study),
         identity,
         CODE,
+        scheduler,
     )
     return Worker(
         ledger, objective, campaign, identity, config.worker, SystemClock(), is_dead, drain or threading.Event()

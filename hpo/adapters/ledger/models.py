@@ -50,6 +50,7 @@ class Base(DeclarativeBase):
         dict[str, Any]: JSON(none_as_null=True),
         UUID: PG_UUID(as_uuid=True),
         list[UUID]: ARRAY(PG_UUID(as_uuid=True)),
+        list[int]: ARRAY(Integer()),
     }
 
 
@@ -118,7 +119,7 @@ class SlotRow(Base):
         CheckConstraint("number >= 1 AND position >= 1", name="numbers"),
         CheckConstraint("fence >= 0 AND num_crashes >= 0 AND num_crashes <= fence", name="counters"),
         CheckConstraint("num_losses >= 0 AND num_losses <= fence", name="num_losses"),
-        CheckConstraint("state IN ('open', 'running', 'done')", name="state"),
+        CheckConstraint("state IN ('open', 'running', 'paused', 'done')", name="state"),
         CheckConstraint("outcome IN ('complete', 'pruned', 'failed')", name="outcome"),
         CheckConstraint("(state = 'done') = (outcome IS NOT NULL)", name="done_has_outcome"),
         CheckConstraint("(state = 'done') = (finished_at IS NOT NULL)", name="done_has_time"),
@@ -126,6 +127,9 @@ class SlotRow(Base):
         CheckConstraint("state <> 'running' OR worker_id IS NOT NULL", name="running_has_worker"),
         CheckConstraint("state <> 'done' OR outcome = 'failed' OR score IS NOT NULL", name="finished_has_score"),
         CheckConstraint("(trial_number IS NULL) = (run_folder IS NULL)", name="bound"),
+        CheckConstraint(
+            "state <> 'paused' OR (trial_number IS NOT NULL AND cardinality(pauses) > 0)", name="paused_has_epoch"
+        ),
         # What a claim looks for, and nothing else: the unfinished slots in order.
         Index("ix_slot_unfinished", "campaign_id", "tier", "number", postgresql_where=text("state <> 'done'")),
     )
@@ -151,6 +155,7 @@ class SlotRow(Base):
     finished_at: Mapped[datetime | None]
     lease_expires_at: Mapped[datetime | None]
     retried_trial: Mapped[int | None]
+    pauses: Mapped[list[int]] = mapped_column(server_default=text("'{}'"))
 
 
 class CheckpointRow(Base):

@@ -197,6 +197,21 @@ class PostgresLedger:
 
         self._database.alone(work)
 
+    def pause(self, claim: Claim, epoch: int) -> None:
+        rules.check_pause(claim, epoch)
+        given_back = {"state": "paused", "worker_id": None, "lease_expires_at": None}
+
+        def work(connection: Connection, repeated: bool) -> None:
+            has_trial, pauses = SlotRow.trial_number.is_not(None), func.array_append(SlotRow.pauses, epoch)
+            if change(connection, claim, has_trial, pauses=pauses, **given_back):
+                return
+            if connection.scalar(select(SlotRow.number).where(held(claim))) is not None:
+                raise rules.not_begun(claim)
+            if not (repeated and state_left(connection, claim) == SlotState.PAUSED):
+                raise rules.lease_lost(claim)
+
+        self._database.alone(work)
+
     def expire_dead(self, campaign_id: int, is_dead: Callable[[WorkerIdentity], bool]) -> Sequence[int]:
         freed = {"state": "open", "lease_expires_at": None, "worker_id": None, "num_losses": SlotRow.num_losses + 1}
 

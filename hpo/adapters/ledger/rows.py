@@ -57,6 +57,7 @@ def to_claim(row: Row[*tuple[Any, ...]]) -> Claim:
         num_crashes=row.num_crashes,
         num_losses=row.num_losses,
         retried_trial=row.retried_trial,
+        pauses=tuple(row.pauses),
     )
 
 
@@ -87,6 +88,7 @@ def to_view(row: SlotRow, worker: WorkerRow | None) -> SlotView:
         run_folder=row.run_folder,
         num_losses=row.num_losses,
         retried_trial=row.retried_trial,
+        pauses=tuple(row.pauses),
     )
 
 

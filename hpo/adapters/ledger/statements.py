@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm.util import AliasedClass
 from sqlalchemy.sql.dml import ReturningInsert
 
 from hpo.adapters.ledger.models import CampaignRow, CheckpointRow, SlotRow, TierRow, WorkerRow
@@ -50,7 +51,8 @@ def held(claim: Claim) -> ColumnElement[bool]:
 
 
 def claim_slot(campaign_id: int, worker_id: int, lease: timedelta, token: UUID) -> Update:
-    """Take the lowest free slot of the first unfinished tier, in one statement; returns its row.
+    """Take the lowest free slot of the first unfinished tier, in one statement; returns its row. Paused ones come after
+    all others.
 
     Two workers never get the same slot: the inner SELECT locks the row it finds and steps over rows others have
     locked. `now()` is the database's, so workers' clocks do not matter.
@@ -62,8 +64,10 @@ def claim_slot(campaign_id: int, worker_id: int, lease: timedelta, token: UUID) 
         .scalar_subquery()
     )
     undecided = exists().where(TierRow.campaign_id == campaign_id, TierRow.number < tier, TierRow.decided_at.is_(None))
+    is_paused = candidate.state == "paused"
     free = or_(
         candidate.state == "open",
+        is_paused,
         and_(candidate.state == "running", candidate.lease_expires_at < func.now()),
     )
     number = (
@@ -71,7 +75,7 @@ def claim_slot(campaign_id: int, worker_id: int, lease: timedelta, token: UUID) 
         # `state <> 'done'` follows from `free`; spelt out, it lets the partial index serve.
         .where(candidate.campaign_id == campaign_id, candidate.tier == tier, candidate.state != "done", free)
         .where(~undecided)
-        .order_by(candidate.number)
+        .order_by(case((is_paused, last_pause(candidate)), else_=0), candidate.number)
         .limit(1)
         .with_for_update(skip_locked=True, of=candidate)
         .scalar_subquery()
@@ -90,6 +94,11 @@ def claim_slot(campaign_id: int, worker_id: int, lease: timedelta, token: UUID) 
         )
         .returning(SlotRow)
     )
+
+
+def last_pause(slot: type[SlotRow] | AliasedClass[SlotRow]) -> ColumnElement[int]:
+    """The epoch after which a paused slot waits."""
+    return slot.pauses[func.cardinality(slot.pauses)]
 
 
 def read_campaign(session: Session, row: CampaignRow) -> Campaign:
@@ -158,6 +167,7 @@ def reopen(session: Session, campaign_id: int, slots: Collection[int]) -> None:
             state="open",
             num_crashes=0,
             num_losses=0,
+            pauses=[],
             retried_trial=func.coalesce(SlotRow.trial_number, SlotRow.retried_trial),
         )
     )

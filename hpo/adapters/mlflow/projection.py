@@ -69,9 +69,9 @@ class SlotState:
 class Projection:
     """Keeps one campaign's runs up to date.
 
-    A trial without a result is RUNNING unless its campaign is complete, or the `worker` (host, pid, started) in its
-    `run.json` is dead for certain: then it is KILLED until somebody goes on with it. A tier or campaign is FINISHED
-    when decided, else RUNNING or KILLED by whether one of its trials runs.
+    A trial without a result is RUNNING unless it is paused, its campaign is complete, or the `worker` (host, pid,
+    started) in its `run.json` is dead for certain: then it is KILLED until somebody goes on with it. A tier or
+    campaign is FINISHED when decided, else RUNNING or KILLED by whether one of its trials runs.
     """
 
     def __init__(self, store: Store, experiment: Experiment, folder: Path) -> None:
@@ -122,7 +122,8 @@ class Projection:
         if finished_ns is not None and known is not None and known.fence == attempt.fence:
             return replace(known, num_bytes=num_bytes, finished_ns=finished_ns, is_alive=False)
         run = attempt.run()
-        is_alive = finished_ns is None and campaign.state is not CampaignState.COMPLETE and not _is_dead(run)
+        is_over = finished_ns is not None or attempt.is_paused or campaign.state is CampaignState.COMPLETE
+        is_alive = not is_over and not _is_dead(run)
         return SlotState(attempt.fence, int(run["tier"]), num_bytes, finished_ns, is_alive, run.get("study_id"))
 
     # -- trials ---------------------------------------------------------------------------------------------------

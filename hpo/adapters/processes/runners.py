@@ -154,9 +154,9 @@ class ProcessRunner:
             if isinstance(message, TrialEnd):
                 return message
             if stop_since is None:
-                decision = on_epoch(message)
-                _answer(pipe, decision)
-                if decision is Decision.STOP:
+                goes_on = on_epoch(message) is Decision.CONTINUE
+                _answer(pipe, Decision.CONTINUE if goes_on else Decision.STOP)
+                if not goes_on:
                     stop_since = time.monotonic()
         return TrialEnd("stopped")
 
@@ -186,7 +186,8 @@ class DirectReporter:
     def report(self, report: EpochReport) -> Decision:
         if self._decision is Decision.CONTINUE:
             self._attempt.append_epoch(report)
-            self._decision = self._on_epoch(report)
+            if self._on_epoch(report) is not Decision.CONTINUE:
+                self._decision = Decision.STOP
             return Decision.CONTINUE  # the epoch is taken; STOP is seen at the next step, as in a process of its own
         return Decision.STOP
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,8 +42,8 @@ class Axis:
                 return self.distribution.to_internal_repr(value) / _num_choices(self.distribution)
             except ValueError:
                 return math.nan
-        low, high, here = (_scaled(self.distribution, each) for each in (*_ends(self.distribution), value))
-        return min(1.0, max(0.0, (here - low) / (high - low)))
+        low, high = self._span
+        return min(1.0, max(0.0, (_scaled(self.distribution, value) - low) / (high - low)))
 
     def decode(self, coordinate: float) -> Any:
         """The nearest value that the distribution allows."""
@@ -50,7 +51,7 @@ class Axis:
             num_choices = _num_choices(self.distribution)
             return self.distribution.to_external_repr(min(num_choices - 1, int(coordinate * num_choices + 1e-9)))
         low, high = _ends(self.distribution)
-        start, end = _scaled(self.distribution, low), _scaled(self.distribution, high)
+        start, end = self._span
         here = start + coordinate * (end - start)
         value = math.exp(here) if _is_log(self.distribution) else here
         step = _step(self.distribution)
@@ -58,6 +59,12 @@ class Axis:
             value = low + step * round((value - low) / step)
         value = min(high, max(low, value))
         return round(value) if isinstance(self.distribution, IntDistribution) else float(value)
+
+    @cached_property
+    def _span(self) -> tuple[float, float]:
+        """Both ends, on the scale that is searched."""
+        low, high = _ends(self.distribution)
+        return _scaled(self.distribution, low), _scaled(self.distribution, high)
 
     def points(self, rng: np.random.Generator) -> Array:
         """Coordinates to look at along this axis."""

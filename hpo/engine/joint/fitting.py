@@ -22,7 +22,7 @@ MAX_WITH_BLOCKS = 60
 MAX_TRIALS = 300
 """With more trials, the best third of this number and the latest stay."""
 
-FITS = ((20, 15, 1), (60, 8, 3), (MAX_TRIALS, 12, 5), (None, 12, 10))
+FITS = ((20, 15, 1), (60, 8, 3), (MAX_TRIALS, 5, 5), (None, 5, 10))
 """Up to so many trials, a fit takes so many quasi-Newton steps, and is made at every so manieth trial."""
 
 THOROUGH = 40

@@ -95,9 +95,11 @@ def distances(one: Array, other: Array, unordered: NDArray[np.bool_]) -> Array:
 
 def configuration_kernel(apart: Array, parameters: Parameters) -> tuple[Array, Array]:
     """Covariance of f without its mean, and its part along each axis."""
-    along = parameters.variance[:, None, None] * np.exp(-0.5 * apart / parameters.length[:, None, None] ** 2)
+    along = apart * (-0.5 / parameters.length[:, None, None] ** 2)
+    np.exp(along, out=along)
+    along *= parameters.variance[:, None, None]
     total = along.sum(axis=0)
-    pairs = 0.5 * (total**2 - (along**2).sum(axis=0))
+    pairs = 0.5 * (total**2 - np.einsum("dij,dij->ij", along, along))
     return total + parameters.pairs * pairs, along
 
 
@@ -153,9 +155,16 @@ class Evidence:
         grown = pull * np.outer(growth, growth)
         between = np.add.reduceat(np.add.reduceat(grown, self._starts, axis=0), self._starts, axis=1)
         total = along.sum(axis=0)
-        parts = between * along * (1.0 + parameters.pairs * (total - along))
-        of_lengths = (parts * self._finite_apart).sum(axis=(1, 2)) / parameters.length**2
-        pairs = parameters.pairs * 0.5 * float((between * (total**2 - (along**2).sum(axis=0))).sum())
+        # The derivative of the kernel by log v_d is along_d + pairs * along_d * (total - along_d), summed up in parts.
+        flat = along.reshape(self.num_axes, -1)
+        lone, paired = (between * (1.0 + parameters.pairs * total)).ravel(), between.ravel()
+        squared = flat**2
+        of_variances = flat @ lone - parameters.pairs * (squared @ paired)
+        pairs = parameters.pairs * 0.5 * float(paired @ total.ravel() ** 2 - (squared @ paired).sum())
+        apart = self._finite_apart.reshape(self.num_axes, -1)
+        squared *= apart
+        of_lengths = (flat * apart) @ lone - parameters.pairs * (squared @ paired)
+        of_lengths /= parameters.length**2
         noise = parameters.noise * float((np.diag(pull) / seen.length).sum())
         scalars = [
             pairs,
@@ -164,7 +173,7 @@ class Evidence:
             noise,
         ]
         of_growth = [2.0 * float(by_growth[seen.block == block].sum()) for block in range(LAST)]
-        return np.array([*parts.sum(axis=(1, 2)), *of_lengths, *scalars, *of_growth])
+        return np.array([*of_variances, *of_lengths, *scalars, *of_growth])
 
     def fit(self, start: Array | None, num_steps: int) -> Array:
         """The vector of the highest posterior that a quasi-Newton search from start (or the prior) finds in

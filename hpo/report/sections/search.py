@@ -63,7 +63,16 @@ def _cost_facts(evidence: CampaignEvidence) -> list[Fact]:
             "table hpo.slot, column fence",
             "times a trial was taken up again",
         ),
+        *_pauses(evidence),
     ]
+
+
+def _pauses(evidence: CampaignEvidence) -> list[Fact]:
+    """Where the scheduler pauses trials at all."""
+    number = sum(trial.num_pauses for trial in evidence.trials)
+    source = "table hpo.slot, column pauses"
+    said = "times the scheduler put a trial off; it went on after the same epoch"
+    return [Fact("pauses", "pauses", number, words.count(number), source, said)] if number else []
 
 
 def _tiers(evidence: CampaignEvidence) -> Table:

@@ -283,8 +283,8 @@ def _tracked(seen: Seen) -> list[tuple[SlotView, Mapping[str, Any]]]:
 
 
 def _run_status(slot: SlotView, book: Mapping[str, Any]) -> str | None:
-    if slot.state is SlotState.DONE and book["status"] == "RUNNING":
-        return Mendable(f"slot {slot.slot} is done, and MLflow was last told that it is RUNNING")
+    if slot.state in (SlotState.DONE, SlotState.PAUSED) and book["status"] == "RUNNING":
+        return Mendable(f"slot {slot.slot} is {slot.state}, and MLflow was last told that it is RUNNING")
     return None
 
 

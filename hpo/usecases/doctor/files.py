@@ -28,7 +28,7 @@ def slot_faults(trainable: Trainable[Any], archive: Archive, slot: SlotView) -> 
         return [f"The ledger has no record of the files of trial {slot.slot}, which is {slot.outcome}."]
     if attempt is not None and slot.state is not SlotState.RUNNING:
         return list(_unreadable(trainable, attempt))
-    if slot.state is SlotState.OPEN and slot.epoch is not None:
+    if slot.state in (SlotState.OPEN, SlotState.PAUSED) and slot.epoch is not None:
         return [f"{archive.whereabouts(slot.slot)} It would be trained again from its first epoch."]
     return []
 

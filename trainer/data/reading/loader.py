@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from trainer.config import ColumnsConfig
 from trainer.data.market import OHLCV, Market, Wide, is_target
 from trainer.data.reading.columns import BARS, BY_NAME, Recognised, is_key, missing, recognise, require
 from trainer.data.reading.files import files_of
-from trainer.data.reading.formats import open_part
+from trainer.data.reading.formats import Part, open_part
 from trainer.data.reading.prices import Prices, choose_prices
 from trainer.data.reading.table import Keys, LongTable, as_truth, common_columns
 from trainer.data.reading.wide import is_wide, read_wide
@@ -34,18 +35,7 @@ TOTALS = ("total", "totals", "grand total", "average", "summe", "gesamt", "portf
 
 def load(source: str, columns: ColumnsConfig | None = None) -> Market:
     """The market in a file or folder. Raises InputError naming file, column, row, rule and remedy."""
-    given = columns or ColumnsConfig()
-    files = files_of(source)
-    if is_wide(files):
-        parts = [read_wide(Path(source), files)]
-    else:
-        parts = [open_part(file, lambda name: is_key(name, given), whole=len(files) > MANY_FILES) for file in files]
-    common_columns(parts)
-    names = parts[0].schema.names
-    found = recognise(files[0], names, given)
-    for role in ("date", "symbol") if len(parts) == 1 else ("date",):
-        if role not in found.roles:
-            raise missing(files[0], role, names)
+    parts, found = _open(source, columns or ColumnsConfig())
     table = LongTable(parts, found)
     kept: dict[str, Wide] = {}
 
@@ -64,7 +54,7 @@ def load(source: str, columns: ColumnsConfig | None = None) -> Market:
         read["delisting_return"] = lambda: wide(found.roles["delisting_return"])
     numbers = [name for name in found.others if is_target(name) or table.is_number(name)]
     ready = [name for name in numbers if not is_target(name)]
-    require(files[0], found, (*prices.read, *filter(is_target, numbers)), ready, names)
+    require(parts[0].path, found, (*prices.read, *filter(is_target, numbers)), ready, parts[0].schema.names)
     if len(ready) > MAX_FEATURES:
         raise InputError(
             f"{source} has {len(ready):,} feature columns; at most {MAX_FEATURES:,} are taken: keep the best ones."
@@ -94,6 +84,25 @@ def load(source: str, columns: ColumnsConfig | None = None) -> Market:
         warnings=_warnings(keys, left_out),
         recognised=_recognised(found, prices, ready),
     )
+
+
+def _open(source: str, given: ColumnsConfig) -> tuple[Sequence[Part], Recognised]:
+    """The source's parts, all with the same columns, and what the columns are taken for."""
+    files = files_of(source)
+    if is_wide(files):
+        parts = [read_wide(Path(source), files)]
+    else:
+        parts = [open_part(file, lambda name: is_key(name, given), whole=len(files) > MANY_FILES) for file in files]
+    common_columns(parts)
+    schema = parts[0].schema
+    found = recognise(files[0], schema.names, given)
+    for role in ("date", "symbol") if len(parts) == 1 else ("date",):
+        if role not in found.roles:
+            raise missing(files[0], role, schema.names)
+    for column in found.roles.values():
+        if pa.types.is_nested(schema.field(column).type):
+            raise InputError(f"{files[0]}: {column} holds lists or mappings; give one value in each cell.")
+    return parts, found
 
 
 def _recognised(found: Recognised, prices: Prices, ready: Sequence[str]) -> tuple[str, ...]:

@@ -38,7 +38,10 @@ def as_table(rows: Rows) -> pa.Table:
 def keep_table(rows: Rows, folder: Path) -> Path:
     """Write the rows as a Parquet file below `folder`, named by its content, unless it is there; its path."""
     buffer = pa.BufferOutputStream()
-    pyarrow.parquet.write_table(as_table(rows).replace_schema_metadata(None), buffer)
+    try:
+        pyarrow.parquet.write_table(as_table(rows).replace_schema_metadata(None), buffer)
+    except pa.ArrowException as error:
+        raise InputError(f"the given table cannot be kept: {str(error).splitlines()[0]}") from error
     content = buffer.getvalue()
     path = folder / f"{hashlib.sha256(content).hexdigest()[:16]}.parquet"
     if not path.exists():

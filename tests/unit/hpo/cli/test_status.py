@@ -80,6 +80,13 @@ def slots() -> list[SlotView]:
     ]
 
 
+def test_paused_trials_are_said(slots: list[SlotView]) -> None:
+    paused = slot(7, 3, SlotState.PAUSED, trial_number=3, epoch=2, pauses=(2,))
+    text = " ".join("\n".join(status_lines(campaign(), [*slots[:6], paused, slots[7]], NOW)).split())
+    assert "1 trials wait, 1 paused at a saved epoch" in text
+    assert status_record(campaign(), [paused], NOW)["slots"][0]["state"] == "paused"
+
+
 def test_every_part_is_said(slots: list[SlotView]) -> None:
     text = "\n".join(status_lines(campaign(), slots, NOW))
     for part in (

@@ -28,6 +28,7 @@ from hpo.domain.training import EpochReport
 from hpo.ranking.metrics import doubt
 from hpo.ranking.ranker import Ranker
 from hpo.report import analyse, candidates, collect, summary_lines, write_report
+from hpo.report.evidence import HoldoutEvidence
 from hpo.runs.archive import Archive
 from hpo.runs.folder import SlotFolder
 from search_spaces import dump_space, load_space
@@ -117,7 +118,7 @@ def test_a_score_beyond_belief_is_said_first_on_real_data(campaign: Campaign, ru
     assert not collect(planted, slots, Archive(runs, ()), Ranker()).doubt, "a planted market may be that easy"
     assert not collect(campaign, SLOTS, Archive(runs, ()), Ranker()).doubt
     evidence = collect(campaign, slots, Archive(runs, ()), Ranker())
-    said = "Beyond belief: the best validation RankIC is 0.93, where real data give less than 0.25."
+    said = "Beyond belief: the best RankIC is 0.93, where real data give less than 0.25."
     first, second, *_ = summary_lines(evidence)
     assert first.startswith(said)
     assert second == "Recommendation: deploy nothing before the score is explained."
@@ -125,6 +126,14 @@ def test_a_score_beyond_belief_is_said_first_on_real_data(campaign: Campaign, ru
     page = written.html.read_text(encoding="utf-8")
     assert page.index(said) < page.index("<h1>")
     assert json.loads(written.json.read_text(encoding="utf-8"))["doubt"].startswith(said)
+
+
+def test_a_contender_beyond_belief_is_said_as_well(campaign: Campaign, runs: Path) -> None:
+    """A simple model may have found what a short training did not."""
+    series = {"rank_ic": np.full(20, 0.6, dtype=np.float32)}
+    holdout = HoldoutEvidence(np.arange(20), {2: {"rank_ic": np.full(20, 0.1)}}, contenders={"ridge": series})
+    said = collect(campaign, SLOTS, Archive(runs, ()), Ranker(), holdout).doubt
+    assert said.startswith("Beyond belief: the best RankIC is 0.60")
 
 
 @pytest.mark.parametrize(

@@ -73,8 +73,12 @@ def archive(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 def test_runs_are_scored_on_the_holdout(prepared: Prepared, archive: Archive) -> None:
-    found = measure(Ranker(), archive, [1, 2, 3], prepared.holdout, CHAMPION, archive.model(1))
+    begun: list[tuple[int, int]] = []
+    found = measure(
+        Ranker(), archive, [1, 2, 3], prepared.holdout, CHAMPION, archive.model(1), lambda *at: begun.append(at)
+    )
     assert found is not None
+    assert begun == [(1, 1)], "what is not here is not counted"
     data = open_holdout(prepared.holdout)
     assert list(found.daily) == [1]
     assert len(found.dates) == len(data.days)

@@ -116,3 +116,12 @@ def test_a_begun_trial_that_is_trained_elsewhere_is_missing_here(
     (records.runs("night") / "slot-0001").rename(records.home / "away")
     with pytest.raises(EnvironmentFault, match=r"trials 1 are not below .*; they were written on the host host below"):
         conclusion.sync(records, tracker, campaign, print)
+
+
+def test_a_long_scoring_says_how_far_it_is_and_a_short_one_says_it_began() -> None:
+    said: list[str] = []
+    times = iter([0.0, 9.9, 10.0, 10.0, 19.9])
+    on_trial = conclusion.scoring(said.append, lambda: next(times))
+    for number in (1, 2, 3, 4):
+        on_trial(number, 15)
+    assert said == ["Scoring the holdout: trial 1 of 15 ...", "Scoring the holdout: trial 3 of 15 ..."]

@@ -141,15 +141,6 @@ def test_a_worker_with_other_data_or_code_is_refused(
     assert all(f"{name} another is now" in str(refusal.value) for name in changed)
 
 
-def test_a_campaign_is_found_by_name_or_the_names_are_shown(stores: Stores) -> None:
-    with pytest.raises(UsageError, match="no campaign yet; start one with `hpo run trials=20`"):
-        stores.find("night")
-    stores.ledger.open_campaign(CampaignSpec("night", {}, {}, (TierPlan(1, "capacity", 2),), 0))
-    assert stores.find("night").name == "night"
-    with pytest.raises(UsageError, match=r"there are night\. Did you mean 'night'\?"):
-        stores.find("nigth")
-
-
 def test_a_store_that_is_away_is_said_at_the_end(stores: Stores, campaign: Campaign) -> None:
     face = Listener()
     with session.tracking(replace(stores, tracker=AwayTracker()), campaign) as projector:

@@ -292,3 +292,10 @@ def test_a_frame_is_prepared_as_its_file_is(clean: pd.DataFrame, tmp_path: Path)
     np.testing.assert_array_equal(open_training(frame.search).panel.features, open_training(file.search).panel.features)
     again = prepare(DataConfig.model_validate(settings), 2, tmp_path / "cache", rows=clean.copy())
     assert again.fingerprint == frame.fingerprint
+
+
+@pytest.mark.parametrize("column", ["date", "symbol", "close"])
+def test_lists_in_cells_are_refused(clean: pd.DataFrame, tmp_path: Path, column: str) -> None:
+    path = keep_table(clean.assign(**{column: [[1]] * len(clean)}), tmp_path)
+    with pytest.raises(InputError, match=f"{column} holds lists or mappings; give one value in each cell"):
+        load(str(path))
