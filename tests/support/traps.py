@@ -50,7 +50,7 @@ CONCLUSION = {
     "before registration": Point("hpo.adapters.mlflow.registry", "register", "before"),
     "before model version": Point(CLIENT, "MlflowClient.create_model_version", "before"),
     "after model version": Point(CLIENT, "MlflowClient.create_model_version", "after"),
-    "after champion's alias": Point(CLIENT, "MlflowClient.set_registered_model_alias", "after"),
+    "after registration": Point("hpo.adapters.mlflow.registry", "register", "after"),
     "amid retention": Point("pathlib", "Path.unlink", "after", lambda path: path.name == "last.pt"),
 }
 """What the supervisor passes when the last trial is done, in this order."""

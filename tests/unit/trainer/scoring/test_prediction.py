@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from trainer.config import TrainerConfig
@@ -83,6 +85,31 @@ def test_a_file_and_a_frame_give_the_same(prices: pd.DataFrame, trained: tuple[S
     prices.to_csv(tmp_path / "prices.csv", index=False)
     from_file = predict(str(tmp_path / "prices.csv"), trained[0], after=trained[0].last_day).table
     pd.testing.assert_frame_equal(from_file, predict(prices, trained[0], after=trained[0].last_day).table, atol=1e-5)
+
+
+def test_frames_in_any_form_and_arrow_tables_give_the_same(prices: pd.DataFrame, trained: tuple[Scorer, Path]) -> None:
+    late, after = prices[prices["date"] > "2020-03-01"], trained[0].last_day
+    expected = predict(late, trained[0], after=after).table
+    keyed = late.set_index(["date", "symbol"])
+    for rows in (keyed, keyed.unstack("symbol"), pa.Table.from_pandas(late, preserve_index=False)):
+        pd.testing.assert_frame_equal(predict(rows, trained[0], after=after).table, expected)
+
+
+def test_members_alone_are_ranked_where_the_model_learnt_from_members(
+    prices: pd.DataFrame, trained: tuple[Scorer, Path], tmp_path: Path
+) -> None:
+    file = tmp_path / "members.csv"
+    file.write_text("symbol,from,to\n" + "".join(f"S{number},,\n" for number in range(1, 14)))
+    data = trained[0].config.data.model_copy(update={"membership": str(file)})
+    scorer = replace(trained[0], config=trained[0].config.model_copy(update={"data": data}))
+    made = predict(prices, scorer, after=scorer.last_day).table
+    assert "S0" not in set(made["symbol"])
+    column = prices.assign(universe=prices["symbol"] != "S0")
+    pd.testing.assert_frame_equal(predict(column, trained[0], after=scorer.last_day).table, made)
+    file.unlink()
+    pd.testing.assert_frame_equal(predict(column, scorer, after=scorer.last_day).table, made)
+    with pytest.raises(InputError, match=r"data.membership=.*: there is no such file"):
+        predict(prices, scorer, after=scorer.last_day)
 
 
 def test_without_a_limit_every_usable_day_is_scored(prices: pd.DataFrame, trained: tuple[Scorer, Path]) -> None:
