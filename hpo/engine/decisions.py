@@ -194,7 +194,7 @@ def _lead(trials: Sequence[FrozenTrial], choice: Choice | None) -> dict[str, Any
 
 def _chosen(tally: str, ranked: Sequence[_Candidate], results: Sequence[FrozenTrial], choice: Choice) -> str:
     best = ranked[0]
-    measured = f"slot {best.slot}, which scored {best.score:.5f} and is expected at {best.merit:.5f}"
+    measured = f"trial {best.slot}, which scored {best.score:.5f} and is expected at {best.merit:.5f}"
     lead = choice.lead
     if lead is None:
         return f"{tally} The best by the model of all epochs of all trials is {measured}."
@@ -206,7 +206,7 @@ def _chosen(tally: str, ranked: Sequence[_Candidate], results: Sequence[FrozenTr
         )
     slot = results[lead.challenger].user_attrs[SLOT]
     return (
-        f"{tally} The default configuration is kept: {measured}. The best challenger, slot {slot}, is better "
+        f"{tally} The default configuration is kept: {measured}. The best challenger, trial {slot}, is better "
         f"by {gain}, with probability {lead.probability:.2f} after selection where {REQUIRED} are required."
     )
 
@@ -219,7 +219,7 @@ def _reason(plan: TierPlan, ranked: Sequence[_Candidate], noise: float | None, t
     if not ranked:
         return f"{tally} No trial is complete, so the defaults stand."
     best = ranked[0]
-    shown = f"slot {best.slot} with {best.score:.5f}"
+    shown = f"trial {best.slot} with {best.score:.5f}"
     verdict = f"The best is {shown}."
     if best.is_copy:
         verdict = f"None beat the incumbent, {shown}, which is kept." if own else f"The incumbent, {shown}, is kept."
@@ -228,8 +228,8 @@ def _reason(plan: TierPlan, ranked: Sequence[_Candidate], noise: float | None, t
     second = ranked[1]
     margin = best.score - second.score
     if margin < TIE:
-        return f"{tally} {verdict} Slot {second.slot} ties with it; the smaller model, then the earlier slot, wins."
-    distance = f"Slot {second.slot} follows {margin:.5f} behind"
+        return f"{tally} {verdict} Trial {second.slot} ties with it; the smaller model, then the earlier trial, wins."
+    distance = f"Trial {second.slot} follows {margin:.5f} behind"
     if noise is None:
         return f"{tally} {verdict} {distance}."
     sides = "more" if margin > 2 * math.sqrt(2) * noise else "no more"

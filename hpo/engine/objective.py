@@ -235,7 +235,7 @@ class Objective:
             return
         for name, value in stage.readable(trial.params).items():
             trial.set_user_attr(name, value)
-        trial.set_user_attr("run", run_name(claim.slot, stage.plan.name))
+        trial.set_user_attr("trial", run_name(claim.slot, stage.plan.name))
         trial.set_user_attr("trainer_seed", self._trainer_seed(claim))
         trial.set_user_attr(VALUES, stage.values(trial.params))
 

@@ -269,7 +269,11 @@ def _describe(study: optuna.Study, stage: Stage) -> None:
         warnings.simplefilter("ignore", ExperimentalWarning)  # names on the axes are worth a changing interface
         study.set_metric_names([stage.objective.shown])
     text = note(stage.plan, stage.dimensions, stage.within, stage.held, stage.objective.shown)
-    runs = f"The attribute `run` of a trial names its run in the MLflow experiment `{experiment_name(stage.campaign)}`."
+    runs = (
+        "The attribute `trial` is the trial's number in the campaign, which `hpo status`, the report and the MLflow "
+        f"experiment `{experiment_name(stage.campaign)}` call it by; the number of the row is Optuna's own, within "
+        "this study."
+    )
     save_note(study, f"{text}\n\n{runs}")
     study.set_user_attr("campaign", stage.campaign)
     study.set_user_attr("tier", stage.plan.name)

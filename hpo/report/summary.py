@@ -21,7 +21,7 @@ def summary_lines(evidence: CampaignEvidence, findings: Findings | None = None) 
     champion = found.champion
     if champion is not None:
         lines += [
-            f"Champion: slot {champion.slot}, {words.settings(champion.settings or champion.params)}",
+            f"Champion: trial {champion.slot}, {words.settings(champion.settings or champion.params)}",
             f"Validation {found.metric.shown}: {words.with_interval(found.validation)}"
             + (
                 f"; adjusted for selection: {words.between(found.validation_adjusted)}"

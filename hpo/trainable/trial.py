@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,9 @@ class TrialStopped(BaseException):
 class Trial:
     """One training, on the search and off it.
 
-    After every epoch: `report`, then `should_stop`, then `save`. At the beginning: `load`, which gives back the state
-    that was saved last, or None. A training that is killed begins again at the top of the function and goes on from
+    At the beginning: `load`, which gives back the state that was saved last, or None. Then a loop over `epochs`, which
+    ends where the search ends the training, with `report` in it. A loop of another form calls `report`, `should_stop`
+    and `save` after every epoch. A training that is killed begins again at the top of the function and goes on from
     there.
 
     seed: of this training; every random generator should be made from it. data: the search part of the prepared
@@ -57,9 +58,12 @@ class Trial:
         return len(self._reports)
 
     @property
-    def epochs(self) -> range:
-        """The epochs that are left, the next one first."""
-        return range(self.epoch + 1, self._length.num_epochs + 1)
+    def epochs(self) -> Iterator[int]:
+        """The epochs that are left, the next one first, until the search ends the training."""
+        for epoch in range(self.epoch + 1, self._length.num_epochs + 1):
+            if self.epoch and self.should_stop():
+                return
+            yield epoch
 
     def load(self) -> Any:
         """The state that was saved last, None at the first beginning. Call it before the first `report`."""
@@ -81,11 +85,13 @@ class Trial:
         *,
         series: ArrayLike | None = None,
         metrics: Mapping[str, float] | None = None,
+        state: Any = None,
     ) -> None:
-        """Say what an epoch (1, 2, ...) has come to.
+        """Say what an epoch (1, 2, ...) has come to, and keep the state after it.
 
         score: of the metric, as the metric's direction has it. series: the metric unit by unit (a row, a day), of which
-        the score is the mean; it lets the report give intervals. metrics: anything else worth a curve.
+        the score is the mean; it lets the report give intervals. metrics: anything else worth a curve. state: what
+        `save` is given; None: `save` is called apart.
 
         Raises:
             TrialFailure: the score is no finite number, or an epoch was left out or said twice.
@@ -97,6 +103,8 @@ class Trial:
         # What was reported before this training was killed stays as it was reported: it has been judged by.
         told = self._recorded.get(epoch)
         self._hand_over(told if told is not None else self._made(epoch, float(score), series, metrics or {}))
+        if state is not None:
+            self.save(state)
 
     def should_stop(self) -> bool:
         """Whether the search ends the training here; return from the function then. Waits for the decision."""

@@ -143,7 +143,7 @@ def test_the_first_screen_says_who_how_good_and_whether_to_believe_it(home: Path
         "[...document.querySelectorAll('h1, dt, dd')].filter(e => e.getBoundingClientRect().bottom < innerHeight)"
         ".map(e => e.innerText).join('\\n')"
     )
-    for expected in ("champion", "slot ", "validation RankIC", "holdout RankIC", "95 % interval", "more than luck"):
+    for expected in ("champion", "trial ", "validation RankIC", "holdout RankIC", "95 % interval", "more than luck"):
         assert expected in seen
 
 

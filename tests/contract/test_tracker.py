@@ -200,7 +200,7 @@ def test_a_trials_run_names_its_optuna_study_and_number(mlflow_tracker: MLflowTr
     open_attempt(runs, 2).append_epoch(report(1))
     mlflow_tracker.sync(campaign(), runs)
     tags = content(store)["0002 capacity"][2]
-    assert (tags["tiertune.study"], tags["tiertune.trial_number"]) == ("night/1-capacity", "1")
+    assert (tags["tiertune.study"], tags["tiertune.optuna_trial"]) == ("night/1-capacity", "1")
     address = "http://127.0.0.1:8080/dashboard/studies/7/trials?numbers=1"
     assert tags["tiertune.optuna"] == address
     assert f"]({address})" in tags["mlflow.note.content"]

@@ -168,7 +168,7 @@ class Projection:
         start = datetime.fromisoformat(slot.attempts()[0].run()["started_at"])
         run_id = self._store.find_or_create(
             self._experiment,
-            {name: tags[name] for name in ("tiertune.slot", "tiertune.trial_number") if name in tags},
+            {name: tags[name] for name in ("tiertune.slot", "tiertune.optuna_trial") if name in tags},
             run_name(slot.slot, run["tier_name"]),
             tags,
             records.milliseconds(start),

@@ -101,7 +101,7 @@ def trial_tags(attempt: Attempt, result: Result | None) -> dict[str, str]:
     tags: dict[str, Any] = {
         "slot": trial_key(run["campaign"], run["slot"]),
         "tier": tier_key(run["tier"], run["tier_name"]),
-        "trial_number": run.get("trial_number"),
+        "optuna_trial": run.get("trial_number"),
         "study": run.get("study_name"),
         "searched": ", ".join(run["params"]),
         "host": run.get("worker", {}).get("host"),

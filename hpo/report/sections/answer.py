@@ -19,8 +19,8 @@ def build(evidence: CampaignEvidence, findings: Findings) -> Section:
         Fact(
             "champion",
             "champion",
-            {"slot": champion.slot, "trial": champion.trial_number, "tier": champion.tier},
-            f"slot {champion.slot}",
+            {"trial": champion.slot, "optuna_trial": champion.trial_number, "tier": champion.tier},
+            f"trial {champion.slot}",
             "table hpo.campaign, column champion",
             f"tier {champion.tier}, {words.count(champion.num_parameters)} parameters",
         ),
@@ -54,7 +54,7 @@ def _score_facts(evidence: CampaignEvidence, findings: Findings, champion: Trial
         facts.append(_interval_fact("holdout", f"holdout {metric}", findings.holdout, source))
     gain = findings.gain_holdout or findings.gain_validation
     if gain:
-        source = f"{holdout_source or daily}; paired by day, slots {champion.slot} and {evidence.default_slot}"
+        source = f"{holdout_source or daily}; paired by day, trials {champion.slot} and {evidence.default_slot}"
         facts.append(_interval_fact("gain", f"gain over the default, {findings.verdict.basis}", gain, source))
     if findings.share_of_ceiling is not None:
         facts.append(

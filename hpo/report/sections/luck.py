@@ -207,7 +207,7 @@ def _leaders(evidence: CampaignEvidence, findings: Findings) -> list[Table]:
             "leaders",
             "The leaders",
             [
-                Column("slot", "slot"),
+                Column("slot", "trial"),
                 Column("validation", "validation", words.score),
                 Column("holdout", "holdout", words.score),
                 Column("settings", "differs from the default in", words.settings, kind="long"),

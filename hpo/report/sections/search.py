@@ -149,7 +149,7 @@ def _best(evidence: CampaignEvidence, findings: Findings) -> Table:
         f"The best {len(rows)} trials" if len(best) == MOST_ROWS else "Complete trials, best first",
         [
             Column("place", "place"),
-            Column("slot", "slot"),
+            Column("slot", "trial"),
             Column("tier", "tier"),
             Column("score", findings.metric.shown, words.score),
             Column("epoch", "last epoch"),

@@ -92,7 +92,7 @@ def _history(evidence: CampaignEvidence, findings: Findings, scored: Sequence[Tr
     svg = scatter_chart(
         title,
         "Score of every trial in order of slots, and the best so far",
-        Axis("slot"),
+        Axis("trial"),
         Axis(findings.metric.shown),
         [
             Dots("pruned, last epoch", "second faint", pruned, "crosses"),
@@ -105,7 +105,7 @@ def _history(evidence: CampaignEvidence, findings: Findings, scored: Sequence[Tr
         tier.number: min((t.slot for t in evidence.trials if t.tier == tier.number), default=0)
         for tier in evidence.tiers
     }
-    begins = ", ".join(f"{tier.name} from slot {first[tier.number]}" for tier in evidence.tiers if first[tier.number])
+    begins = ", ".join(f"{tier.name} from trial {first[tier.number]}" for tier in evidence.tiers if first[tier.number])
     return Chart("history", title, svg, rows, RESULTS, f"Tiers: {begins}.")
 
 

@@ -102,7 +102,7 @@ class Doctor:
         """Mend what can be mended while others work on the campaign; a sentence for everything that was done."""
         campaign = self._find(name)
         done = [
-            f"the lease of slot {slot}, whose worker is dead, was ended"
+            f"the lease of trial {slot}, whose worker is dead, was ended"
             for slot in self._ledger.expire_dead(campaign.id, self._is_dead)
         ]
         seen = self._see(name)
@@ -165,7 +165,7 @@ class Doctor:
         if slot.worker is None or not self._is_dead(slot.worker):
             return None
         who = f"the process {slot.worker.pid} on {slot.worker.host}"
-        return Mendable(f"slot {slot.slot} is leased to {who}, which is dead")
+        return Mendable(f"trial {slot.slot} is leased to {who}, which is dead")
 
 
 def _check(rule: str, things: Sequence[Any], ask: Callable[[Any], str | None]) -> Check:
@@ -183,25 +183,25 @@ def _all_trials(seen: Seen) -> Iterator[tuple[int, FrozenTrial]]:
 def _one_trial(seen: Seen, slot: SlotView) -> str | None:
     numbers = [trial.number for trial in seen.own.get(slot.slot, ())]
     if len(numbers) > 1:
-        return Mendable(f"slot {slot.slot} has the trials {numbers} of tier {slot.tier}")
+        return Mendable(f"trial {slot.slot} has Optuna's trials {numbers} of tier {slot.tier}")
     if slot.trial_number is not None and numbers != [slot.trial_number]:
-        return f"slot {slot.slot} is bound to trial {slot.trial_number}, but Optuna has {numbers} for it"
+        return f"trial {slot.slot} is bound to Optuna's trial {slot.trial_number}, but Optuna has {numbers} for it"
     if slot.state is SlotState.DONE and not numbers:
-        return f"slot {slot.slot} is done without a trial"
+        return f"trial {slot.slot} is done, and Optuna has none for it"
     return None
 
 
 def _belongs(seen: Seen, tier: int, trial: FrozenTrial) -> str | None:
-    who = f"trial {trial.number} of tier {tier}"
+    who = f"Optuna's trial {trial.number} of tier {tier}"
     copied_from = trial.user_attrs.get(COPIED_FROM)
     if copied_from is not None:
         twins = [other for other in seen.trials[tier] if other.user_attrs.get(COPIED_FROM) == copied_from]
         return f"{who} is a second copy of {copied_from}" if twins[0].number != trial.number else None
     slot = trial.user_attrs.get(SLOT)
     if slot not in {view.slot for view in seen.slots if view.tier == tier}:
-        return f"{who} carries the slot {slot}, which the tier does not have"
+        return f"{who} is for the trial {slot}, which the tier does not have"
     if DUPLICATE_OF in trial.user_attrs and not trial.state.is_finished():
-        return Mendable(f"{who} is an unfinished duplicate of trial {trial.user_attrs[DUPLICATE_OF]}")
+        return Mendable(f"{who} is an unfinished duplicate of its trial {trial.user_attrs[DUPLICATE_OF]}")
     return None
 
 
@@ -210,17 +210,17 @@ def _outcome(slot: SlotView, trial: FrozenTrial) -> str | None:
         return None  # Optuna may know the end already; the slot's next owner passes it on
     told = outcome_of(trial)
     if told is not slot.outcome:
-        said = f"slot {slot.slot} is {slot.outcome}, its trial {trial.number} is {trial.state.name}"
+        said = f"trial {slot.slot} is {slot.outcome}, Optuna's trial {trial.number} for it is {trial.state.name}"
         return Mendable(said) if trial.state is TrialState.RUNNING else said
     if told is Outcome.COMPLETE and trial.value != slot.score:
-        return f"slot {slot.slot} has the score {slot.score}, its trial {trial.number} the value {trial.value}"
+        return f"trial {slot.slot} has the score {slot.score}, Optuna's trial {trial.number} the value {trial.value}"
     return None
 
 
 def _curve(slot: SlotView, trial: FrozenTrial) -> str | None:
     epochs = sorted(trial.intermediate_values)
     if epochs != list(range(1, len(epochs) + 1)):
-        return f"trial {trial.number} of slot {slot.slot} has the epochs {epochs}"
+        return f"trial {slot.slot} (Optuna's {trial.number}) has the epochs {epochs}"
     return None
 
 
@@ -230,9 +230,9 @@ def _folder_curve(slot: SlotView, trial: FrozenTrial, attempt: Attempt) -> str |
     told = trial.intermediate_values
     wrong = [epoch for epoch in told if epoch in folder and folder[epoch] != told[epoch]]
     if wrong:
-        return f"slot {slot.slot}: Optuna and {attempt.metrics_file} have other scores for the epochs {wrong}"
+        return f"trial {slot.slot}: Optuna and {attempt.metrics_file} have other scores for the epochs {wrong}"
     if slot.outcome in (Outcome.COMPLETE, Outcome.PRUNED) and len(folder) != len(told):
-        return f"slot {slot.slot}: Optuna has {len(told)} epochs, {attempt.metrics_file} has {len(folder)}"
+        return f"trial {slot.slot}: Optuna has {len(told)} epochs, {attempt.metrics_file} has {len(folder)}"
     return None
 
 
@@ -243,7 +243,7 @@ def _params(slot: SlotView, trial: FrozenTrial, attempt: Attempt) -> str | None:
     same = all(values[name] == value for name, value in trial.params.items() if name in values)
     if values != trained or not same:
         return (
-            f"slot {slot.slot} was trained with other parameters ({attempt.folder}) than its trial {trial.number} has"
+            f"trial {slot.slot} was trained with other parameters ({attempt.folder}) than Optuna's {trial.number} has"
         )
     return None
 
@@ -284,7 +284,7 @@ def _tracked(seen: Seen) -> list[tuple[SlotView, Mapping[str, Any]]]:
 
 def _run_status(slot: SlotView, book: Mapping[str, Any]) -> str | None:
     if slot.state in (SlotState.DONE, SlotState.PAUSED) and book["status"] == "RUNNING":
-        return Mendable(f"slot {slot.slot} is {slot.state}, and MLflow was last told that it is RUNNING")
+        return Mendable(f"trial {slot.slot} is {slot.state}, and MLflow was last told that it is RUNNING")
     return None
 
 
@@ -299,11 +299,11 @@ def _settle_duplicates(study: optuna.Study, trials: Sequence[FrozenTrial]) -> It
     for slot, own in own_trials(trials).items():
         if len(own) > 1 or slot in unfinished:
             settle(study, slot)
-            yield f"the duplicates of trial {own[0].number} (slot {slot}) were failed"
+            yield f"the duplicates of trial {slot} (Optuna's {own[0].number}) were failed"
 
 
 def _tell_outcome(study: optuna.Study, trial: FrozenTrial, slot: SlotView) -> str:
     """The ledger is told last, so this happens only after Optuna's tables were restored from somewhere."""
     state = next(state for state, outcome in OUTCOMES.items() if outcome is slot.outcome)
     study.tell(trial.number, slot.score if state is TrialState.COMPLETE else None, state=state, skip_if_finished=True)
-    return f"trial {trial.number} of slot {slot.slot} was told its end, {slot.outcome}"
+    return f"Optuna's trial {trial.number} of trial {slot.slot} was told its end, {slot.outcome}"

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from hpo.trainable import Trial, run_alone
+from hpo.trainable import Trial
 
 
-@dataclass(frozen=True)
+@dataclass
 class Settings:
     epochs: int = 6
     rate: float = 0.1
@@ -18,11 +18,4 @@ def train(settings: Settings, trial: Trial) -> None:
     for epoch in trial.epochs:
         speed = settings.momentum * speed - settings.rate * 2 * place
         place += speed
-        trial.report(epoch, -abs(place))
-        if trial.should_stop():
-            return
-        trial.save((place, speed))
-
-
-if __name__ == "__main__":
-    run_alone(train)
+        trial.report(epoch, -abs(place), state=(place, speed))

@@ -11,7 +11,7 @@ from sklearn.linear_model import SGDRegressor
 from hpo.trainable import Metric, OwnTrainable, Trial, run_alone
 
 
-@dataclass(frozen=True)
+@dataclass
 class Settings:
     data: Path = Path("houses.csv")
     epochs: int = 6
@@ -38,10 +38,7 @@ class Houses(OwnTrainable[Settings]):
         for epoch in trial.epochs:
             model.partial_fit(trial.data[:half].drop(columns="target"), trial.data[:half]["target"])
             errors = self.evaluate(model, trial.data[half:])
-            trial.report(epoch, float(np.mean(errors)), series=errors)
-            if trial.should_stop():
-                return
-            trial.save(model)
+            trial.report(epoch, float(np.mean(errors)), series=errors, state=model)
 
     def evaluate(self, state: SGDRegressor, holdout: pd.DataFrame) -> Any:
         return np.abs(state.predict(holdout.drop(columns="target")) - holdout["target"])

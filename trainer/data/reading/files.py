@@ -12,6 +12,13 @@ PARQUET, FEATHER, TEXT = (".parquet", ".pq"), (".feather", ".arrow"), (".csv", "
 READABLE = (*PARQUET, *FEATHER, *TEXT, *(f"{suffix}.gz" for suffix in TEXT))
 
 
+REMEDIES = {
+    "data.source": "give the path of a Parquet or CSV file or folder, or planted:realistic",
+    "data.membership": "give the path of a file with the columns symbol, from, to, or the rows a column 'universe'",
+}
+"""Setting to what helps where nothing lies at its path."""
+
+
 def files_of(source: str, setting: str = "data.source") -> list[Path]:
     """The files of a source, in order of name. Raises InputError, with the setting, where there is nothing to read."""
     path = Path(source).expanduser()
@@ -24,7 +31,7 @@ def files_of(source: str, setting: str = "data.source") -> list[Path]:
         return files
     if not path.exists():
         there = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
-        hint = nearest(path.name, there) or "; give the path of a Parquet or CSV file or folder, or planted:realistic."
+        hint = nearest(path.name, there) or f"; {REMEDIES[setting]}."
         raise InputError(f"{setting}={source}: there is no such file or folder{hint}")
     _refuse_special(path)
     if not is_readable(path):

@@ -14,7 +14,6 @@ from support.simulated import SimulatedRunner, configuration, open_campaign, wor
 from support.training import NUM_EPOCHS, curve
 
 from hpo.adapters.ledger.postgres_ledger import PostgresLedger
-from hpo.adapters.processes.clock import FakeClock
 from hpo.domain.campaign import Outcome, SlotState, WorkerIdentity
 from hpo.domain.config import PrunerConfig, SamplerConfig
 from hpo.domain.ledger_invariants import invariants
@@ -22,6 +21,7 @@ from hpo.domain.ports import Ledger
 from hpo.domain.training import Decision
 from hpo.engine.objective import outcome_of
 from hpo.runs.folder import SlotFolder, campaign_folder
+from hpo.testing.clock import FakeClock
 from hpo.testing.memory_ledger import MemoryLedger
 from hpo.testing.memory_storage import MemoryStorage
 

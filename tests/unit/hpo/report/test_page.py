@@ -171,7 +171,7 @@ def test_summary_lines(made_up: CampaignEvidence) -> None:
     text = "\n".join(summary_lines(made_up))
     assert text.startswith("Recommendation: deploy the champion.\nVerdict: better than the default by 0.0")
     for expected in (
-        "Champion: slot 20, optim.lr",
+        "Champion: trial 20, optim.lr",
         "Validation RankIC: 0.0",
         "Holdout RankIC of the champion: 0.0",
         "% of the best possible holdout RankIC",

@@ -6,7 +6,7 @@ import itertools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from sklearn.datasets import load_diabetes
@@ -131,3 +131,27 @@ def test_a_broken_one_is_told_what_to_change(broken: type[Walk], check: str, wor
 
 def test_one_that_keeps_all_promises_is_told_so() -> None:
     assert [outcome.seen for outcome in check_trainable(Walk(), {})] == [None] * len(CHECKS)
+
+
+class Counting(Walk):
+    """The short form: the loop ends by itself, and the state is kept with the report."""
+
+    trained: ClassVar[list[int]] = []
+
+    def train(self, settings: Settings, trial: Trial) -> None:
+        place = trial.load() or 0
+        for epoch in trial.epochs:
+            place += 1
+            self.trained.append(epoch)
+            trial.report(epoch, float(place), state=place)
+
+
+def test_the_short_form_trains_each_epoch_once_however_often_it_is_stopped(tmp_path: Path) -> None:
+    bench = Bench(Counting(), {"epochs": 6}, tmp_path)
+    folder = bench.new_folder()
+    Counting.trained.clear()
+    for at in (2, 4, None):
+        listener, result = bench.train(folder, stop_after=at)
+    assert Counting.trained == [1, 2, 3, 4, 5, 6]
+    assert listener.scores == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    assert result.last_epoch == 6

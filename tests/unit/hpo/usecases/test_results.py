@@ -6,7 +6,6 @@ import json
 import threading
 from dataclasses import asdict, replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -320,4 +319,4 @@ def test_without_a_complete_trial_there_is_no_best() -> None:
     plan = plan_tiers(2, ["capacity"], SearchConfig().tiers)
     unborn = ledger.open_campaign(CampaignSpec("young", {}, {}, plan, 0))
     with pytest.raises(UsageError, match="no complete trial yet"):
-        results.best_slot(SimpleNamespace(ledger=ledger), unborn)  # type: ignore[arg-type]  # as above
+        results.best_slot(Records(Path(), ledger), unborn)

@@ -181,7 +181,7 @@ def test_a_second_trial_of_a_slot_is_marked_and_failed(ward: Ward) -> None:
 
     done = ward.doctor.repair(NAME)
 
-    assert done[0] == "the duplicates of trial 1 (slot 2) were failed"
+    assert done[0] == "the duplicates of trial 2 (Optuna's 1) were failed"
     assert ward.synced == [NAME]
     assert ward.breaches() == {}
     duplicate = ward.study.trials[2]
@@ -195,7 +195,7 @@ def test_the_lease_of_a_dead_worker_is_ended(ward: Ward) -> None:
     assert ward.ledger.claim(campaign.id, dead, timedelta(hours=1)) is not None
     assert "no dead worker holds a lease" in ward.breaches()
 
-    assert ward.doctor.repair(NAME)[0] == "the lease of slot 3, whose worker is dead, was ended"
+    assert ward.doctor.repair(NAME)[0] == "the lease of trial 3, whose worker is dead, was ended"
     assert ward.breaches() == {}
 
 
