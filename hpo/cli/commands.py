@@ -115,9 +115,9 @@ def predict(options: argparse.Namespace) -> None:
     """Score new data with the champion and write the table."""
     output = Path(options.output)
     with open_app() as app:
-        campaign = app.records.find(_study(options.overrides))
-        source = Path(options.data)
-        made = results.predict(app.records, campaign, source, output, everything=options.all, trial=options.trial)
+        campaign, *together = (app.records.find(name) for name in _study(options.overrides).split("+"))
+        wanted = {"everything": options.all, "trial": options.trial, "together": together}
+        made = results.predict(app.records, campaign, Path(options.data), output, **wanted)
     for note in made.notes[:-1]:
         print(note)
     print(f"{made.notes[-1] if made.notes else f'{len(made.table):,} rows'}: {output}")
@@ -159,6 +159,24 @@ def report(options: argparse.Namespace) -> None:
         missing = app.records.archive(campaign).missing(app.ledger.slots(campaign.id))
     if missing:
         raise EnvironmentFault(f"The report lacks trials. {' '.join(missing)}")
+
+
+def finalize(options: argparse.Namespace) -> None:
+    """Train what campaigns chose again with all data, judge it, and deploy it where it passes."""
+    from hpo.cli.output import say
+    from hpo.usecases.refit.finalize import finalize
+
+    with open_app() as app:
+        finalize(app.stores, options.names, options.seeds, say)
+
+
+def walk_forward(options: argparse.Namespace) -> None:
+    """Refit through the holdout and report the joined series."""
+    from hpo.cli.output import say
+    from hpo.usecases.refit.walk_forward import walk_forward
+
+    with open_app() as app:
+        walk_forward(app.records, options.name, options.every, options.seeds, say)
 
 
 def worker(options: argparse.Namespace) -> None:
@@ -264,6 +282,8 @@ COMMANDS: Mapping[str, Command] = {
     "predict": predict,
     "compare": compare_trials,
     "report": report,
+    "finalize": finalize,
+    "walk-forward": walk_forward,
     "worker": worker,
     "sync": sync,
     "doctor": doctor,

@@ -62,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     _searching(add)
     _looking(add)
+    _finishing(add)
     listing.add_parsers(add)
     _tending(add)
     return parser
@@ -116,6 +117,29 @@ def _looking(add: Adder) -> None:
     report = add("report", "write the campaign's report as HTML and JSON", "hpo report study=night")
     _settings(report)
     report.add_argument("--output", metavar="FOLDER", help="where to write (default: HPO_HOME/reports/STUDY)")
+
+
+def _finishing(add: Adder) -> None:
+    """Commands that train what a campaign chose once more."""
+    final = add(
+        "finalize",
+        "train what finished campaigns chose again with all data, judge it, and deploy it where it passes",
+        "hpo finalize night trees",
+    )
+    final.add_argument("names", nargs="+", metavar="NAME", help="a finished campaign; several end in one committee")
+    walk = add(
+        "walk-forward",
+        "train what a campaign chose again at regular days of the holdout, never looking ahead",
+        "hpo walk-forward night --every 63",
+    )
+    walk.add_argument("name", metavar="NAME", help="a finished campaign")
+    walk.add_argument(
+        "--every", type=count, default=63, metavar="DAYS", help="trading days between refits, default: 63"
+    )
+    for parser in (final, walk):
+        parser.add_argument(
+            "--seeds", type=count, default=1, metavar="K", help="models per member, with other seeds (default: 1)"
+        )
 
 
 def _tending(add: Adder) -> None:
@@ -176,6 +200,13 @@ def duration(text: str) -> timedelta:
             f"'{text}' is not a duration of a second to {LONGEST.days} days; write 90s, 30m or 8h"
         )
     return timedelta(seconds=seconds)
+
+
+def count(text: str) -> int:
+    """A whole number from 1."""
+    if not re.fullmatch(r"[0-9]{1,6}", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number; give one from 1 to 999999")
+    return int(text)
 
 
 def port(text: str) -> int:

@@ -110,6 +110,8 @@ class SearchConfig(Section):
     pruner: PrunerConfig = PrunerConfig()
     tiers: TierPolicy = TierPolicy()
     committee: CommitteeConfig = CommitteeConfig()
+    finalize: bool = False
+    """Whether what the campaign chose is trained again with all data at its end, as `hpo finalize` does."""
     worker: WorkerConfig = WorkerConfig()
     trainer: dict[str, Any] = Field(default_factory=dict)
     """The trainable's settings that are not searched, over its defaults; a space's own settings win over the

@@ -220,6 +220,17 @@ class Trainable(ABC, Generic[S]):
         """
         return {}
 
+    def refit(self, settings: S, prepared: Prepared, known: int, num_epochs: int, folder: Path) -> Path:
+        """Train again, in `folder`, on all that is known before unit `known` of the holdout (0: nothing of it), for
+        num_epochs epochs of the length that `settings` say; the checkpoint. Goes on from what the folder holds, and
+        trains nothing where it holds the finished checkpoint. Labels that end at that unit or later are not known.
+        """
+        raise UsageError(f"The trainable '{self.name}' cannot be trained again on more data: give it a method `refit`.")
+
+    def agreement(self, first: Path, second: Path, holdout: Path) -> float:
+        """How far two checkpoints agree on the holdout, 1 where they say the same."""
+        raise UsageError(f"The trainable '{self.name}' cannot compare two checkpoints: give it a method `agreement`.")
+
     def predict(self, checkpoint: Path, source: Path | pd.DataFrame, *, everything: bool = False) -> Predicted:
         """Scores of new data, a file or a frame. everything: also of what the training has seen."""
         raise UsageError(f"The trainable '{self.name}' cannot predict: give it a method `predict`.")

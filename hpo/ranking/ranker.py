@@ -147,6 +147,18 @@ class Ranker(Trainable[TrainerConfig]):
             found = contenders(Ground(settings, data, holdout, memory))
         return {name: failing()(train) for name, train in found.items()}
 
+    def refit(self, settings: TrainerConfig, prepared: Prepared, known: int, num_epochs: int, folder: Path) -> Path:
+        from hpo.ranking.refitting import refit
+
+        with failing():
+            return refit(settings, prepared, known, num_epochs, folder)
+
+    def agreement(self, first: Path, second: Path, holdout: Path) -> float:
+        from hpo.ranking.refitting import agreement
+
+        with refusing():
+            return agreement(first, second, holdout)
+
     def predict(self, checkpoint: Path, source: Path | pd.DataFrame, *, everything: bool = False) -> Predicted:
         with refusing():
             return serving.predict(checkpoint, source, everything=everything)

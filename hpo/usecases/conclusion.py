@@ -25,6 +25,7 @@ from hpo.usecases.contenders import contenders_fault, with_contenders
 from hpo.usecases.deployed import deployed_file
 from hpo.usecases.host import Host
 from hpo.usecases.records import Records, Stores
+from hpo.usecases.refit.record import final_file
 
 CONCLUDED = "concluded.json"
 """Beside a campaign's slots: the budget whose report, registration and retention were done here."""
@@ -149,6 +150,9 @@ def publish(records: Records, tracker: Tracker, campaign: Campaign, say: Say) ->
     run_folder = records.archive(campaign).model(champion.slot or 0).parent
     recommended = _is_recommended(folder)
     uri = tracker.register_champion(campaign, run_folder, model, recommended=recommended)
+    final = final_file(records, [campaign])
+    if uri and final is not None:
+        uri = tracker.register_champion(campaign, run_folder, final, recommended=recommended)
     if uri:
         without = "" if recommended else ", without the alias 'champion': the report does not recommend it"
         say(f"  registered in MLflow as {uri}{without}")

@@ -27,11 +27,17 @@ def deployed_file(records: Records, campaign: Campaign, champion: Champion) -> P
     if not champion.is_committee:
         assert champion.slot is not None, "a champion with a member has a slot"
         return archive.model(champion.slot)
-    files = {name: _file(archive, name, member) for name, member in champion.members.items()}
+    files = member_files(records, campaign, champion)
     joined = records.runs(campaign.name) / JOINED
     with writing(joined):
         load_trainable(campaign.spec.trainable).join(files, champion.weights, joined)
     return joined
+
+
+def member_files(records: Records, campaign: Campaign, champion: Champion) -> dict[str, Path]:
+    """Name -> checkpoint. Raises as `deployed_file`."""
+    archive = records.archive(campaign)
+    return {name: _file(archive, name, member) for name, member in champion.members.items()}
 
 
 def _file(archive: Archive, name: str, member: Member) -> Path:

@@ -19,7 +19,7 @@ from hpo.domain.trainable import Trainable
 from hpo.trainable.loading import load_trainable
 from hpo.trainable.own import OwnTrainable
 
-NOT_SCIENCE = {"study": True, "trials": True, "space": True, "worker": True}
+NOT_SCIENCE = {"study": True, "trials": True, "space": True, "finalize": True, "worker": True}
 """Settings that may differ between two sittings of one campaign; the space has a fingerprint of its own."""
 
 SCIENTIFIC_CODE = (

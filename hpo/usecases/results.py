@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from hpo.domain.errors import EnvironmentFault, UsageError
 from hpo.runs.folder import Attempt
 from hpo.usecases.deployed import deployed_file
 from hpo.usecases.records import Records
+from hpo.usecases.refit.record import final_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,11 +67,19 @@ def standing(records: Records, campaign: Campaign) -> list[str]:
 
 
 def predict(
-    records: Records, campaign: Campaign, source: Path, output: Path, *, everything: bool, trial: int | None = None
+    records: Records,
+    campaign: Campaign,
+    source: Path,
+    output: Path,
+    *,
+    everything: bool,
+    trial: int | None = None,
+    together: Sequence[Campaign] = (),
 ) -> Predicted:
-    """Score new data with what the campaign deploys, or the best trial so far, and write the table to output.
+    """Score new data with what the campaign deploys, refitted where `hpo finalize` did that, or with the best trial so
+    far, and write the table to output.
 
-    trial: one trial alone instead.
+    trial: one trial alone instead. together: further campaigns that were finalized with this one.
 
     source: a file or folder in the columns of the training data. output: `.parquet` or `.csv`.
     everything: score also the days up to the last one the search was given.
@@ -85,9 +95,20 @@ def predict(
         raise UsageError(f"--data {source}: there is no such file or folder.")
     _check_output(output, source)
     trainable = load_trainable(campaign.spec.trainable)
-    made = trainable.predict(_scoring_file(records, campaign, trial), source, everything=everything)
+    if together and trial is not None:
+        raise UsageError(f"--trial {trial}: name one campaign, as study={campaign.name}.")
+    final = final_file(records, [campaign, *together]) if trial is None else None
+    if together and final is None:
+        names = [campaign.name, *(each.name for each in together)]
+        raise UsageError(
+            f"There are no refitted models of {'+'.join(names)} to score with; make them with "
+            f"`hpo finalize {' '.join(names)}`."
+        )
+    made = trainable.predict(final or _scoring_file(records, campaign, trial), source, everything=everything)
     _write(made.table, output)
-    return made
+    if final is None:
+        return made
+    return replace(made, notes=("Scored with the models that `hpo finalize` refitted.", *made.notes))
 
 
 def _scoring_file(records: Records, campaign: Campaign, trial: int | None) -> Path:

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from hpo.domain.campaign import Campaign, CampaignState, SlotState, SlotView
 from hpo.domain.config import SearchConfig, WorkerConfig
-from hpo.domain.errors import Interrupted
+from hpo.domain.errors import Interrupted, UsageError
 from hpo.domain.failures import hopeless
 from hpo.domain.ports import Clock, Ledger
 from hpo.domain.trainable import Prepared
@@ -38,6 +38,8 @@ from hpo.usecases.doctor.checkup import mend
 from hpo.usecases.fingerprints import code_fingerprint
 from hpo.usecases.host import Host
 from hpo.usecases.records import Records, Stores
+from hpo.usecases.refit.finalize import finalize
+from hpo.usecases.refit.record import is_made
 from search_spaces import Space
 
 SYNC_EVERY = timedelta(seconds=2)
@@ -147,6 +149,7 @@ def _run(
         if stores.runs(campaign.name).exists() and not is_concluded(stores, campaign):
             face.say("Its conclusion was interrupted and is made now.")
             conclude(stores, machine.host, campaign, config, prepared, face.say)
+        _finalize_once(stores, campaign, config, face)
         return
     with Chore("server", machine.revive, REVIVE_EVERY), tracking(stores, campaign) as projector:
         _supervise(stores.ledger, machine, campaign, config, face, timeout)
@@ -243,6 +246,18 @@ def _finish(
             champion = choose(decided, stores.archive(campaign))
             current = stores.ledger.complete_campaign(campaign.id, champion.as_plain())
     conclude(stores, host, current, config, prepared, face.say)
+    _finalize_once(stores, current, config, face)
+
+
+def _finalize_once(stores: Stores, campaign: Campaign, config: SearchConfig, face: Face) -> None:
+    """Train what was chosen again, where that was asked for and has not been done."""
+    is_there = campaign.crowned is not None and campaign.crowned.slot is not None
+    if not config.finalize or not is_there or is_made(stores, [campaign]):
+        return
+    try:
+        finalize(stores, [campaign.name], 1, face.say)
+    except UsageError as error:
+        face.say(f"The campaign is not finalized. {error}")
 
 
 def _last_sync(projector: Chore, campaign: Campaign, face: Face) -> None:

@@ -13,6 +13,7 @@ from hpo.usecases.campaigns import frozen_config, prepare_data
 from hpo.usecases.doctor.examination import Check, Doctor, Mendable
 from hpo.usecases.host import Host
 from hpo.usecases.records import Records, Stores
+from hpo.usecases.refit.record import final_fault
 
 
 def check_up(
@@ -60,9 +61,11 @@ def _remedy(campaign: Campaign, breaches: Sequence[str]) -> str:
 def _derived(records: Records, campaign: Campaign) -> list[Check]:
     """What can be made again from the run folders and the source of the data."""
     concluded, panel = conclusion.faults(records, campaign), _panel_faults(records, campaign)
+    final = final_fault(records, campaign)
     return [
         Check("the report and the mark of the conclusion are whole", 1, tuple(map(Mendable, concluded))),
         Check("the prepared panel is whole", 1, tuple(map(Mendable, panel))),
+        Check("the refitted models are whole", 1, () if final is None else (final,)),
     ]
 
 

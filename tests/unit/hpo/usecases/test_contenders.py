@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,27 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.sitting import Sitting
 
-from hpo.adapters.mlflow.null_tracker import NullTracker
-from hpo.adapters.processes.host import available_memory, num_threads, this_process
-from hpo.adapters.processes.runners import InProcessRunner
-from hpo.cli.config_loader import load
-from hpo.domain.campaign import Campaign
-from hpo.domain.trainable import Prepared, Scored
-from hpo.engine.objective import Objective
-from hpo.engine.worker import Worker
+from hpo.domain.trainable import Scored
 from hpo.ranking import contenders as ranked
 from hpo.ranking.ranker import Ranker
-from hpo.testing.clock import FakeClock
-from hpo.testing.memory_ledger import MemoryLedger
-from hpo.testing.memory_storage import MemoryStorage
-from hpo.trainable.loading import load_trainable
 from hpo.usecases import conclusion
-from hpo.usecases.campaigns import decide_rest, open_campaign, prepare_data
-from hpo.usecases.champion import choose
 from hpo.usecases.contenders import FOLDER, KEPT
-from hpo.usecases.host import Host
-from hpo.usecases.records import Stores
 from trainer.data import open_training
 
 NAMES = ["ridge", "LightGBM", "one-day reversal"]
@@ -81,51 +65,6 @@ class Mine(OwnTrainable[Settings]):
         return state * holdout
 '''
 OWN_SPACE = "tiers: {only: {rate: {type: float, low: 0.01, high: 1.0, log: true, default: 0.1}}}"
-
-
-HOST = Host(lambda worker: False, num_threads, available_memory)
-
-
-class Sitting:
-    """A finished campaign of two trials, and the reports of it."""
-
-    def __init__(self, home: Path, space: str, *overrides: str) -> None:
-        (home / "mine.yaml").write_text(space)
-        config, parsed = load(["study=small", "trials=2", f"space={home / 'mine.yaml'}", *overrides])
-        self.stores = stores = Stores(home, MemoryLedger(FakeClock()), MemoryStorage(), NullTracker())
-        trainable = load_trainable(config.trainable)
-        self.prepared: Prepared = prepare_data(stores.cache, config)
-        campaign, identity = open_campaign(stores.ledger, config, parsed, self.prepared), this_process()
-        objective = Objective(
-            campaign,
-            config,
-            parsed,
-            trainable,
-            stores.ledger,
-            stores.storage,
-            InProcessRunner(),
-            self.prepared.search,
-            stores.runs("small"),
-            identity,
-            "code",
-        )
-        drain = threading.Event()
-        Worker(stores.ledger, objective, campaign, identity, config.worker, FakeClock(), lambda _: False, drain).run()
-        decided = decide_rest(stores, campaign, config, parsed)
-        self.campaign: Campaign = stores.ledger.complete_campaign(
-            campaign.id, choose(decided, stores.archive(campaign)).as_plain()
-        )
-
-    @property
-    def kept(self) -> Path:
-        path: Path = self.stores.runs("small") / KEPT
-        return path
-
-    def report(self) -> tuple[list[str], dict[str, Any]]:
-        """What is said, and the report's figures."""
-        said: list[str] = []
-        written = conclusion.report(self.stores, HOST, self.campaign, self.prepared, said.append)
-        return said, json.loads(written.json.read_text())
 
 
 @pytest.fixture(scope="module")

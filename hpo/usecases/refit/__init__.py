@@ -1,0 +1,1 @@
+"""What finished campaigns chose, trained again with more of the data."""
