@@ -52,6 +52,11 @@ TOGETHER = {
         "what lies in which state folder",
         "hpo/runs/archive",
     ),
+    "unit/hpo/usecases/test_finalize.py": (
+        "campaigns that really trained, their members trained again and walked forward",
+        "hpo/ranking/refitting hpo/usecases/refit/members hpo/usecases/refit/record hpo/usecases/refit/walk_forward"
+        " trainer/data/known",
+    ),
     "unit/hpo/usecases/test_contenders.py": ("trained and judged for a report", "hpo/ranking/contenders"),
     "unit/hpo/usecases/test_session.py": ("a record of functions, used by a sitting", "hpo/usecases/host"),
     "unit/hpo/report/test_holdout.py": ("the report measures what the ranker scores", "hpo/ranking/holdout"),
