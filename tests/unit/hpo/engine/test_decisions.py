@@ -146,8 +146,8 @@ def test_importances_find_the_setting_that_matters() -> None:
 
 def test_the_note_can_be_read_without_knowing_the_campaign() -> None:
     ranges: Mapping[str, Any] = distributions((RATE, WIDTH), SPACE.defaults(), 0.5)
-    text = note(PLAN, (RATE, WIDTH), ranges, SPACE.defaults(), "rank_ic_5d")
-    assert "Maximises `rank_ic_5d`" in text
+    text = note(PLAN, (RATE, WIDTH), ranges, SPACE.defaults(), "RankIC, 5 days")
+    assert "Maximises RankIC, 5 days on" in text
     assert "`model.hidden_size[index]`: position of 0 = 16, 1 = 32, 2 = 64" in text
     assert "`optim.lr`: 0.000316228 to 0.00316228, logarithmic" in text
     assert "- `model.dropout` = 0.1" in text
