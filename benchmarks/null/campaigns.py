@@ -12,12 +12,11 @@ from benchmarks.null.markets import FORMS, SHAPES, shaped, walk
 from hpo.adapters.processes.clock import SystemClock
 from hpo.adapters.processes.runners import InProcessRunner
 from hpo.cli.config_loader import load
-from hpo.domain.campaign import Campaign, CampaignSpec, WorkerIdentity
+from hpo.domain.campaign import Campaign, WorkerIdentity
 from hpo.domain.champion import Champion
 from hpo.domain.config import SearchConfig
 from hpo.domain.trainable import Prepared
 from hpo.engine.objective import Objective
-from hpo.engine.tiers import plan_tiers
 from hpo.engine.worker import Worker
 from hpo.ranking.ranker import Ranker
 from hpo.report.collect import collect
@@ -28,8 +27,9 @@ from hpo.runs.archive import Archive
 from hpo.runs.folder import campaign_folder
 from hpo.testing.memory_ledger import MemoryLedger
 from hpo.testing.memory_storage import MemoryStorage
+from hpo.usecases.campaigns import open_campaign
 from hpo.usecases.champion import choose
-from search_spaces import Space, dump_space
+from search_spaces import Space
 
 DAYS, STOCKS, KNOWN_UNTIL = 620, 40, 360
 
@@ -69,7 +69,7 @@ def run(seed: int, shape: str, form: str, space: str, num_trials: int, folder: P
     config, chosen = load([*settings, "trainer.train.threads=1", "trainer.train.device=cpu"], None, str(source))
     trainable = Ranker()
     prepared = trainable.prepare(trainable.parse(config.trainer), folder / "cache")
-    ledger = MemoryLedger()
+    ledger = MemoryLedger(SystemClock())
     campaign = _searched(ledger, config, chosen, prepared, folder)
     return _outcome(ledger, campaign, prepared, folder)
 
@@ -77,13 +77,7 @@ def run(seed: int, shape: str, form: str, space: str, num_trials: int, folder: P
 def _searched(ledger: MemoryLedger, config: SearchConfig, space: Space, prepared: Prepared, home: Path) -> Campaign:
     """The campaign with all tiers decided and its champion."""
     identity = WorkerIdentity("here", 1, 0.0)
-    stored = {
-        "search": config.model_dump(mode="json"),
-        "space": {"name": space.name, "yaml": dump_space(space)},
-        "num_epochs": Ranker().length(Ranker().parse(config.trainer)).num_epochs,
-    }
-    plan = plan_tiers(config.trials, [tier.name for tier in space.tiers], config.tiers)
-    campaign = ledger.open_campaign(CampaignSpec(config.study, stored, {}, plan, config.seed))
+    campaign = open_campaign(ledger, config, space, prepared)
     runs = campaign_folder(home, config.study)
     objective = Objective(
         campaign,
@@ -118,7 +112,7 @@ def _outcome(ledger: MemoryLedger, campaign: Campaign, prepared: Prepared, home:
     evidence = collect(campaign, slots, archive, trainable, holdout, prepared=prepared)
     found = analyse(replace(evidence, num_holdout_openings=1))
     scores = {slot.slot: slot.score for slot in slots}
-    series = (evidence.deployed or {})[evidence.objective]
+    series = (evidence.deployed or {})[evidence.objective.name]
     return Outcome(
         finding=found.verdict.finding.value,
         is_nothing=found.verdict.finding in QUIET,

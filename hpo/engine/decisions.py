@@ -105,6 +105,7 @@ def importances(trials: Iterable[FrozenTrial]) -> dict[str, float]:
     # Imported here: it brings scikit-learn along, half of what a worker would load before its first trial.
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # that there is a study to compute with is nobody's news
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
     study.add_trials(results)
     shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=0.25))

@@ -62,6 +62,6 @@ def test_a_moved_state_folder_reports_syncs_predicts_and_registers(
     assert "BROKEN" not in said(new, "doctor")
     assert not old.exists(), "something was written where the folder was"
     client = MlflowClient(url_for(database_url, "mlflow"))
-    source = client.get_model_version_by_alias(f"tiertune-{NAME}", "champion").source
+    source = client.get_model_version(f"tiertune-{NAME}", "1").source
     assert source.startswith(f"{new.as_uri()}/mlflow-artifacts/")
     assert Path(source.removeprefix("file://"), "MLmodel").exists()

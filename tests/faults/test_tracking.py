@@ -144,7 +144,7 @@ def content(uri: str, campaign: str) -> Mapping[str, Any]:
     held["model"] = [
         (version.version, neutral(str(sorted(version.tags.items()))), names[version.run_id]) for version in versions
     ]
-    held["champion"] = client.get_model_version_by_alias(f"tiertune-{campaign}", "champion").version
+    held["aliases"] = client.get_registered_model(f"tiertune-{campaign}").aliases
     return held
 
 
