@@ -10,6 +10,23 @@ down_revision = None
 
 
 def upgrade() -> None:
+    _create_campaign()
+    _create_tier()
+    _create_worker()
+    _create_slot()
+    _create_checkpoint()
+
+
+def downgrade() -> None:
+    op.drop_table("checkpoint", schema="hpo")
+    op.drop_index("ix_slot_unfinished", table_name="slot", schema="hpo", postgresql_where=sa.text("state <> 'done'"))
+    op.drop_table("slot", schema="hpo")
+    op.drop_table("worker", schema="hpo")
+    op.drop_table("tier", schema="hpo")
+    op.drop_table("campaign", schema="hpo")
+
+
+def _create_campaign() -> None:
     op.create_table(
         "campaign",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
@@ -29,6 +46,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("name", name=op.f("uq_campaign_name")),
         schema="hpo",
     )
+
+
+def _create_tier() -> None:
     op.create_table(
         "tier",
         sa.Column("campaign_id", sa.BigInteger(), nullable=False),
@@ -47,6 +67,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("campaign_id", "name", name=op.f("uq_tier_campaign_id_name")),
         schema="hpo",
     )
+
+
+def _create_worker() -> None:
     op.create_table(
         "worker",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
@@ -65,6 +88,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("campaign_id", "id", name=op.f("uq_worker_campaign_id_id")),
         schema="hpo",
     )
+
+
+def _create_slot() -> None:
     op.create_table(
         "slot",
         sa.Column("campaign_id", sa.BigInteger(), nullable=False),
@@ -124,6 +150,9 @@ def upgrade() -> None:
         schema="hpo",
         postgresql_where=sa.text("state <> 'done'"),
     )
+
+
+def _create_checkpoint() -> None:
     op.create_table(
         "checkpoint",
         sa.Column("campaign_id", sa.BigInteger(), nullable=False),
@@ -146,12 +175,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("campaign_id", "slot", "kind", name=op.f("pk_checkpoint")),
         schema="hpo",
     )
-
-
-def downgrade() -> None:
-    op.drop_table("checkpoint", schema="hpo")
-    op.drop_index("ix_slot_unfinished", table_name="slot", schema="hpo", postgresql_where=sa.text("state <> 'done'"))
-    op.drop_table("slot", schema="hpo")
-    op.drop_table("worker", schema="hpo")
-    op.drop_table("tier", schema="hpo")
-    op.drop_table("campaign", schema="hpo")

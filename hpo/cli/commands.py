@@ -9,7 +9,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,15 +18,15 @@ import yaml
 
 from hpo.cli import listing
 from hpo.cli.parser import Command
+from hpo.cli.selection import composed, frozen, named_trial, side_of, study_of
 from hpo.cli.status import status_lines, status_record
-from hpo.domain.campaign import DEFAULT_STUDY, Campaign, CampaignState
+from hpo.domain.campaign import CampaignState
 from hpo.domain.errors import EnvironmentFault, UsageError
 from hpo.usecases import results
-from hpo.wiring import App, embedded_database, log_to, open_app, serve
+from hpo.wiring import embedded_database, log_to, open_app, serve
 
 if TYPE_CHECKING:
-    from hpo.domain.config import SearchConfig
-    from search_spaces import Space
+    pass
 
 WATCH_SECONDS = 1.0
 
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
     from hpo.cli.face import Terminal
     from hpo.usecases import session
 
-    config, space = _composed(options, fork=options.fork)
+    config, space = composed(options, fork=options.fork)
     with open_app() as app:
         timeout = options.timeout or config.worker.timeout
         session.run(app.stores, app.machine, config, space, Terminal(), timeout)
@@ -66,7 +66,7 @@ def resume(options: argparse.Namespace) -> None:
         raise UsageError("--fork starts another campaign, in which nothing has failed; leave out --retry-failed.")
 
     with open_app() as app:
-        campaign, config, space = _frozen(app, options.overrides, allowed=("trials=", "worker."))
+        campaign, config, space = frozen(app, options.overrides, allowed=("trials=", "worker."))
         face, timeout = Terminal(), options.timeout or config.worker.timeout
         if options.fork:
             config = config_loader.changed(config, [f"study={options.fork}"])
@@ -80,7 +80,7 @@ def status(options: argparse.Namespace) -> None:
     """Tiers, running trials, the best so far; JSON lines in a pipe."""
     with open_app() as app:
         while True:
-            campaign = app.records.find(_study(options.overrides))
+            campaign = app.records.find(study_of(options.overrides))
             slots, now = app.ledger.slots(campaign.id), datetime.now(UTC)
             if sys.stdout.isatty():
                 print("\033[H\033[J" if options.watch else "", end="")
@@ -96,7 +96,7 @@ def best(options: argparse.Namespace) -> None:
     """What is deployed and the single champion, or the best trial so far: for people, or the latter as settings that
     `trainer` takes."""
     with open_app() as app:
-        campaign = app.records.find(_study(options.overrides))
+        campaign = app.records.find(study_of(options.overrides))
         if options.format == "text":
             print("\n".join(results.standing(app.records, campaign)))
             return
@@ -115,7 +115,7 @@ def predict(options: argparse.Namespace) -> None:
     """Score new data with the champion and write the table."""
     output = Path(options.output)
     with open_app() as app:
-        campaign, *together = (app.records.find(name) for name in _study(options.overrides).split("+"))
+        campaign, *together = (app.records.find(name) for name in study_of(options.overrides).split("+"))
         wanted = {"everything": options.all, "trial": options.trial, "together": together}
         made = results.predict(app.records, campaign, Path(options.data), output, **wanted)
     for note in made.notes[:-1]:
@@ -129,8 +129,8 @@ def compare_trials(options: argparse.Namespace) -> None:
     from hpo.usecases import compare as contenders
 
     with open_app() as app:
-        named = [_named_trial(app, name) for name in (options.first, options.second)]
-        sides = [(each, _side(app, each, slot)) for each, slot in named]
+        named = [named_trial(app, name) for name in (options.first, options.second)]
+        sides = [(each, side_of(app, each, slot)) for each, slot in named]
         if sides[0] == sides[1]:
             which = "what is deployed" if sides[0][1] is None else f"trial {sides[0][1]}"
             raise UsageError(
@@ -150,7 +150,7 @@ def report(options: argparse.Namespace) -> None:
     from hpo.usecases.campaigns import frozen_config, prepare_data
 
     with open_app() as app:
-        campaign = app.records.find(_study(options.overrides))
+        campaign = app.records.find(study_of(options.overrides))
         config, _ = frozen_config(campaign)
         output = Path(options.output) if options.output else None
         prepared = prepare_data(app.records.cache, config)
@@ -185,7 +185,7 @@ def worker(options: argparse.Namespace) -> None:
 
     log_to(None)
     with open_app(was_there=options.supervised) as app:
-        campaign, config, _ = _frozen(app, options.overrides, allowed=("worker.",))
+        campaign, config, _ = frozen(app, options.overrides, allowed=("worker.",))
         session.work(app.stores, app.machine, campaign, config.worker, options.supervised)
 
 
@@ -195,7 +195,7 @@ def sync(options: argparse.Namespace) -> None:
     from hpo.usecases import conclusion
 
     with open_app() as app:
-        campaign = app.records.find(_study(options.overrides))
+        campaign = app.records.find(study_of(options.overrides))
         number = conclusion.sync(app.records, app.tracker, campaign, say)
         print(f"{number} items written; MLflow is up to date with the campaign '{campaign.name}'.")
 
@@ -206,7 +206,7 @@ def doctor(options: argparse.Namespace) -> None:
     from hpo.usecases.doctor.checkup import check_up
 
     with open_app() as app:
-        campaign = app.records.find(_study(options.overrides))
+        campaign = app.records.find(study_of(options.overrides))
         check_up(app.stores, app.host, campaign, say, repair=options.repair)
 
 
@@ -230,7 +230,7 @@ def check(options: argparse.Namespace) -> None:
 
 def config(options: argparse.Namespace) -> None:
     """Print every setting of a run as YAML."""
-    resolved, _ = _composed(options)
+    resolved, _ = composed(options)
     print(yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False), end="")
 
 
@@ -241,7 +241,7 @@ def data(options: argparse.Namespace) -> None:
     from hpo.wiring import home_folder
 
     options.overrides = [f"trainer.{word}" if word.startswith("data.") else word for word in options.overrides]
-    config, _ = _composed(options)
+    config, _ = composed(options)
     trainable, settings = trainable_of(config)
     face = Terminal()
     with face.preparing() as progress:
@@ -294,60 +294,3 @@ COMMANDS: Mapping[str, Command] = {
     "url": url,
     "db": db,
 }
-
-
-def _composed(options: argparse.Namespace, fork: str | None = None) -> tuple[SearchConfig, Space]:
-    """The configuration of a run from its settings and options."""
-    from hpo.cli import config_loader
-    from hpo.domain.settings import quoted
-
-    overrides = list(options.overrides)
-    if options.space is not None:
-        if any(override.startswith("space=") for override in overrides):
-            raise UsageError("--space and space=... are the same setting; give one of them.")
-        overrides.append(f"space={quoted(options.space)}")
-    if fork is not None:
-        overrides.append(f"study={quoted(fork)}")
-    return config_loader.load(overrides, Path(options.config) if options.config else None, options.data)
-
-
-def _named_trial(app: App, name: str) -> tuple[Campaign, int | None]:
-    """`NAME` (None: its champion) or `NAME#7`."""
-    study, _, number = name.partition("#")
-    if "#" in name and not number.isdigit():
-        raise UsageError(f"'{name}': write NAME for a campaign's champion or NAME#7 for its trial 7.")
-    return app.records.find(study), int(number) if number else None
-
-
-def _side(app: App, campaign: Campaign, slot: int | None) -> int | None:
-    """A trial of a comparison; None: the campaign's committee."""
-    if slot is not None or (campaign.crowned is not None and campaign.crowned.is_committee):
-        return slot
-    return results.best_slot(app.records, campaign)
-
-
-def _study(overrides: Sequence[str]) -> str:
-    """The campaign that is meant; nothing but `study=` makes sense where one exists already."""
-    for override in overrides:
-        if not override.startswith("study="):
-            raise UsageError(f"'{override}': this command takes study=NAME alone; it works on a campaign as it is.")
-    return overrides[-1].removeprefix("study=") if overrides else DEFAULT_STUDY
-
-
-def _frozen(app: App, overrides: Sequence[str], allowed: Sequence[str]) -> tuple[Campaign, SearchConfig, Space]:
-    """The campaign that is meant, with its own configuration and the allowed settings changed."""
-    from hpo.cli import config_loader
-    from hpo.usecases.campaigns import frozen_config
-
-    named = [override for override in overrides if override.startswith("study=")]
-    others = [override for override in overrides if override not in named]
-    for override in others:
-        if not override.startswith(tuple(allowed)):
-            raise UsageError(
-                f"'{override}': a campaign goes on as it was created; only {' and '.join(allowed)} may be "
-                "given. Start another with `hpo run study=NAME ...`, or fork it with --fork NAME."
-            )
-    campaign = app.records.find(_study(named))
-    config, space = frozen_config(campaign)
-    at_least = config.model_copy(update={"trials": campaign.spec.budget})
-    return campaign, config_loader.changed(at_least, others), space

@@ -238,7 +238,7 @@ class Trainable(ABC, Generic[S]):
     def join(self, members: Mapping[str, Path], weights: Mapping[str, float], target: Path) -> None:
         """Make several checkpoints one: write `target`, which `score`, `predict` and `serving` take like a checkpoint.
         Only asked for where `averages`."""
-        raise NotImplementedError(f"{self.name} does not average scores")
+        raise UsageError(f"The trainable '{self.name}' cannot average models: give it a method `join`.")
 
     def portable(self, checkpoint: Path, folder: Path) -> Path:
         """The checkpoint, or what `join` wrote, as one file or folder that may be taken elsewhere. folder: empty, for

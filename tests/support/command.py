@@ -72,3 +72,14 @@ def wait_for(condition: Callable[[], object], seconds: float) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it never came"
         time.sleep(0.1)
+
+
+def piped(code: str) -> tuple[int, bytes]:
+    """Exit code and stderr of a program whose standard output nobody reads."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as stdout:
+        ended = subprocess.run(
+            [sys.executable, "-c", code], stdout=stdout, stderr=subprocess.PIPE, check=False, timeout=60
+        )
+    return ended.returncode, ended.stderr

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import errno
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
+from support.command import piped
 
 from hpo.cli import EXIT_BUG, EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_INTERRUPTED, commands, main
 from hpo.domain.errors import EnvironmentFault, HpoError, Interrupted, StoreUnavailable, UsageError
@@ -68,17 +66,6 @@ def test_no_password_leaves_through_an_error(
     assert "s3cret" not in capsys.readouterr().err
 
 
-def _piped(code: str) -> tuple[int, bytes]:
-    """Exit code and stderr of a program whose standard output nobody reads."""
-    reader, writer = os.pipe()
-    os.close(reader)
-    with open(writer, "wb") as stdout:
-        ended = subprocess.run(
-            [sys.executable, "-c", code], stdout=stdout, stderr=subprocess.PIPE, check=False, timeout=60
-        )
-    return ended.returncode, ended.stderr
-
-
 def test_progress_goes_on_without_a_reader() -> None:
     code = "from hpo.cli.output import say; say('one'); say('two'); import sys; sys.exit(7)"
-    assert _piped(code) == (7, b"")
+    assert piped(code) == (7, b"")

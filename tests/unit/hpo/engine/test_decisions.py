@@ -7,58 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
+from support.finished import DROPOUT, RATE, SPACE, WIDTH, copied, trial
 
 from hpo.domain.campaign import REFINEMENT, TierPlan
 from hpo.engine.decisions import decide, importances, score_noise
-from hpo.engine.parameters import distributions, to_params
+from hpo.engine.parameters import distributions
 from hpo.engine.tiers import dimensions_of, note
-from search_spaces import ChoiceDimension, Dimension, FloatDimension, Space, Tier, Value
-
-RATE = FloatDimension(name="optim.lr", low=1e-4, high=1e-2, log=True, default=1e-3)
-
-
-WIDTH = ChoiceDimension(name="model.hidden_size", choices=(16, 32, 64, 128), ordered=True, default=32)
-
-
-DROPOUT = FloatDimension(name="model.dropout", low=0.0, high=0.4, default=0.1)
-
-
-SPACE = Space("s", {}, (Tier("capacity", (RATE, WIDTH)), Tier("regularisation", (DROPOUT,))))
-
 
 PLAN = TierPlan(1, "capacity", 4)
-
-
-def trial(
-    slot: int,
-    score: float | None,
-    state: TrialState = TrialState.COMPLETE,
-    dimensions: tuple[Dimension, ...] = (RATE, WIDTH),
-    curve: tuple[float, ...] = (),
-    parameters: int | None = None,
-    **changes: Value,
-) -> FrozenTrial:
-    """A finished trial. changes: `optim_lr=...` for the setting `optim.lr`."""
-    values = {**SPACE.defaults(), **{name.replace("_", ".", 1): value for name, value in changes.items()}}
-    attrs: dict[str, Any] = {"slot": slot, "values": values}
-    if parameters is not None:
-        attrs["num_parameters"] = parameters
-    made = create_trial(
-        state=state,
-        value=score,
-        params=to_params(dimensions, values),
-        distributions=distributions(dimensions),
-        user_attrs=attrs,
-        intermediate_values=dict(enumerate(curve, start=1)),
-    )
-    made.number = slot - 1
-    return made
-
-
-def copied(one: FrozenTrial) -> FrozenTrial:
-    one.user_attrs["copied_from"] = "c/1-capacity#0"
-    return one
 
 
 def decided(*trials: FrozenTrial, plan: TierPlan = PLAN) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.trees import TREES
 
 from tests.unit.trainer.config.test_model import ALTERED
 from trainer.config import MODEL_KNOBS, TABULAR_KINDS, is_read
@@ -23,15 +24,6 @@ from trainer.training.labels import make_labels
 from trainer.training.loop import fit
 from trainer.training.memory import check_fits, estimate
 from trainer.training.precision import choose_precision
-
-TREES = {
-    "model.kind": "lightgbm",
-    "model.rounds_per_epoch": 5,
-    "model.num_leaves": 8,
-    "model.feature_fraction": 0.7,
-    "model.bagging_fraction": 0.8,
-}
-
 
 each_kind = pytest.mark.parametrize("settings", [{"model.kind": "ridge"}, TREES], ids=["ridge", "lightgbm"])
 

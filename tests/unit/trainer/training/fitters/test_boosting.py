@@ -10,20 +10,13 @@ from typing import Any
 import lightgbm
 import numpy as np
 import pytest
+from support.trees import TREES
 
 from trainer.reports import Ending
 from trainer.scoring.scorer import load_scorer
 from trainer.training import checkpoint
 from trainer.training.labels import make_labels
 from trainer.training.loop import fit
-
-TREES = {
-    "model.kind": "lightgbm",
-    "model.rounds_per_epoch": 5,
-    "model.num_leaves": 8,
-    "model.feature_fraction": 0.7,
-    "model.bagging_fraction": 0.8,
-}
 
 
 def weights(folder: Path) -> list[dict[str, Any]]:

@@ -1,0 +1,74 @@
+"""Which campaign, trial and settings a command is about, from what was typed."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpo.domain.campaign import DEFAULT_STUDY, Campaign
+from hpo.domain.errors import UsageError
+from hpo.usecases import results
+from hpo.wiring import App
+
+if TYPE_CHECKING:
+    from hpo.domain.config import SearchConfig
+    from search_spaces import Space
+
+
+def composed(options: argparse.Namespace, fork: str | None = None) -> tuple[SearchConfig, Space]:
+    """The configuration of a run from its settings and options."""
+    from hpo.cli import config_loader
+    from hpo.domain.settings import quoted
+
+    overrides = list(options.overrides)
+    if options.space is not None:
+        if any(override.startswith("space=") for override in overrides):
+            raise UsageError("--space and space=... are the same setting; give one of them.")
+        overrides.append(f"space={quoted(options.space)}")
+    if fork is not None:
+        overrides.append(f"study={quoted(fork)}")
+    return config_loader.load(overrides, Path(options.config) if options.config else None, options.data)
+
+
+def named_trial(app: App, name: str) -> tuple[Campaign, int | None]:
+    """`NAME` (None: its champion) or `NAME#7`."""
+    study, _, number = name.partition("#")
+    if "#" in name and not number.isdigit():
+        raise UsageError(f"'{name}': write NAME for a campaign's champion or NAME#7 for its trial 7.")
+    return app.records.find(study), int(number) if number else None
+
+
+def side_of(app: App, campaign: Campaign, slot: int | None) -> int | None:
+    """A trial of a comparison; None: the campaign's committee."""
+    if slot is not None or (campaign.crowned is not None and campaign.crowned.is_committee):
+        return slot
+    return results.best_slot(app.records, campaign)
+
+
+def study_of(overrides: Sequence[str]) -> str:
+    """The campaign that is meant; nothing but `study=` makes sense where one exists already."""
+    for override in overrides:
+        if not override.startswith("study="):
+            raise UsageError(f"'{override}': this command takes study=NAME alone; it works on a campaign as it is.")
+    return overrides[-1].removeprefix("study=") if overrides else DEFAULT_STUDY
+
+
+def frozen(app: App, overrides: Sequence[str], allowed: Sequence[str]) -> tuple[Campaign, SearchConfig, Space]:
+    """The campaign that is meant, with its own configuration and the allowed settings changed."""
+    from hpo.cli import config_loader
+    from hpo.usecases.campaigns import frozen_config
+
+    named = [override for override in overrides if override.startswith("study=")]
+    others = [override for override in overrides if override not in named]
+    for override in others:
+        if not override.startswith(tuple(allowed)):
+            raise UsageError(
+                f"'{override}': a campaign goes on as it was created; only {' and '.join(allowed)} may be "
+                "given. Start another with `hpo run study=NAME ...`, or fork it with --fork NAME."
+            )
+    campaign = app.records.find(study_of(named))
+    config, space = frozen_config(campaign)
+    at_least = config.model_copy(update={"trials": campaign.spec.budget})
+    return campaign, config_loader.changed(at_least, others), space
