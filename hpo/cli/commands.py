@@ -12,7 +12,6 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import yaml
 
@@ -24,9 +23,6 @@ from hpo.domain.campaign import CampaignState
 from hpo.domain.errors import EnvironmentFault, UsageError
 from hpo.usecases import results
 from hpo.wiring import embedded_database, log_to, open_app, serve
-
-if TYPE_CHECKING:
-    pass
 
 WATCH_SECONDS = 1.0
 

@@ -105,7 +105,7 @@ def _train_missing(asked: Mapping[str, Train], kept: Kept, units: NDArray[Any], 
         try:
             kept.folder.mkdir()
             kept.add(name, _trained(asked[name], kept.folder, units), say)
-        except Exception as error:
+        except Exception as error:  # a user's code may raise anything; the report says so
             yield f"The contender {name} failed and is left out: {_reason(error)}."
         finally:
             shutil.rmtree(kept.folder, ignore_errors=True)

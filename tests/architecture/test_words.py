@@ -28,7 +28,10 @@ PLACES = [
     *(file for folder in ("hpo", "trainer", "search_spaces") for file in sorted((ROOT / folder).rglob("*.py"))),
     *sorted((ROOT / "hpo/report/templates").iterdir()),
     *sorted((ROOT / "search_spaces/catalog").iterdir()),
-    *(ROOT / "docs" / name for name in ("architecture.md", "extending.md", "faults.md", "statistics.md")),
+    *(
+        ROOT / "docs" / name
+        for name in ("architecture.md", "extending.md", "faults.md", "glossary.md", "statistics.md", "trainable.md")
+    ),
     ROOT / "README.md",
 ]
 
