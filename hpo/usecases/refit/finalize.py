@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo.domain.errors import EnvironmentFault, UsageError
+from hpo.domain.metric import Metric
 from hpo.domain.trainable import Scored
 from hpo.report import words
 from hpo.report.statistics.intervals import Interval, mean_interval, paired_interval
@@ -31,7 +32,7 @@ class Judged:
     """What the holdout says of the refitted models. gain: their mean less the unrefitted ones', paired. agreement: of
     the deployed with the judged ones' ranks."""
 
-    metric: str
+    metric: Metric
     refitted: Interval | None
     gain: Interval | None
     agreement: float
@@ -79,7 +80,8 @@ def unrefitted(records: Records, folder: Path, parts: Sequence[Part]) -> Scored:
         if not np.array_equal(first.units, other.units):
             raise UsageError(
                 f"The campaigns '{parts[0].campaign.name}' and '{part.campaign.name}' have other holdout days; "
-                "finalize campaigns together that were run on the same data with the same split."
+                "finalize campaigns together that were run on the same data, split, horizons and look-back "
+                "(trainer.data.split.*, trainer.data.horizons, trainer.model.window)."
             )
     if len(parts) == 1:
         return first
@@ -101,20 +103,13 @@ def _scored(part: Part, file: Path) -> Scored:
     return scored
 
 
-def objective_of(part: Part) -> tuple[str, int]:
-    """What the campaign maximises, and over how many units its labels overlap."""
-    search = part.campaign.spec.config["search"]
-    settings, name = part.trainable.parse(search["trainer"]), str(search["objective"])
-    return name, next(metric.overlap for metric in part.trainable.metrics(settings) if metric.name == name)
-
-
 def _judge(part: Part, before: Scored, judged: Path, deployed: Path) -> Judged:
-    metric, overlap = objective_of(part)
-    ours: NDArray[Any] = _scored(part, judged).series[metric]
+    metric = part.campaign.spec.objective
+    ours: NDArray[Any] = _scored(part, judged).series[metric.name]
     return Judged(
         metric,
-        mean_interval(ours, overlap),
-        paired_interval(ours, before.series[metric], overlap),
+        mean_interval(ours, metric.overlap),
+        paired_interval(ours, before.series[metric.name], metric.overlap),
         part.trainable.agreement(judged, deployed, part.holdout),
     )
 
@@ -128,7 +123,7 @@ def _record(folder: Path, parts: Sequence[Part], deployed: Path, found: Judged) 
             "deployed": deployed.relative_to(folder).as_posix(),
             "digest": sha256_of(deployed),
             "figures": {
-                "metric": found.metric,
+                "metric": found.metric.name,
                 "refitted": _plain(found.refitted),
                 "gain": _plain(found.gain),
                 "agreement": found.agreement,
@@ -143,7 +138,7 @@ def _plain(interval: Interval | None) -> list[float] | None:
 
 def _lines(found: Judged, num_members: int) -> list[str]:
     lines = [
-        f"Refitted on all days before the holdout, {num_members} models: holdout {found.metric} "
+        f"Refitted on all days before the holdout, {num_members} models: holdout {found.metric.shown} "
         f"{words.with_interval(found.refitted)}; less the unrefitted: {words.with_interval(found.gain)}.",
         f"Refitted on all labelled days: on the holdout days their ranks agree with those by {found.agreement:.2f} "
         "(mean daily rank correlation).",

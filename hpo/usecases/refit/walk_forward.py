@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hpo.domain.metric import Metric
 from hpo.report import words
 from hpo.report.evidence import DailySeries
 from hpo.report.statistics.intervals import mean_interval, paired_interval
 from hpo.runs.durable import writing
 from hpo.usecases.records import Records
-from hpo.usecases.refit.finalize import objective_of, unrefitted
+from hpo.usecases.refit.finalize import unrefitted
 from hpo.usecases.refit.members import Refits, Say, label, open_parts
 
 
@@ -53,8 +54,7 @@ def walk_forward(records: Records, name: str, every: int, num_seeds: int, say: S
     series = {metric: np.concatenate([piece[metric] for piece in pieces]) for metric in pieces[0]}
     walk = Walk(before.units, starts, series, refits.folder / f"walk-forward-{every}.csv")
     _write(walk)
-    metric, overlap = objective_of(part)
-    for line in _lines(walk, before.series, metric, overlap):
+    for line in _lines(walk, before.series, part.campaign.spec.objective):
         say(line)
     return walk
 
@@ -68,18 +68,18 @@ def _write(walk: Walk) -> None:
         unfinished.replace(walk.file)
 
 
-def _lines(walk: Walk, before: Mapping[str, NDArray[np.float32]], metric: str, overlap: int) -> list[str]:
-    joined = walk.series[metric]
+def _lines(walk: Walk, before: Mapping[str, NDArray[np.float32]], metric: Metric) -> list[str]:
+    joined, unrefitted_ones = walk.series[metric.name], before[metric.name]
     bounds = zip(walk.starts, [*walk.starts[1:], len(joined)], strict=True)
     blocks = [
         f"  {walk.units[start]} to {walk.units[stop - 1]}: {words.score(_mean(joined[start:stop]))}; unrefitted "
-        f"{words.score(_mean(before[metric][start:stop]))}"
+        f"{words.score(_mean(unrefitted_ones[start:stop]))}"
         for start, stop in bounds
     ]
     return [
         *blocks,
-        f"Walk-forward {metric}: {words.with_interval(mean_interval(joined, overlap))}; less the unrefitted: "
-        f"{words.with_interval(paired_interval(joined, before[metric], overlap))}.",
+        f"Walk-forward {metric.shown}: {words.with_interval(mean_interval(joined, metric.overlap))}; less the "
+        f"unrefitted: {words.with_interval(paired_interval(joined, unrefitted_ones, metric.overlap))}.",
         f"Series: {walk.file}",
     ]
 
