@@ -199,7 +199,7 @@ def build_worker(
     from hpo.adapters.processes.runners import ProcessRunner
     from hpo.engine.objective import Objective
     from hpo.engine.worker import Worker
-    from hpo.trainable.loading import load_trainable
+    from hpo.trainable.loading import libraries, load_trainable
 
     trainable = load_trainable(config.trainable)
     settings = trainable.plain(trainable.on_machine(trainable.parse(config.trainer), processes.num_threads()))
@@ -215,7 +215,7 @@ def build_worker(
         trainable,
         records.ledger,
         storage,
-        ProcessRunner(trainable.preload),
+        ProcessRunner([*trainable.preload, *libraries(config.trainable)]),
         data,
         records.runs(campaign.name),
         identity,

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 RANK_IC, ICIR = "rank_ic", "icir"
 
+MIN_STOCKS = 10
+"""Fewest valid stocks for a day to be judged."""
+
 TARGET_PREFIXES: Mapping[str, str] = {
     "raw": "",
     "neutral": "neutral_",

@@ -10,10 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from trainer.errors import MissingMetricError
-from trainer.metric_names import ICIR, RANK_IC, MetricName
-
-MIN_STOCKS = 10
-"""Fewest valid stocks for a day to be judged."""
+from trainer.metric_names import ICIR, MIN_STOCKS, RANK_IC, MetricName
 
 Array: TypeAlias = torch.Tensor | NDArray[np.floating]
 

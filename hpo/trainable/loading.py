@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+import sysconfig
 import traceback
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,21 @@ def load_trainable(name: str) -> Trainable[Any]:
     trainable = _made(name, found)
     trainable.name = name
     return trainable
+
+
+def libraries(name: str) -> Sequence[str]:
+    """The installed modules that a trainable's module names: what a fork server may import ahead of the trials. The
+    module itself it may not, because a user's first lines may ask for a GPU, which does not survive a fork."""
+    module = sys.modules[BUILT_IN.get(name, name).partition(":")[0]]
+    things = vars(module).values()
+    named = {getattr(thing, "__module__", None) or getattr(thing, "__name__", None) for thing in things}
+    return sorted(name for name in named if isinstance(name, str) and _is_installed(name))
+
+
+def _is_installed(module: str) -> bool:
+    file = getattr(sys.modules.get(module), "__file__", None)
+    folders = {sysconfig.get_path(kind) for kind in ("purelib", "platlib")}
+    return file is not None and any(Path(file).is_relative_to(folder) for folder in folders)
 
 
 def as_trainable(found: Any) -> Trainable[Any]:

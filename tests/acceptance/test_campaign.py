@@ -120,13 +120,13 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(home: Path, space: Path, tmp
     assert not [slot for slot in status(home, "stopped")["slots"] if slot["state"] == "running"]
 
 
-def test_two_terminals_with_two_workers_share_one_budget(home: Path, space: Path, tmp_path: Path) -> None:
+def test_two_terminals_share_one_budget(home: Path, space: Path, tmp_path: Path) -> None:
     logs = [tmp_path / "one", tmp_path / "two"]
-    terminals = [start_hpo(home, *run_arguments("shared", 8, space), "worker.num_workers=2", log=log) for log in logs]
+    terminals = [start_hpo(home, *run_arguments("shared", 6, space), log=log) for log in logs]
     codes = [terminal.wait(timeout=240) for terminal in terminals]
     assert codes == [0, 0], logs[0].read_text() + logs[1].read_text()
-    assert status(home, "shared")["done"] == 8
-    assert len(curves(home, "shared")) == 8
+    assert status(home, "shared")["done"] == 6
+    assert len(curves(home, "shared")) == 6
 
 
 def test_on_a_market_without_signal_nothing_is_found(home: Path, space: Path) -> None:

@@ -15,11 +15,8 @@ from support.command import TINY_SPACE, hpo
 DATA = "trainer.data.source='planted:clean?stocks=12&days=300'"
 
 USABLE = {
-    "both quotes and unicode": "q\"u'ö日",
-    "a variable": "a$HOME b",
-    "a command": "a`touch pwned`$(touch pwned)",
-    "characters of URLs": "50%20 #a?b=c&d@e:f",
-    "a backslash and a comma": "b\\n,c;d",
+    "quotes, unicode and what a shell reads": "q\"u'ö $HOME a`touch pwned`$(touch pwned)",
+    "what a URL or a configuration file reads": "50%20 #a?b=c&d@e:f\\n,c;d",
     "long": "x" * 240,
 }
 REFUSED = {

@@ -17,6 +17,8 @@ from support.command import TINY_SPACE, clean_environment, hpo
 
 from hpo.adapters.postgres.database import engine_for
 from hpo.adapters.postgres.urls import parse
+from hpo.cli import main
+from trainer.__main__ import compose_config
 from trainer.data import open_holdout
 from trainer.scoring.committee import open_scorer
 from trainer.training import checkpoint
@@ -84,16 +86,15 @@ def champion(home: Path, said: Callable[..., str]) -> Path:
     return home / json.loads(said("status", "study=used"))["champion"]["run_folder"]
 
 
-@pytest.mark.parametrize("form", ["hydra", "yaml", "json"])
 def test_the_champion_retrains_to_the_same_bits(
-    home: Path, said: Callable[..., str], champion: Path, form: str, tmp_path: Path
+    home: Path, said: Callable[..., str], champion: Path, tmp_path: Path
 ) -> None:
-    printed = said("best", "study=used", "--format", form)
-    if form == "hydra":
-        words = printed.split()  # as `trainer $(hpo best --format hydra)` does
-    else:
-        (tmp_path / f"best.{form}").write_text(printed, encoding="utf-8")
-        words = ["--config", str(tmp_path / f"best.{form}")]
+    """In each form in which `hpo best` gives its configuration it is the same one."""
+    words = said("best", "study=used", "--format", "hydra").split()  # as `trainer $(hpo best --format hydra)` does
+    for form in ("yaml", "json"):
+        file = tmp_path / f"best.{form}"
+        file.write_text(said("best", "study=used", "--format", form), encoding="utf-8")
+        assert compose_config([], file) == compose_config(words)
     again = tmp_path / "again"
     trained = subprocess.run(
         [sys.executable, "-m", "trainer", *words, "--folder", str(again)],
@@ -151,14 +152,23 @@ def drop(column: str) -> Any:
     ids=["a missing column", "look-ahead", "no history", "nothing to rank", "empty", "impossible prices"],
 )
 def test_data_that_do_not_fit_are_refused_in_a_sentence(
-    home: Path, database: str, prices: Path, tmp_path: Path, change: Any, words: str
+    home: Path,
+    database: str,
+    prices: Path,
+    tmp_path: Path,
+    change: Any,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setenv("HPO_HOME", str(home))
+    monkeypatch.setenv("HPO_DATABASE_URL", database)
     change(pd.read_parquet(prices / "new.parquet")).to_parquet(tmp_path / "bad.parquet", index=False)
     arguments = ["--data", str(tmp_path / "bad.parquet"), "--output", str(tmp_path / "scores.csv")]
-    refused = hpo(home, "predict", "study=used", *arguments, HPO_DATABASE_URL=database)
-    assert refused.returncode == 2
-    assert words in refused.stderr
-    assert len(refused.stderr.splitlines()) == 1, refused.stderr
+    assert main(["predict", "study=used", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert len(said.splitlines()) == 1, said
     assert not (tmp_path / "scores.csv").exists()
 
 

@@ -54,7 +54,13 @@ CONCLUSION = {
     "amid retention": Point("pathlib", "Path.unlink", "after", lambda path: path.name == "last.pt"),
 }
 """What the supervisor passes when the last trial is done, in this order."""
-POINTS = {**TRIAL, **WORKER, **CONCLUSION}
+REFIT = {
+    "amid the refits": Point("trainer.training.folds", "FoldRun.train_epoch", "before"),
+    "before the record": Point("hpo.usecases.refit.finalize", "_record", "before"),
+    "after the record": Point("hpo.usecases.refit.finalize", "_record", "after"),
+}
+"""What `hpo finalize` passes, in this order."""
+POINTS = {**TRIAL, **WORKER, **CONCLUSION, **REFIT}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from trainer.data.market import OHLCV, Market
 from trainer.data.panel import Panel
 from trainer.errors import InputError
-from trainer.metrics import MIN_STOCKS, daily_rank_ic
+from trainer.metric_names import MIN_STOCKS
 from trainer.words import nearest
 
 PREFIX = "planted:"
@@ -141,6 +141,8 @@ def ceiling(panel: Panel, days: range) -> dict[int, float]:
     """
     if panel.oracle is None:
         return {}
+    from trainer.metrics import daily_rank_ic  # imports torch, which a process that opens prepared data does without
+
     rows = slice(days.start, days.stop)
     scores = np.where(panel.mask[rows, :, None], panel.oracle[rows], np.nan)
     daily = daily_rank_ic(scores, np.array(panel.targets["raw"][rows])).numpy()

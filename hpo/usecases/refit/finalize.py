@@ -64,11 +64,14 @@ def finalize(stores: Stores, names: Sequence[str], num_seeds: int, say: Say) -> 
         say(f"Training {refits.num_members} models on all labelled days:")
         deployed = refits.committee(len(before.units))
         found = _judge(parts[0], before, judged, deployed)
-        _record(refits.folder, parts, deployed, found)
+        is_registered = found.accepted and len(parts) == 1
+        _record(refits.folder, parts, deployed, found, handed_over=not is_registered)
     for line in _lines(found, refits.num_members):
         say(line)
     if found.accepted:
-        _hand_over(stores, parts, say)
+        say(f"`hpo predict study={label(parts)}` scores with the models that were refitted on all labelled days.")
+    if is_registered and _register(stores, parts[0], say):
+        _record(refits.folder, parts, deployed, found, handed_over=True)
 
 
 def unrefitted(records: Records, folder: Path, parts: Sequence[Part]) -> Scored:
@@ -114,12 +117,13 @@ def _judge(part: Part, before: Scored, judged: Path, deployed: Path) -> Judged:
     )
 
 
-def _record(folder: Path, parts: Sequence[Part], deployed: Path, found: Judged) -> None:
+def _record(folder: Path, parts: Sequence[Part], deployed: Path, found: Judged, *, handed_over: bool) -> None:
     write_sealed(
         folder / RECORD,
         {
             "of": members_of([part.campaign for part in parts]),
             "accepted": found.accepted,
+            "handed_over": handed_over,
             "deployed": deployed.relative_to(folder).as_posix(),
             "digest": sha256_of(deployed),
             "figures": {
@@ -153,13 +157,12 @@ def _lines(found: Judged, num_members: int) -> list[str]:
     return [*lines, f"The refitted models are not deployed: {reason}."]
 
 
-def _hand_over(stores: Stores, parts: Sequence[Part], say: Say) -> None:
-    """Say how they are asked, and register them where they are a campaign's own."""
-    name = label(parts)
-    say(f"`hpo predict study={name}` scores with the models that were refitted on all labelled days.")
-    if len(parts) > 1:
-        return
+def _register(stores: Stores, part: Part, say: Say) -> bool:
+    """Register them as the campaign's newest version; False where MLflow is away."""
     try:
-        conclusion.publish(stores, stores.tracker, parts[0].campaign, say)
+        conclusion.publish(stores, stores.tracker, part.campaign, say)
     except EnvironmentFault as error:
+        name = part.campaign.name
         say(f"They are not registered in MLflow yet ({error}); `hpo sync study={name}` does it.")
+        return False
+    return True

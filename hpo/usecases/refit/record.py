@@ -14,7 +14,8 @@ FOLDER = "finals"
 """In the state folder: one folder for each campaign, or `A+B` for several together."""
 RECORD = "final.json"
 """In the folder of what was refitted: `of`, member -> SHA-256 of the trial it repeats; `accepted`; `deployed`, the
-file that scores, relative to the folder, and `digest`, its SHA-256; `figures`."""
+file that scores, relative to the folder, and `digest`, its SHA-256; `figures`; `handed_over`: whether it is registered,
+where it should be."""
 
 
 def folder_of(records: Records, name: str) -> Path:
@@ -29,11 +30,12 @@ def members_of(campaigns: Sequence[Campaign]) -> dict[str, str]:
 
 
 def is_made(records: Records, campaigns: Sequence[Campaign]) -> bool:
-    """Whether the campaigns were finalized as they are crowned now, whatever came of it."""
+    """Whether the campaigns were finalized to the end as they are crowned now, whatever came of it."""
     try:
-        return bool(read_sealed(_folder(records, campaigns) / RECORD)["of"] == members_of(campaigns))
+        record = read_sealed(_folder(records, campaigns) / RECORD)
     except (FileNotFoundError, EnvironmentFault):
         return False
+    return bool(record["of"] == members_of(campaigns) and record["handed_over"])
 
 
 def final_file(records: Records, campaigns: Sequence[Campaign]) -> Path | None:

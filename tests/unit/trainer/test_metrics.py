@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy.stats import pearsonr, spearmanr
 
 from trainer.errors import MissingMetricError
-from trainer.metrics import MIN_STOCKS, average_ranks, daily_ic, daily_rank_ic, daily_series, summarise
+from trainer.metric_names import MIN_STOCKS
+from trainer.metrics import average_ranks, daily_ic, daily_rank_ic, daily_series, summarise
 
 
 def market(days: int = 12, stocks: int = 40, horizons: int = 2, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from trainer.data.market import OHLCV, Market, Wide, is_target
 from trainer.data.rolling import shift
 from trainer.errors import InputError
-from trainer.metrics import MIN_STOCKS, daily_rank_ic
+from trainer.metric_names import MIN_STOCKS
 
 MAX_PAST_CORRELATION = 0.15
 """A target whose mean daily rank correlation with the return into the day is beyond this contains that return: one
@@ -62,6 +62,8 @@ def check_targets(market: Market) -> None:
     """Refuse a `target_{h}d` column that contains the return into its own day, which is known at its close."""
     if "close" not in market.columns:
         return
+    from trainer.metrics import daily_rank_ic  # imports torch, which a process that opens prepared data does without
+
     close = market.read("close")
     past = close / shift(close, 1) - 1
     for name in filter(is_target, market.columns):
