@@ -100,7 +100,6 @@ TOGETHER = {
         "hpo/trainable/own hpo/trainable/trial hpo/domain/trainable hpo/ranking/ranker",
     ),
     "acceptance/test_trainable.py": ("`python my_file.py` in a process of its own", "hpo/trainable/alone"),
-    "faults/test_kills.py": ("workers as processes that are killed", "hpo/adapters/processes/local_worker"),
     "contract/test_models.py": (
         "one suite for every kind of model",
         "trainer/models/ranker trainer/models/tabular",
