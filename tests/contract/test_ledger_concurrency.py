@@ -220,6 +220,20 @@ def test_terminated_connections_are_survived(ledger: PostgresLedger, ledger_data
     assert sum(slot.state is SlotState.RUNNING for slot in ledger.slots(campaign_id)) == 3
 
 
+def test_a_lock_whose_server_went_away_amid_its_work_ends_quietly(
+    ledger: PostgresLedger, ledger_database_url: str
+) -> None:
+    """More often than the pool has places, all of which must come back."""
+    engine = create_engine(canonical(ledger_database_url))
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tiertune-ledger'"
+    for _ in range(4):
+        with ledger.exclusive("conclusion"), engine.begin() as connection:
+            assert connection.execute(text(others)).all()
+    engine.dispose()
+    with ledger.exclusive("conclusion"):
+        assert ledger.campaigns() == []
+
+
 def test_patience_ends_with_a_sentence() -> None:
     clock = FakeClock()
     ledger = PostgresLedger("postgresql://u:s3cret@/nowhere?host=/nonexistent", clock, timedelta(seconds=30))

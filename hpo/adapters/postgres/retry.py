@@ -224,8 +224,19 @@ def advisory_lock(engine: Engine, key: int, patience: Patience, clock: Clock) ->
 
     while (connection := patience.run(attempt)) is None:
         clock.sleep(LOCK_PAUSE)
-    with connection:
+    try:
         yield
+    finally:
+        _end(connection)
+
+
+def _end(connection: Connection) -> None:
+    """Give a connection back, which ends its transaction; where the server is away, that has ended already."""
+    try:
+        connection.close()
+    except DBAPIError as error:
+        if not is_temporary(error):
+            raise
 
 
 @contextmanager
