@@ -8,7 +8,7 @@ import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from hpo.domain.config import SamplerConfig, SearchConfig
 from hpo.domain.training import EpochReport
 from hpo.engine.objective import Objective
 from hpo.ranking.ranker import Ranker
+from hpo.usecases.campaigns import metrics_of
 from search_spaces import parse_space
 
 EPOCHS, METRICS, EPOCH_SECONDS = 10, 8, 0.05
@@ -67,9 +68,10 @@ def configuration(name: str) -> SearchConfig:
 def objective_of(job: Job, ledger: PostgresLedger, runner: Any) -> tuple[Objective, int]:
     """The campaign's objective and its id."""
     plan = (TierPlan(1, "only", job.num_slots),)
-    campaign = ledger.open_campaign(CampaignSpec(job.name, {}, {}, plan, 0))
-    storage, identity = study_storage(job.url), processes.this_process()
     config = configuration(job.name)
+    stored = {"search": config.model_dump(mode="json"), "metrics": [asdict(metric) for metric in metrics_of(config)]}
+    campaign = ledger.open_campaign(CampaignSpec(job.name, stored, {}, plan, 0))
+    storage, identity = study_storage(job.url), processes.this_process()
     folder = job.home
     return Objective(
         campaign, config, SPACE, Ranker(), ledger, storage, runner, folder, folder, identity, "code"

@@ -8,7 +8,7 @@ import statistics
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from hpo.engine.worker import Worker
 from hpo.ranking.ranker import Ranker
 from hpo.testing.memory_ledger import MemoryLedger
 from hpo.testing.memory_storage import MemoryStorage
+from hpo.usecases.campaigns import metrics_of
 from search_spaces import Value
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -87,7 +88,8 @@ def run(config: SearchConfig, surface: Surface) -> Result:
     ledger, storage, runner = MemoryLedger(SystemClock()), MemoryStorage(), FormulaRunner(surface)
     identity = WorkerIdentity("laboratory", 1, 0.0)
     plan = plan_tiers(config.trials, [tier.name for tier in SPACE.tiers], config.tiers)
-    campaign = ledger.open_campaign(CampaignSpec(config.study, {}, {}, plan, config.seed))
+    stored = {"search": config.model_dump(mode="json"), "metrics": [asdict(metric) for metric in metrics_of(config)]}
+    campaign = ledger.open_campaign(CampaignSpec(config.study, stored, {}, plan, config.seed))
     with tempfile.TemporaryDirectory(dir=SHARED_MEMORY if SHARED_MEMORY.exists() else None) as folder:
         runs = Path(folder)
         objective = Objective(campaign, config, SPACE, Ranker(), ledger, storage, runner, runs, runs, identity, "")

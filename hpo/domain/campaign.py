@@ -86,16 +86,13 @@ class CampaignSpec:
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """What its trials are measured by."""
-        return tuple(Metric(**plain) for plain in self.config.get("metrics", ())) or (Metric(self._objective),)
+        return tuple(Metric(**plain) for plain in self.config["metrics"])
 
     @property
     def objective(self) -> Metric:
         """The metric that it maximises."""
-        return next(metric for metric in self.metrics if metric.name == self._objective)
-
-    @property
-    def _objective(self) -> str:
-        return str(self.config.get("search", {}).get("objective", "score"))
+        name = self.config["search"]["objective"]
+        return next(metric for metric in self.metrics if metric.name == name)
 
     @property
     def curves(self) -> dict[str, str]:

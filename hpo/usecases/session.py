@@ -39,7 +39,7 @@ from hpo.usecases.fingerprints import code_fingerprint
 from hpo.usecases.host import Host
 from hpo.usecases.records import Records, Stores
 from hpo.usecases.refit.finalize import finalize
-from hpo.usecases.refit.record import is_made
+from hpo.usecases.refit.record import is_finalized
 from search_spaces import Space
 
 SYNC_EVERY = timedelta(seconds=2)
@@ -252,7 +252,7 @@ def _finish(
 def _finalize_once(stores: Stores, campaign: Campaign, config: SearchConfig, face: Face) -> None:
     """Train what was chosen again, where that was asked for and has not been done."""
     is_there = campaign.crowned is not None and campaign.crowned.slot is not None
-    if not config.finalize or not is_there or is_made(stores, [campaign]):
+    if not config.finalize or not is_there or is_finalized(stores, [campaign]):
         return
     try:
         finalize(stores, [campaign.name], 1, face.say)

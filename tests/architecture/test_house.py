@@ -54,6 +54,18 @@ def test_a_look_at_a_campaign_waits_for_no_library_that_searches_or_trains(
     assert "Traceback" not in said.stderr
 
 
+def test_a_worker_imports_nothing_that_trains() -> None:
+    """The trial processes do; a worker that did too would start seconds later."""
+    modules = ("hpo.usecases.session", "hpo.engine.objective", "hpo.engine.worker", "hpo.adapters.processes.runners")
+    code = (
+        f"import sys, {', '.join(modules)}\nfrom hpo.trainable.loading import load_trainable\n"
+        "trainable = load_trainable('ranker')\ntrainable.plain(trainable.parse({}))\n"
+        "print('loaded:', *[name for name in ('torch', 'lightgbm') if name in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert said.stdout.splitlines()[-1] == "loaded:"
+
+
 def test_a_search_space_is_plain_data() -> None:
     code = f"import sys, search_spaces\nprint(*[name for name in {HEAVY!r} if name in sys.modules])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from hpo.engine.tiers import plan_tiers
 from hpo.engine.worker import Worker
 from hpo.ranking.ranker import Ranker
 from hpo.runs.folder import Attempt, campaign_folder
+from hpo.usecases.campaigns import metrics_of
 from search_spaces import Space, parse_space
 from support.training import NUM_EPOCHS, train
 
@@ -92,7 +94,11 @@ def configuration(
 def open_campaign(ledger: Ledger, config: SearchConfig, space: Space) -> Campaign:
     """The campaign with the tiers the search would plan."""
     plan = plan_tiers(config.trials, [tier.name for tier in space.tiers], config.tiers)
-    stored = {"search": config.model_dump(mode="json"), "num_epochs": NUM_EPOCHS}
+    stored = {
+        "search": config.model_dump(mode="json"),
+        "num_epochs": NUM_EPOCHS,
+        "metrics": [asdict(metric) for metric in metrics_of(config)],
+    }
     return ledger.open_campaign(CampaignSpec(config.study, stored, {"config": "x"}, plan, config.seed))
 
 

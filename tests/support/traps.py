@@ -58,6 +58,8 @@ REFIT = {
     "amid the refits": Point("trainer.training.folds", "FoldRun.train_epoch", "before"),
     "before the record": Point("hpo.usecases.refit.finalize", "_record", "before"),
     "after the record": Point("hpo.usecases.refit.finalize", "_record", "after"),
+    "before the refitted are registered": Point("hpo.usecases.conclusion", "publish", "before"),
+    "after the refitted are registered": Point("hpo.usecases.conclusion", "publish", "after"),
 }
 """What `hpo finalize` passes, in this order."""
 POINTS = {**TRIAL, **WORKER, **CONCLUSION, **REFIT}

@@ -29,8 +29,9 @@ def members_of(campaigns: Sequence[Campaign]) -> dict[str, str]:
     return {name: m.sha256 for champion in crowned if champion for name, m in champion.members.items()}
 
 
-def is_made(records: Records, campaigns: Sequence[Campaign]) -> bool:
-    """Whether the campaigns were finalized to the end as they are crowned now, whatever came of it."""
+def is_finalized(records: Records, campaigns: Sequence[Campaign]) -> bool:
+    """Whether the campaigns were finalized to the end as they are crowned now, whether or not the refitted models were
+    accepted."""
     try:
         record = read_sealed(_folder(records, campaigns) / RECORD)
     except (FileNotFoundError, EnvironmentFault):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from hpo.report import analyse, candidates, collect, summary_lines, write_report
 from hpo.report.evidence import HoldoutEvidence
 from hpo.runs.archive import Archive
 from hpo.runs.folder import SlotFolder
+from hpo.usecases.campaigns import metrics_of
 from search_spaces import dump_space, load_space
 
 BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
@@ -40,13 +41,18 @@ SPACE = load_space("quickstart")
 
 @pytest.fixture
 def campaign() -> Campaign:
-    config = SearchConfig(study="read", trials=4).model_dump(mode="json")
+    searched = SearchConfig(study="read", trials=4)
+    config = searched.model_dump(mode="json")
     trainer = Ranker().plain(Ranker().parse({"train": {"epochs": 12, "score_epochs": 3}}))
     trainer["data"]["source"] = "/home/somebody/prices.parquet"
     config["trainer"] = trainer
     spec = CampaignSpec(
         name="read",
-        config={"search": config, "space": {"name": SPACE.name, "yaml": dump_space(SPACE)}},
+        config={
+            "search": config,
+            "space": {"name": SPACE.name, "yaml": dump_space(SPACE)},
+            "metrics": [asdict(metric) for metric in metrics_of(searched)],
+        },
         fingerprints={"data": "ab" * 32},
         tiers=(TierPlan(1, SPACE.tiers[0].name, 3), TierPlan(2, REFINEMENT, 1)),
         seed=7,

@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from hpo.domain.errors import UsageError
-from hpo.trainable.loading import load_trainable
+from hpo.trainable.loading import libraries, load_trainable
 from hpo.trainable.own import FunctionTrainable
 
 SOURCE = """
 from dataclasses import dataclass
+
+import numpy as np
+from optuna import create_study
 
 from hpo.trainable import OwnTrainable
 
@@ -68,3 +71,11 @@ def test_a_function_is_made_a_trainable_once_and_carries_its_name() -> None:
 def test_what_cannot_be_loaded_is_said_in_a_sentence(name: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         load_trainable(name)
+
+
+def test_the_libraries_that_a_module_names_are_known_and_it_is_not_one_of_them() -> None:
+    load_trainable("loaded_by_name:train")
+    named = libraries("loaded_by_name:train")
+    assert {"numpy", "optuna.study.study"} <= set(named)
+    assert "loaded_by_name" not in named, "a user's first lines may ask for a GPU, which does not survive a fork"
+    assert "dataclasses" not in named, "the standard library is there anyway"
