@@ -43,7 +43,7 @@ def setup(options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Open or join the campaign and bring it to its full budget."""
-    from hpo.cli.face import Terminal
+    from hpo.cli.terminal import Terminal
     from hpo.usecases import session
 
     config, space = composed(options, fork=options.fork)
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
 def resume(options: argparse.Namespace) -> None:
     """Continue a campaign as it was created, with a larger budget if one is named."""
     from hpo.cli import config_loader
-    from hpo.cli.face import Terminal
+    from hpo.cli.terminal import Terminal
     from hpo.usecases import session
 
     if options.fork and options.retry_failed:
@@ -232,7 +232,7 @@ def config(options: argparse.Namespace) -> None:
 
 def data(options: argparse.Namespace) -> None:
     """Say what is recognised in a source, as a run with these settings would take it."""
-    from hpo.cli.face import Terminal
+    from hpo.cli.terminal import Terminal
     from hpo.usecases.campaigns import trainable_of
     from hpo.wiring import home_folder
 

@@ -13,7 +13,7 @@ from hpo.charts.plots import Axis, Curves, bar_chart, column_chart, line_chart
 from hpo.domain.metric import Metric
 from hpo.ranking.metrics import TARGETS
 from hpo.ranking.portfolio import NUM_DECILES, SHARE, PanelScores, decile_returns, long_short, sector_rank_ic
-from hpo.report import words
+from hpo.report import formatting
 from hpo.report.document import Block, Chart, Column, Fact, Plot, Section, Table
 from hpo.report.evidence import CampaignEvidence, DailySeries, HoldoutEvidence
 from hpo.report.findings import Findings
@@ -82,11 +82,11 @@ def _by_target(evidence: CampaignEvidence, holdout: HoldoutEvidence, daily: Dail
     columns = [
         Column("target", "compared with", kind="text"),
         Column("horizon", "days"),
-        Column("rank_ic", "RankIC", words.score),
-        Column("interval", "95 % interval", words.between),
-        Column("t", "Newey–West t", lambda t: words.score(t, 1)),
-        Column("icir", "ICIR", lambda r: words.score(r, 3)),
-        Column("share", "days above 0", words.percent),
+        Column("rank_ic", "RankIC", formatting.score),
+        Column("interval", "95 % interval", formatting.between),
+        Column("t", "Newey–West t", lambda t: formatting.score(t, 1)),
+        Column("icir", "ICIR", lambda r: formatting.score(r, 3)),
+        Column("share", "days above 0", formatting.percent),
     ]
     note = "Executed at the close of the day, or at the next close: the difference is what a delay of one day costs."
     return Table("by_target", "RankIC by horizon and target", columns, rows, holdout.source, note)
@@ -186,8 +186,8 @@ def _yearly(evidence: CampaignEvidence, findings: Findings, holdout: HoldoutEvid
     columns = [
         Column("year", "year", kind="text"),
         Column("days", "days"),
-        *[Column(metric.name, metric.shown, words.score) for metric in metrics],
-        Column("error", f"standard error of {first.shown}", words.score),
+        *[Column(metric.name, metric.shown, formatting.score) for metric in metrics],
+        Column("error", f"standard error of {first.shown}", formatting.score),
     ]
     return Table("yearly", "By year", columns, rows, holdout.source)
 
@@ -222,7 +222,7 @@ def _long_short(holdout: HoldoutEvidence, scored: PanelScores, horizon: int, sou
     ]
     title = f"Long-short curve, {horizon}-day scores"
     method = (
-        f"best and worst {words.percent(SHARE)} of the day's stocks, equal weights, held {horizon} days in "
+        f"best and worst {formatting.percent(SHARE)} of the day's stocks, equal weights, held {horizon} days in "
         "overlapping parts"
     )
     svg = line_chart(title, method, Axis("", "date"), Axis("% of one side, summed"), curves, zero=True)
@@ -231,7 +231,7 @@ def _long_short(holdout: HoldoutEvidence, scored: PanelScores, horizon: int, sou
             "turnover",
             "turnover a day",
             float(now.turnover[horizon:].mean()),
-            words.percent(float(now.turnover[horizon:].mean())),
+            formatting.percent(float(now.turnover[horizon:].mean())),
             f"{source}; {method}",
             "100 % is a complete exchange of the portfolio",
         ),
@@ -243,10 +243,10 @@ def _long_short(holdout: HoldoutEvidence, scored: PanelScores, horizon: int, sou
                 "gross": now.yearly_ratio(now.gross),
                 "later": later.yearly_ratio(later.net),
             },
-            words.score(now.yearly_ratio(now.net), 2),
+            formatting.score(now.yearly_ratio(now.net), 2),
             f"{source}; {method}; {cost} a trade",
-            f"before costs {words.score(now.yearly_ratio(now.gross), 2)}; "
-            f"executed one day later {words.score(later.yearly_ratio(later.net), 2)}",
+            f"before costs {formatting.score(now.yearly_ratio(now.gross), 2)}; "
+            f"executed one day later {formatting.score(later.yearly_ratio(later.net), 2)}",
         ),
         Chart(
             "long_short",

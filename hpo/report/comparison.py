@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hpo.domain.errors import UsageError
 from hpo.domain.metric import Metric, in_common
-from hpo.report import words
+from hpo.report import formatting
 from hpo.report.evidence import DailySeries
 from hpo.report.statistics.intervals import Interval, mean_interval, paired_interval
 
@@ -130,8 +130,8 @@ def _caveat(window: str) -> str:
 
 def _row(found: Difference, width: int) -> str:
     values = [found.first, found.second, found.difference]
-    shown = "".join(f"{words.score(part.estimate if part else None):>9}" for part in values)
-    return f"  {found.metric.shown:<{width}}{shown}   {words.between(found.difference)}"
+    shown = "".join(f"{formatting.score(part.estimate if part else None):>9}" for part in values)
+    return f"  {found.metric.shown:<{width}}{shown}   {formatting.between(found.difference)}"
 
 
 def _sentence(found: Difference) -> str:

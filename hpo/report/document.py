@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hpo.report import words
+from hpo.report import formatting
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Column:
 
     key: str
     label: str
-    show: Callable[[Any], str] = words.value
+    show: Callable[[Any], str] = formatting.value
     kind: Literal["number", "text", "long"] = "number"
 
 

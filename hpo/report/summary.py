@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hpo.report import words
+from hpo.report import formatting
 from hpo.report.evidence import CampaignEvidence
 from hpo.report.findings import Findings, analyse
 
@@ -21,10 +21,10 @@ def summary_lines(evidence: CampaignEvidence, findings: Findings | None = None) 
     champion = found.champion
     if champion is not None:
         lines += [
-            f"Champion: trial {champion.slot}, {words.settings(champion.settings or champion.params)}",
-            f"Validation {found.metric.shown}: {words.with_interval(found.validation)}"
+            f"Champion: trial {champion.slot}, {formatting.settings(champion.settings or champion.params)}",
+            f"Validation {found.metric.shown}: {formatting.with_interval(found.validation)}"
             + (
-                f"; adjusted for selection: {words.between(found.validation_adjusted)}"
+                f"; adjusted for selection: {formatting.between(found.validation_adjusted)}"
                 if found.validation_adjusted
                 else ""
             ),
@@ -32,25 +32,25 @@ def summary_lines(evidence: CampaignEvidence, findings: Findings | None = None) 
     if len(evidence.members) > 1:
         lines.append(f"Committee: the mean of the daily ranks of {', '.join(evidence.members)}")
     if found.holdout:
-        lines.append(f"Holdout {found.metric.shown} of {found.deployed}: {words.with_interval(found.holdout)}")
+        lines.append(f"Holdout {found.metric.shown} of {found.deployed}: {formatting.with_interval(found.holdout)}")
     lines += [
-        f"  {rival.name}: {words.score(rival.holdout.estimate if rival.holdout else None)}; "
-        f"less {found.deployed}: {words.with_interval(rival.lead)}"
+        f"  {rival.name}: {formatting.score(rival.holdout.estimate if rival.holdout else None)}; "
+        f"less {found.deployed}: {formatting.with_interval(rival.lead)}"
         for rival in found.rivals
     ]
     lines += [f"Warning: {fault}" for fault in (evidence.holdout.faults if evidence.holdout else ())]
     if found.share_of_ceiling is not None:
         lines.append(
-            f"Ceiling: {words.percent(found.share_of_ceiling)} of the best possible holdout {found.metric.shown}, "
-            f"{words.score(found.ceiling)}"
+            f"Ceiling: {formatting.percent(found.share_of_ceiling)} of the best possible holdout {found.metric.shown}, "
+            f"{formatting.score(found.ceiling)}"
         )
     if found.deflated:
-        luck = f"Luck: deflated score {words.probability(found.deflated.probability)}"
+        luck = f"Luck: deflated score {formatting.probability(found.deflated.probability)}"
         if found.overfitting:
-            luck += f", probability of overfitting {words.percent(found.overfitting.probability)}"
-        lines.append(f"{luck}, {words.count(found.num_tried, 'trial')} tried")
+            luck += f", probability of overfitting {formatting.percent(found.overfitting.probability)}"
+        lines.append(f"{luck}, {formatting.count(found.num_tried, 'trial')} tried")
     lines.append(
         f"Trials: {counts['complete']:,} complete, {counts['pruned']:,} pruned, {counts['failed']:,} failed; "
-        f"pruning saved {words.duration(sum(trial.seconds_saved for trial in evidence.trials))} of training"
+        f"pruning saved {formatting.duration(sum(trial.seconds_saved for trial in evidence.trials))} of training"
     )
     return lines

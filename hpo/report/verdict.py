@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from hpo.report.formatting import between, percent, score
 from hpo.report.statistics.deflation import DeflatedScore
 from hpo.report.statistics.intervals import Interval
-from hpo.report.words import between, percent, score
 
 CONFIDENCE = 0.95
 """A deflated probability below this is not evidence."""

@@ -13,7 +13,7 @@ from support.command import TINY_SPACE
 
 from hpo.cli import main
 from hpo.cli.config_loader import load
-from hpo.cli.face import Terminal
+from hpo.cli.terminal import Terminal
 from hpo.domain.errors import InvariantBroken
 from hpo.usecases import session
 from hpo.usecases.doctor.checkup import check_up

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError as DBAPIRefusal
 
 from hpo.adapters.ledger.postgres_ledger import PostgresLedger
 from hpo.adapters.ledger.statements import claim_slot
-from hpo.adapters.postgres.retry import Patience, is_crowded
+from hpo.adapters.postgres.retry import Patience, is_there
 from hpo.adapters.postgres.urls import canonical, parse
 from hpo.domain.campaign import CampaignSpec, Claim, Outcome, Progress, SlotState, TierPlan, WorkerIdentity
 from hpo.domain.errors import EnvironmentFault, StoreUnavailable
@@ -315,7 +315,7 @@ def test_at_first_contact_only_a_full_server_is_waited_for(words: str, is_waited
             raise error
         return "connected"
 
-    patience = Patience(engine.url.render_as_string(hide_password=False), clock, passing=is_crowded)
+    patience = Patience(engine.url.render_as_string(hide_password=False), clock, passing=is_there)
     if is_waited_for:
         assert patience.run(contact) == "connected"
         assert clock.monotonic() > 0

@@ -11,7 +11,7 @@ from trainer.data.market import OHLCV, Market
 from trainer.data.panel import Panel
 from trainer.errors import InputError
 from trainer.metric_names import MIN_STOCKS
-from trainer.words import nearest
+from trainer.suggestions import nearest
 
 PREFIX = "planted:"
 KERNEL_DAYS = 20

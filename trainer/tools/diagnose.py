@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from trainer.config import TrainerConfig
 from trainer.data.panel import TrainingData
-from trainer.tools.pictures import new_figure, save_figure
+from trainer.tools.figures import new_figure, save_figure
 from trainer.training.device import DeviceWatch
 from trainer.training.feed import Batch
 from trainer.training.folds import FoldRun

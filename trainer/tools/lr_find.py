@@ -14,7 +14,7 @@ import torch
 from trainer.config import TrainerConfig
 from trainer.data.panel import TrainingData
 from trainer.errors import NonFiniteError
-from trainer.tools.pictures import new_figure, save_figure
+from trainer.tools.figures import new_figure, save_figure
 from trainer.training.feed import Batch
 from trainer.training.folds import FoldRun
 from trainer.training.labels import make_labels

@@ -16,7 +16,7 @@ from hpo.adapters.postgres import migrations_runner
 from hpo.adapters.postgres.embedded import EmbeddedPostgres
 from hpo.adapters.postgres.pooling import settled
 from hpo.adapters.postgres.refusals import READ_ONLY_REMEDY, is_refusal, unusable
-from hpo.adapters.postgres.retry import Patience, advisory_lock, is_crowded, is_temporary, leave_replicas
+from hpo.adapters.postgres.retry import Patience, advisory_lock, is_temporary, is_there, leave_replicas
 from hpo.adapters.postgres.urls import KEEPALIVE, canonical, place, url_for
 from hpo.adapters.processes.clock import SystemClock
 from hpo.domain.errors import EnvironmentFault
@@ -180,7 +180,7 @@ def setup_lock(url: str, was_there: bool = False) -> Iterator[Engine]:
 
 
 def _first_contact(url: str, was_there: bool) -> Patience:
-    return Patience(url, SystemClock(), passing=is_temporary if was_there else is_crowded)
+    return Patience(url, SystemClock(), passing=is_temporary if was_there else is_there)
 
 
 def _has_optuna_tables(connection: Connection) -> bool:

@@ -97,10 +97,14 @@ def leave_replicas(engine: Engine) -> None:
             context.is_disconnect = True
 
 
-def is_crowded(error: DBAPIError | PoolTimeout) -> bool:
-    """Whether there is a server, and it only has no room for us yet: what is waited for at the very first contact,
-    where silence rather means that the address is wrong."""
-    return isinstance(error, OperationalError) and any(word in str(error.orig).lower() for word in CROWDED_WORDS)
+def is_there(error: DBAPIError | PoolTimeout) -> bool:
+    """Whether there is a server: it has no room for us yet, or it took the connection and broke it at a statement. What
+    is waited for at the very first contact, where silence rather means that the address is wrong."""
+    if not isinstance(error, OperationalError):
+        return False
+    was_connected = error.statement is not None
+    is_crowded = any(word in str(error.orig).lower() for word in CROWDED_WORDS)
+    return is_crowded or (was_connected and is_temporary(error))
 
 
 class Patience:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hpo.charts.plots import Whisker, interval_chart
-from hpo.report import words
+from hpo.report import formatting
 from hpo.report.document import Block, Chart, Column, Fact, Plot, Section, Table
 from hpo.report.evidence import CampaignEvidence, TrialEvidence
 from hpo.report.findings import Findings
@@ -22,7 +22,7 @@ def build(evidence: CampaignEvidence, findings: Findings) -> Section:
             {"trial": champion.slot, "optuna_trial": champion.trial_number, "tier": champion.tier},
             f"trial {champion.slot}",
             "table hpo.campaign, column champion",
-            f"tier {champion.tier}, {words.count(champion.num_parameters)} parameters",
+            f"tier {champion.tier}, {formatting.count(champion.num_parameters)} parameters",
         ),
         *_score_facts(evidence, findings, champion),
     ]
@@ -62,9 +62,9 @@ def _score_facts(evidence: CampaignEvidence, findings: Findings, champion: Trial
                 "share_of_ceiling",
                 "share of the ceiling",
                 findings.share_of_ceiling,
-                words.percent(findings.share_of_ceiling),
+                formatting.percent(findings.share_of_ceiling),
                 f"{holdout_source}: champion over the planted market's own expectation, mean {findings.metric.name}",
-                f"the best possible holdout {metric} is {words.score(findings.ceiling)}",
+                f"the best possible holdout {metric} is {formatting.score(findings.ceiling)}",
             )
         )
     return [*facts, *_belief(evidence, findings)]
@@ -75,18 +75,20 @@ def _belief(evidence: CampaignEvidence, findings: Findings) -> list[Fact]:
     found, overfitting = findings.deflated, findings.overfitting
     if found is None:
         return []
-    note = f"deflated score: that it is above zero, {words.count(found.num_trials, 'trial')} tried"
+    note = f"deflated score: that it is above zero, {formatting.count(found.num_trials, 'trial')} tried"
     if overfitting:
-        note += f"; probability of overfitting {words.percent(overfitting.probability)}"
-    source = f"runs/*/daily, {findings.metric.name}, all {words.count(found.num_trials, 'trial')} tried"
-    return [Fact("believable", "more than luck", found.probability, words.probability(found.probability), source, note)]
+        note += f"; probability of overfitting {formatting.percent(overfitting.probability)}"
+    source = f"runs/*/daily, {findings.metric.name}, all {formatting.count(found.num_trials, 'trial')} tried"
+    return [
+        Fact("believable", "more than luck", found.probability, formatting.probability(found.probability), source, note)
+    ]
 
 
 def _interval_fact(key: str, label: str, interval: Interval | None, source: str) -> Fact:
     if interval is None:
-        return Fact(key, label, None, words.ABSENT, source, "too few days for an interval")
-    note = f"{words.percent(interval.level)} interval {words.between(interval)}, {interval.num_days} days"
-    return Fact(key, label, interval, words.score(interval.estimate), source, note)
+        return Fact(key, label, None, formatting.ABSENT, source, "too few days for an interval")
+    note = f"{formatting.percent(interval.level)} interval {formatting.between(interval)}, {interval.num_days} days"
+    return Fact(key, label, interval, formatting.score(interval.estimate), source, note)
 
 
 def _intervals(evidence: CampaignEvidence, findings: Findings, champion: TrialEvidence) -> list[Block]:
@@ -101,7 +103,7 @@ def _intervals(evidence: CampaignEvidence, findings: Findings, champion: TrialEv
     rows = [(name, interval, css) for name, (interval, css) in named.items() if interval]
     if not rows:
         return []
-    title = f"Mean {findings.metric.shown}, {words.percent(rows[0][1].level)} intervals"
+    title = f"Mean {findings.metric.shown}, {formatting.percent(rows[0][1].level)} intervals"
     whiskers = [Whisker(name, interval.estimate, interval.low, interval.high, css) for name, interval, css in rows]
     source = _daily_source(champion, findings.metric.name)
     source += f"; {evidence.holdout.source}" if evidence.holdout else ""
@@ -110,7 +112,10 @@ def _intervals(evidence: CampaignEvidence, findings: Findings, champion: TrialEv
             "intervals",
             title,
             interval_chart(
-                title, "; ".join(f"{n}: {words.with_interval(i)}" for n, i, _ in rows), findings.metric.shown, whiskers
+                title,
+                "; ".join(f"{n}: {formatting.with_interval(i)}" for n, i, _ in rows),
+                findings.metric.shown,
+                whiskers,
             ),
             {name: interval for name, interval, _ in rows},
             source,

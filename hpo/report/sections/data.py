@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hpo.report import words
+from hpo.report import formatting
 from hpo.report.document import Column, Section, Table
 from hpo.report.evidence import CampaignEvidence
 
@@ -15,7 +15,7 @@ def build(evidence: CampaignEvidence) -> Section | None:
     if not warnings and not lines:
         return None
     lead = (
-        f"{words.count(len(warnings), 'warning')}: see to them before anything is deployed."
+        f"{formatting.count(len(warnings), 'warning')}: see to them before anything is deployed."
         if warnings
         else "Nothing in the data was warned of."
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hpo.report import words
+from hpo.report import formatting
 from hpo.report.document import Block, Column, Section, Table
 from hpo.report.evidence import CampaignEvidence
 from hpo.report.findings import Findings
@@ -42,10 +42,10 @@ def _members(evidence: CampaignEvidence, findings: Findings) -> list[Table]:
         )
     columns = [
         Column("member", "member", kind="text"),
-        Column("weight", "weight", words.score),
+        Column("weight", "weight", formatting.score),
         Column("outcome", "outcome", kind="text"),
         Column("epoch", "epoch"),
-        Column("score", f"validation {findings.metric.shown}", words.score),
+        Column("score", f"validation {findings.metric.shown}", formatting.score),
     ]
     champion = frozenset(n for n, m in enumerate(evidence.members.values()) if m.slot == evidence.champion_slot)
     note = "The single champion stands out."
@@ -68,10 +68,10 @@ def _rivals(evidence: CampaignEvidence, findings: Findings) -> list[Table]:
     ]
     columns = [
         Column("name", "who", kind="text"),
-        Column("holdout", f"holdout {findings.metric.shown}", words.score),
-        Column("interval", "interval", words.between),
-        Column("lead", "less what is deployed", words.score),
-        Column("lead_interval", "interval, paired by day", words.between),
+        Column("holdout", f"holdout {findings.metric.shown}", formatting.score),
+        Column("interval", "interval", formatting.between),
+        Column("lead", "less what is deployed", formatting.score),
+        Column("lead_interval", "interval, paired by day", formatting.between),
     ]
     note = (
         "95 % intervals; contenders', who are trained once without a search, are wider: together they hold with 95 %."

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from hpo.charts.plots import Axis, Curves, column_chart, line_chart
-from hpo.report import words
+from hpo.report import formatting
 from hpo.report.document import Block, Chart, Column, Fact, Plot, Section, Table
 from hpo.report.evidence import CampaignEvidence
 from hpo.report.findings import Findings
@@ -46,8 +46,9 @@ def _lead(findings: Findings) -> str:
         deflated = findings.deflated
         beyond = "above" if deflated.ratio > deflated.hurdle else "not above"
         said.append(
-            f"The champion's mean over its spread, {words.score(deflated.ratio, 3)}, is {beyond} the "
-            f"{words.score(deflated.hurdle, 3)} that the best of {deflated.num_trials:,} without signal would show."
+            f"The champion's mean over its spread, {formatting.score(deflated.ratio, 3)}, is {beyond} the "
+            f"{formatting.score(deflated.hurdle, 3)} that the best of {deflated.num_trials:,} without signal would "
+            "show."
         )
     return " ".join(said)
 
@@ -63,7 +64,7 @@ def _overfitting_facts(findings: Findings) -> list[Fact]:
             "overfitting_probability",
             "probability of overfitting",
             found.probability,
-            words.percent(found.probability),
+            formatting.percent(found.probability),
             source,
             f"{found.num_trials:,} complete trials, {found.num_days} days; 50 % is pure luck",
         )
@@ -81,7 +82,7 @@ def _deflated_facts(findings: Findings) -> list[Fact]:
             "deflated_probability",
             "deflated score",
             found.probability,
-            words.probability(found.probability),
+            formatting.probability(found.probability),
             source,
             "probability that the champion's true score is above zero, the number tried allowed for",
         ),
@@ -92,7 +93,7 @@ def _deflated_facts(findings: Findings) -> list[Fact]:
             f"{found.num_trials:,}",
             source,
             f"equivalent to {found.effective_trials:,.0f} independent trials; mean correlation of two "
-            f"{words.score(found.mean_correlation, 2)}",
+            f"{formatting.score(found.mean_correlation, 2)}",
         ),
         Fact(
             "effective_days",
@@ -112,16 +113,16 @@ def _shrinkage_facts(evidence: CampaignEvidence, findings: Findings) -> list[Fac
     rank = (
         ""
         if math.isnan(found.rank_correlation)
-        else f"; rank correlation of the two {words.score(found.rank_correlation, 2)}"
+        else f"; rank correlation of the two {formatting.score(found.rank_correlation, 2)}"
     )
     return [
         Fact(
             "shrinkage",
             f"kept of the top {found.num_leaders}",
             found,
-            words.percent(found.kept),
+            formatting.percent(found.kept),
             f"{evidence.holdout.source} over runs/*/daily, mean {findings.metric.name}",
-            f"validation {words.score(found.validation)}, holdout {words.score(found.holdout)}{rank}",
+            f"validation {formatting.score(found.validation)}, holdout {formatting.score(found.holdout)}{rank}",
         )
     ]
 
@@ -135,7 +136,7 @@ def _openings(evidence: CampaignEvidence) -> Fact:
     else:
         note = "each look that leads to another choice makes its intervals a little too hopeful"
     source = "table hpo.campaign, column num_holdout_openings"
-    return Fact("holdout_openings", "holdout opened", number, words.count(number, "time"), source, note)
+    return Fact("holdout_openings", "holdout opened", number, formatting.count(number, "time"), source, note)
 
 
 def _logits(findings: Findings) -> list[Chart]:
@@ -152,7 +153,7 @@ def _logits(findings: Findings) -> list[Chart]:
             title,
             column_chart(
                 title,
-                f"Share of halvings by relative rank; {words.percent(found.probability)} are in the lower half",
+                f"Share of halvings by relative rank; {formatting.percent(found.probability)} are in the lower half",
                 "relative rank on the other half, % (100: best)",
                 "share of halvings",
                 edges,
@@ -208,9 +209,9 @@ def _leaders(evidence: CampaignEvidence, findings: Findings) -> list[Table]:
             "The leaders",
             [
                 Column("slot", "trial"),
-                Column("validation", "validation", words.score),
-                Column("holdout", "holdout", words.score),
-                Column("settings", "differs from the default in", words.settings, kind="long"),
+                Column("validation", "validation", formatting.score),
+                Column("holdout", "holdout", formatting.score),
+                Column("settings", "differs from the default in", formatting.settings, kind="long"),
             ],
             rows,
             f"runs/*/daily, runs/*/config.json and {evidence.holdout.source}, mean {findings.metric.name}",

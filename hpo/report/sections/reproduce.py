@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hpo.report import words
+from hpo.report import formatting
 from hpo.report.document import Column, Section, Table
 from hpo.report.evidence import CampaignEvidence
 from hpo.report.findings import Findings
@@ -68,5 +68,5 @@ def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, str]:
         if isinstance(value, Mapping):
             found.update(_flat(value, f"{prefix}{name}."))
         else:
-            found[f"{prefix}{name}"] = words.value(value)
+            found[f"{prefix}{name}"] = formatting.value(value)
     return found

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpo.domain.campaign import Outcome
-from hpo.report import words
+from hpo.report import formatting
 from hpo.report.document import Block, Column, Fact, Section, Table
 from hpo.report.evidence import CampaignEvidence, TierEvidence
 from hpo.report.findings import Findings
@@ -21,7 +21,7 @@ def build(evidence: CampaignEvidence, findings: Findings) -> Section:
     """The section."""
     counts = evidence.outcomes()
     lead = (
-        f"{words.count(len(evidence.trials), 'trial')} in {words.count(len(evidence.tiers), 'tier')}: "
+        f"{formatting.count(len(evidence.trials), 'trial')} in {formatting.count(len(evidence.tiers), 'tier')}: "
         f"{counts['complete']:,} complete, {counts['pruned']:,} pruned, {counts['failed']:,} failed"
         + (f", {counts['unfinished']} not finished." if counts["unfinished"] else ".")
     )
@@ -45,21 +45,21 @@ def _cost_facts(evidence: CampaignEvidence) -> list[Fact]:
     source = "runs/*/metrics.jsonl, seconds and number of epochs"
     interruptions = sum(trial.num_interruptions for trial in evidence.trials)
     return [
-        Fact("device_hours", "training time", spent / 3600, words.duration(spent), source, f"{epochs:,} epochs"),
+        Fact("device_hours", "training time", spent / 3600, formatting.duration(spent), source, f"{epochs:,} epochs"),
         Fact(
             "device_hours_saved",
             "saved by pruning",
             saved / 3600,
-            words.duration(saved),
+            formatting.duration(saved),
             f"{source}; epochs not trained at each pruned trial's own pace",
-            f"{words.count(skipped, 'epoch')} not trained, "
-            f"{words.percent(saved / (saved + spent) if saved + spent else 0.0)} of the full cost",
+            f"{formatting.count(skipped, 'epoch')} not trained, "
+            f"{formatting.percent(saved / (saved + spent) if saved + spent else 0.0)} of the full cost",
         ),
         Fact(
             "interruptions",
             "interruptions survived",
             interruptions,
-            words.count(interruptions),
+            formatting.count(interruptions),
             "table hpo.slot, column fence",
             "times a trial was taken up again",
         ),
@@ -72,7 +72,7 @@ def _pauses(evidence: CampaignEvidence) -> list[Fact]:
     number = sum(trial.num_pauses for trial in evidence.trials)
     source = "table hpo.slot, column pauses"
     said = "times the scheduler put a trial off; it went on after the same epoch"
-    return [Fact("pauses", "pauses", number, words.count(number), source, said)] if number else []
+    return [Fact("pauses", "pauses", number, formatting.count(number), source, said)] if number else []
 
 
 def _tiers(evidence: CampaignEvidence) -> Table:
@@ -82,8 +82,8 @@ def _tiers(evidence: CampaignEvidence) -> Table:
         [
             Column("tier", "tier", kind="text"),
             Column("trials", "trials"),
-            Column("score", "score", words.score),
-            Column("decided", "decided", words.settings, kind="long"),
+            Column("score", "score", formatting.score),
+            Column("decided", "decided", formatting.settings, kind="long"),
             Column("why", "why", kind="long"),
         ],
         [_tier_row(tier) for tier in evidence.tiers],
@@ -151,11 +151,11 @@ def _best(evidence: CampaignEvidence, findings: Findings) -> Table:
             Column("place", "place"),
             Column("slot", "trial"),
             Column("tier", "tier"),
-            Column("score", findings.metric.shown, words.score),
+            Column("score", findings.metric.shown, formatting.score),
             Column("epoch", "last epoch"),
-            Column("parameters", "parameters", words.count),
-            Column("seconds", "time", words.duration),
-            Column("settings", "differs from the default in", words.settings, kind="long"),
+            Column("parameters", "parameters", formatting.count),
+            Column("seconds", "time", formatting.duration),
+            Column("settings", "differs from the default in", formatting.settings, kind="long"),
         ],
         rows,
         "runs/*/result.json and runs/*/config.json",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hpo.domain.errors import EnvironmentFault, UsageError
 from hpo.domain.metric import Metric
 from hpo.domain.trainable import Scored
-from hpo.report import words
+from hpo.report import formatting
 from hpo.report.statistics.intervals import Interval, mean_interval, paired_interval
 from hpo.runs.durable import sha256_of, write_sealed
 from hpo.usecases import conclusion
@@ -143,7 +143,7 @@ def _plain(interval: Interval | None) -> list[float] | None:
 def _lines(found: Judged, num_members: int) -> list[str]:
     lines = [
         f"Refitted on all days before the holdout, {num_members} models: holdout {found.metric.shown} "
-        f"{words.with_interval(found.refitted)}; less the unrefitted: {words.with_interval(found.gain)}.",
+        f"{formatting.with_interval(found.refitted)}; less the unrefitted: {formatting.with_interval(found.gain)}.",
         f"Refitted on all labelled days: on the holdout days their ranks agree with those by {found.agreement:.2f} "
         "(mean daily rank correlation).",
     ]

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hpo.domain.metric import Metric
-from hpo.report import words
+from hpo.report import formatting
 from hpo.report.evidence import DailySeries
 from hpo.report.statistics.intervals import mean_interval, paired_interval
 from hpo.runs.durable import writing
@@ -72,14 +72,14 @@ def _lines(walk: Walk, before: Mapping[str, NDArray[np.float32]], metric: Metric
     joined, unrefitted_ones = walk.series[metric.name], before[metric.name]
     bounds = zip(walk.starts, [*walk.starts[1:], len(joined)], strict=True)
     blocks = [
-        f"  {walk.units[start]} to {walk.units[stop - 1]}: {words.score(_mean(joined[start:stop]))}; unrefitted "
-        f"{words.score(_mean(unrefitted_ones[start:stop]))}"
+        f"  {walk.units[start]} to {walk.units[stop - 1]}: {formatting.score(_mean(joined[start:stop]))}; unrefitted "
+        f"{formatting.score(_mean(unrefitted_ones[start:stop]))}"
         for start, stop in bounds
     ]
     return [
         *blocks,
-        f"Walk-forward {metric.shown}: {words.with_interval(mean_interval(joined, metric.overlap))}; less the "
-        f"unrefitted: {words.with_interval(paired_interval(joined, unrefitted_ones, metric.overlap))}.",
+        f"Walk-forward {metric.shown}: {formatting.with_interval(mean_interval(joined, metric.overlap))}; less the "
+        f"unrefitted: {formatting.with_interval(paired_interval(joined, unrefitted_ones, metric.overlap))}.",
         f"Series: {walk.file}",
     ]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from trainer.config import ColumnsConfig
 from trainer.data.market import is_target
 from trainer.errors import InputError
-from trainer.words import nearest
+from trainer.suggestions import nearest
 
 ROLES: Mapping[str, tuple[str, ...]] = {
     "date": ("date", "datetime", "day", "tradedate", "tradingdate", "timestamp", "caldt"),

@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 from trainer.errors import InputError
-from trainer.words import nearest
+from trainer.suggestions import nearest
 
 PARQUET, FEATHER, TEXT = (".parquet", ".pq"), (".feather", ".arrow"), (".csv", ".tsv", ".txt")
 READABLE = (*PARQUET, *FEATHER, *TEXT, *(f"{suffix}.gz" for suffix in TEXT))
