@@ -295,20 +295,25 @@ def test_a_lock_that_is_held_longer_than_the_server_waits_is_waited_for(ledger_d
 
 
 @pytest.mark.parametrize(
-    ("words", "is_waited_for"),
+    ("words", "statement", "is_waited_for"),
     [
-        ("FATAL:  sorry, too many clients already", True),
-        ("FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute", True),
-        ('FATAL:  too many connections for role "quant"', True),
-        ("FATAL:  the database system is starting up", True),
-        ('could not translate host name "nowhere" to address: Name or service not known', False),
-        ('FATAL:  password authentication failed for user "quant"', False),
-        ("Connection refused", False),
+        ("FATAL:  sorry, too many clients already", None, True),
+        ("FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute", None, True),
+        ('FATAL:  too many connections for role "quant"', None, True),
+        ("FATAL:  the database system is starting up", None, True),
+        ('could not translate host name "nowhere" to address: Name or service not known', None, False),
+        ('FATAL:  password authentication failed for user "quant"', None, False),
+        ("Connection refused", None, False),
+        ("server closed the connection unexpectedly", None, False),
+        ("server closed the connection unexpectedly", "SELECT 1", True),
     ],
 )
-def test_at_first_contact_only_a_full_server_is_waited_for(words: str, is_waited_for: bool) -> None:
+def test_at_first_contact_a_server_is_waited_for_that_is_full_or_has_taken_the_connection(
+    words: str, statement: str | None, is_waited_for: bool
+) -> None:
+    """statement: what was sent; SQLAlchemy says None where no connection came about."""
     clock, engine = FakeClock(), create_engine("postgresql+psycopg2://u@nowhere/d")
-    answers = iter([DBAPIRefusal("", None, OperationalError(words)), None])
+    answers = iter([DBAPIRefusal(statement, None, OperationalError(words)), None])
 
     def contact(_: bool) -> str:
         if (error := next(answers)) is not None:
