@@ -1,4 +1,4 @@
-"""The terminal as a sitting's face: rich in a terminal, plain lines in a pipe."""
+"""What a person sees of `hpo run` and `hpo resume`: rich in a terminal, plain lines in a pipe."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from hpo.report.evidence import (
     TierEvidence,
     TrialEvidence,
 )
-from hpo.report.redaction import file_name, known_places, without_places
+from hpo.report.local_paths import file_name, known_places, without_places
 from hpo.runs.archive import Archive
 from hpo.runs.folder import Attempt
 from search_spaces import FloatDimension, Space, parse_space

@@ -1,4 +1,4 @@
-"""Pictures without a screen."""
+"""matplotlib figures that are drawn into files, without a screen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A report is passed on, and where somebody keeps their data and their state is nobody's business."""
+"""Keeps the paths of the machine out of a report, which is passed on: home folder, HPO_HOME, data files."""
 
 from __future__ import annotations
 
