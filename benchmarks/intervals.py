@@ -44,7 +44,8 @@ def searched(
     parts = [
         shared * overlapping(rng, num_days, 1, h) + own * overlapping(rng, num_days, num_trials, h) for h in horizons
     ]
-    return np.sum(parts, axis=0)
+    together: NDArray[np.float64] = np.sum(parts, axis=0)
+    return together
 
 
 def cosine_reach(series: NDArray[np.float64], num_coefficients: int) -> float:
