@@ -83,9 +83,9 @@ def search(app: App, job: Job, num_trials: int, num_epochs: int) -> dict[str, ND
     config, space = load(overrides, data=job.source)
     prepared = prepare_data(app.records.cache, config)
     assert prepared.holdout is not None, "the ranker has one"
-    trainable, _ = trainable_of(config)
+    trainable, settings = trainable_of(config)
     campaign = open_campaign(app.ledger, config, space, prepared)
-    code = code_fingerprint(trainable)
+    code = code_fingerprint(trainable, settings)
     build_worker(app.records, app.storage, campaign, config, space, prepared.search, code, threading.Event()).run()
     campaign = decide_rest(app.stores, app.records.find(job.name), config, space)
     study = Study(TrainerConfig.model_validate(config.trainer), app.home / "cache")

@@ -65,11 +65,12 @@ def compose_config(overrides: Sequence[str], file: Path | None = None) -> Traine
     Raises InputError: an unknown key (with the nearest right one), a value out of range, a setting that the chosen
     model does not read, an unreadable file.
     """
-    defaults = TrainerConfig().model_dump(mode="json")
     given = read(file) if file else {}
-    known = {*flatten(defaults), *sections(defaults)}
+    base = _validated(_kind(overrides, given)).model_dump(mode="json")  # a model of one's own brings settings
+    defaults = TrainerConfig().model_dump(mode="json")
+    known = {*flatten(base), *sections(base)}
     _refuse_unknown(flatten(given), known, str(file))
-    config = _validated(_compose(merge(defaults, given), overrides, known))
+    config = _validated(_compose(merge(base, given), overrides, known))
     _refuse_unread(config, flatten(defaults))
     return config
 
@@ -121,6 +122,14 @@ def _compose(base: Mapping[str, Any], overrides: Sequence[str], known: set[str])
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise InputError(f"the overrides do not compose: {reason}; write key=value, and quote punctuation.") from None
     return {str(key): value for key, value in dict(composed).items()}  # type: ignore[arg-type]  # a mapping, as `base`
+
+
+def _kind(overrides: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, defaults apart, that say which others there are: the kind of model that is given last."""
+    named = [text.partition("=")[2].strip("'\"") for text in overrides if text.startswith("model.kind=")]
+    inner = given.get("model")
+    named = named or [inner["kind"]] if isinstance(inner, Mapping) and "kind" in inner else named
+    return {"model": {"kind": named[-1]}} if named else {}
 
 
 def _validated(values: Mapping[str, Any]) -> TrainerConfig:

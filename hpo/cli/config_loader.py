@@ -52,23 +52,24 @@ def load(overrides: Sequence[str], file: Path | None = None, data: str | None = 
     trainable = load_trainable(_last(overrides, "trainable") or str(given.get("trainable", DEFAULT_TRAINABLE)))
     texts = _texts(trainable)
     overrides = [*overrides, *_source_override(trainable, overrides, data)]
-    defaults = _defaults(trainable)
-    _refuse_unknown(flatten(given), defaults, str(file))
     keys = _keys_of(overrides, texts)
+    named = _last(overrides, "space") or given.get("space", SearchConfig().space)
+    space = load_space(_named_space({"space": named}))
+    settings = nest({f"trainer.{key}": value for key, value in space.settings.items()})
+    defaults = _defaults(trainable, _bringing(trainable, flatten(merge(settings, given)), overrides))
+    _refuse_unknown(flatten(given), defaults, str(file))
     _refuse_unknown(keys, defaults, "the command line")
     first = _compose(merge(defaults, given), overrides, texts)
-    space = load_space(_named_space(first))
-    _refuse_overruled(trainable, keys, flatten(defaults), flatten(first), space)
-    settings = nest({f"trainer.{key}": value for key, value in space.settings.items()})
+    _refuse_overruled(trainable, keys, flatten(_defaults(trainable, {})), flatten(first), space)
     composed = _compose(merge(merge(defaults, settings), given), overrides, texts)
     composed["space"] = _named_space(composed)
     composed["trainer"] = _settled(trainable, composed)
     return _validated(composed), space
 
 
-def _defaults(trainable: Trainable[Any]) -> dict[str, Any]:
-    """Every setting there is with its default."""
-    settings = trainable.parse({})
+def _defaults(trainable: Trainable[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Every setting there is with its default. given: those of the trainable's that bring others."""
+    settings = _parsed(trainable, given)
     return {
         **SearchConfig().model_dump(mode="json"),
         "trainable": trainable.name,
@@ -84,12 +85,24 @@ def _settled(trainable: Trainable[Any], composed: Mapping[str, Any]) -> dict[str
         if flat.get(name) is not None:
             flat[name] = trainable.resolve_source(str(flat[name]))
     flat |= {name: objective for name, source in trainable.follows.items() if source == "objective"}
-    try:
-        settings = trainable.parse(nest(flat))
-    except ValidationError as error:
-        raise UsageError(f"{first_problem(error, 'trainer.')[1]}.") from None
+    settings = _parsed(trainable, flat)
     check_objective(objective, trainable.name, trainable.metrics(settings))
     return trainable.plain(settings)
+
+
+def _parsed(trainable: Trainable[Any], flat: Mapping[str, Any]) -> Any:
+    try:
+        return trainable.parse(nest(flat))
+    except ValidationError as error:
+        raise UsageError(f"{first_problem(error, 'trainer.')[1]}.") from None
+
+
+def _bringing(
+    trainable: Trainable[Any], given: Mapping[str, Any], overrides: Sequence[str], prefix: str = "trainer."
+) -> dict[str, Any]:
+    """The trainable's settings that bring others, as they are given. given: flat, below the overrides."""
+    found = {name: _last(overrides, prefix + name) or given.get(prefix + name) for name in trainable.brings}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _source_override(trainable: Trainable[Any], overrides: Sequence[str], data: str | None) -> list[str]:
@@ -116,7 +129,7 @@ def _texts(trainable: Trainable[Any]) -> tuple[str, ...]:
 def trainable_settings(name: str, overrides: Sequence[str]) -> tuple[Trainable[Any], dict[str, Any]]:
     """A trainable and its complete settings. overrides: of its settings, without `trainer.`. UsageError as `load`."""
     trainable = load_trainable(name)
-    defaults = trainable.plain(trainable.parse({}))
+    defaults = trainable.plain(_parsed(trainable, _bringing(trainable, {}, overrides, prefix="")))
     _refuse_unknown(_keys_of(overrides, trainable.places), defaults, "the command line")
     return trainable, complete(trainable, _compose(defaults, overrides, trainable.places))
 

@@ -82,15 +82,15 @@ class Serving:
     """What a registered model asks for, gives and needs.
 
     inputs, outputs: column -> `string`, `datetime`, `double`, or None for anything. example: column -> values.
-    packages: distributions that the loaded model imports. code: the module or package to send along, None where it is
-    installed.
+    packages: distributions that the loaded model imports. code: the modules and packages to send along, those that
+    are not installed.
     """
 
     inputs: Mapping[str, str | None]
     outputs: Mapping[str, str | None]
     example: Mapping[str, Sequence[Any]]
     packages: tuple[str, ...]
-    code: Path | None = None
+    code: tuple[Path, ...] = ()
 
 
 class Trainable(ABC, Generic[S]):
@@ -111,6 +111,8 @@ class Trainable(ABC, Generic[S]):
     averages: bool = False
     """Whether the scores of several checkpoints can be averaged by their ranks (see `join`); if not, a campaign ends
     with its single champion."""
+    brings: Sequence[str] = ()
+    """Settings (dotted) whose value decides which other settings there are."""
     source: str | None = None
     """The setting that says where the data come from (`--data`)."""
     files: Sequence[str] = ()
@@ -257,3 +259,7 @@ class Trainable(ABC, Generic[S]):
         """Files whose content decides results."""
         file = inspect.getsourcefile(type(self))
         return () if file is None else (Path(file),)
+
+    def code_named_by(self, settings: S) -> Sequence[Path]:
+        """Files of the user's that the settings name, whose content decides results too."""
+        return ()

@@ -40,8 +40,10 @@ def bind(trainable: Trainable[Any], base: Settings, values: Mapping[str, Value])
         UsageError: a setting the trainable does not have, or a value it refuses.
     """
     tree = complete(trainable, base)
-    for name, value in values.items():
-        _put(tree, name, value)
+    for name in sorted(values, key=lambda name: name not in trainable.brings):
+        _put(tree, name, values[name])
+        if name in trainable.brings:
+            tree = complete(trainable, tree)
     return complete(trainable, tree)
 
 

@@ -15,8 +15,8 @@ from hpo.domain.metric import Metric
 from hpo.domain.trainable import Length, Predicted, Prepared, Progress, Scored, Serving, Trainable
 from hpo.domain.training import FitResult, Reporter, TrialFailure
 from hpo.ranking import metrics, serving
-from hpo.ranking.space import check_heads, effective
-from trainer.config import TrainerConfig
+from hpo.ranking.space import check_heads, check_model, effective
+from trainer.config import TrainerConfig, own_files
 from trainer.errors import CacheFault, DoesNotFitError, TrainerError, TrainingFailure
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Ranker(Trainable[TrainerConfig]):
     )
     follows = MappingProxyType({"train.monitor": "objective", "train.seed": "seed"})
     averages = True
+    brings = ("model.kind",)
     source = "data.source"
     files = ("data.membership",)
     # Every torch optimizer imports torch._dynamo, which takes a second.
@@ -67,6 +68,8 @@ class Ranker(Trainable[TrainerConfig]):
         return metrics.metrics_of(settings.data.horizons)
 
     def check_space(self, space: Space, settings: TrainerConfig) -> None:
+        with refusing():
+            check_model(settings)
         check_heads(space, settings)
 
     def effective(self, settings: TrainerConfig) -> Mapping[str, Any]:
@@ -194,6 +197,9 @@ class Ranker(Trainable[TrainerConfig]):
         files = sorted(root.rglob("*.py"), key=lambda file: file.relative_to(root).as_posix())
         own = Path(__file__).with_name("fitting.py")
         return (*(file for file in files if not any(part in (file, *file.parents) for part in shown)), own)
+
+    def code_named_by(self, settings: TrainerConfig) -> Sequence[Path]:
+        return own_files(settings)
 
 
 @contextmanager

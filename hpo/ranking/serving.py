@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.domain.trainable import Predicted, Serving
+from hpo.trainable.own import module_to_send
+from trainer.config import TrainerConfig, own_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +44,13 @@ def serving(checkpoint: Path) -> Serving:
     scorer = open_scorer(checkpoint, device="cpu")
     inputs = {name: "string" if name in ("symbol", "sector") else None for name in input_columns(scorer.feature_names)}
     outputs = {"date": "datetime", "symbol": "string", **{f"score_{h}d": "float" for h in scorer.horizons}}
-    return Serving(inputs, outputs, _example(tuple(inputs)), PACKAGES)
+    return Serving(inputs, outputs, _example(tuple(inputs)), PACKAGES, _own_code(scorer.configs))
+
+
+def _own_code(configs: Iterable[TrainerConfig]) -> tuple[Path, ...]:
+    """What the users' own models lie in, of those that are not installed."""
+    named = [(config.model.kind.partition(":")[0], files[0]) for config in configs if (files := own_files(config))]
+    return tuple(dict.fromkeys(path for module, file in named if (path := module_to_send(module, file))))
 
 
 def input_columns(features: tuple[str, ...]) -> tuple[str, ...]:

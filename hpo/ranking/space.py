@@ -9,7 +9,8 @@ from hpo.domain.errors import UsageError
 from hpo.domain.settings import flatten
 from search_spaces import Space, Value
 from search_spaces.dimensions import possible_values
-from trainer.config import MODEL_KNOBS, TrainerConfig, is_read
+from trainer.config import TrainerConfig, is_read, knobs_of
+from trainer.imports import is_path
 
 WIDTH, HEADS = "model.hidden_size", "model.num_heads"
 """The two settings of which the second must divide the first."""
@@ -18,13 +19,21 @@ DECAYING = ("cosine", "polynomial", "exponential")
 """Schedules that end at `final_lr_fraction`."""
 
 
+def check_model(settings: TrainerConfig) -> None:
+    """Raise trainer.errors.InputError where a model of the user's own is no Ranker."""
+    if is_path(settings.model.kind):
+        from trainer.models import model_class  # imports torch, as the user's file does
+
+        model_class(settings.model.kind)
+
+
 def check_heads(space: Space, settings: TrainerConfig) -> None:
     """Refuse a space unless every number of heads divides every width, whether sampled or held.
 
     Raises:
         UsageError: naming the first pair that disagrees.
     """
-    if "num_heads" not in MODEL_KNOBS[settings.model.kind]:
+    if "num_heads" not in knobs_of(settings.model.kind):
         return
     searched = {d.name: possible_values(d) for d in space.dimensions if d.name in (WIDTH, HEADS)}
     widths: Sequence[Value] = searched.get(WIDTH, (settings.model.hidden_size,))

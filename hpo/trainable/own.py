@@ -137,12 +137,10 @@ class OwnTrainable(Trainable[S]):
             return None
         return Serving({}, {}, {}, ("tiertune", "mlflow", "pandas", *self.packages), self.module_files())
 
-    def module_files(self) -> Path | None:
-        """The module or package to send along with a registered model; None where it is installed."""
-        file = self.code()[0]
-        top = sys.modules[self._module()].__name__.partition(".")[0]
-        root = next((folder for folder in file.parents if folder.name == top), file)
-        return None if "site-packages" in root.parts else root
+    def module_files(self) -> tuple[Path, ...]:
+        """The module or package to send along with a registered model, unless it is installed."""
+        found = module_to_send(self._module(), self.code()[0])
+        return () if found is None else (found,)
 
     def code(self) -> Sequence[Path]:
         file = inspect.getsourcefile(sys.modules[self._module()])
@@ -186,6 +184,13 @@ class FunctionTrainable(OwnTrainable[Any]):
 
     def _module(self) -> str:
         return self._function.__module__
+
+
+def module_to_send(module: str, file: Path) -> Path | None:
+    """The file of a module or the folder of its package; None where it is installed."""
+    top = module.partition(".")[0]
+    root = next((folder for folder in file.parents if folder.name == top), file)
+    return None if "site-packages" in root.parts else root
 
 
 def _schema_of(function: Callable[..., Any]) -> type[Any]:

@@ -129,7 +129,7 @@ def _fingerprints(config: SearchConfig, space: Space, prepared: Prepared) -> dic
         "config": config_fingerprint(config),
         "space": space.fingerprint(),
         "data": prepared.fingerprint,
-        "code": code_fingerprint(load_trainable(config.trainable)),
+        "code": code_fingerprint(*trainable_of(config)),
     }
 
 

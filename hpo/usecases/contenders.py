@@ -115,7 +115,7 @@ def _basis(trainable: Trainable[Any], settings: Any, prepared: Prepared) -> dict
     """What decides a contender's series."""
     plain = json.dumps(trainable.plain(settings), sort_keys=True)
     digest = hashlib.sha256(plain.encode()).hexdigest()
-    return {"data": prepared.fingerprint, "settings": digest, "code": code_fingerprint(trainable)}
+    return {"data": prepared.fingerprint, "settings": digest, "code": code_fingerprint(trainable, settings)}
 
 
 def _trained(train: Train, folder: Path, units: NDArray[Any]) -> DailySeries:

@@ -48,13 +48,14 @@ def config_fingerprint(config: SearchConfig) -> str:
     return _digest(json.dumps(values, sort_keys=True))
 
 
-def code_fingerprint(trainable: Trainable[Any]) -> str:
-    """Hex digest of the code and the package versions that can change a result: the search's and the trainable's."""
+def code_fingerprint(trainable: Trainable[Any], settings: Any) -> str:
+    """Hex digest of the code and the package versions that can change a result: the search's, the trainable's and what
+    its settings name."""
     packages = dict.fromkeys((*SCIENTIFIC_PACKAGES, *trainable.packages))
     texts = [f"{name}=={metadata.version(name)}" for name in packages]
     for place in (*SCIENTIFIC_CODE, *(OWN_CODE if isinstance(trainable, OwnTrainable) else ())):
         texts += _sources(place)
-    files = dict.fromkeys((*trainable.code(), *_own_files(trainable)))
+    files = dict.fromkeys((*trainable.code(), *_own_files(trainable), *trainable.code_named_by(settings)))
     texts += [file.read_text(encoding="utf-8") for file in files]
     return _digest("\0".join(texts))
 

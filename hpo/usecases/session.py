@@ -22,7 +22,6 @@ from hpo.domain.ports import Clock, Ledger
 from hpo.domain.trainable import Prepared
 from hpo.engine.supervisor import Chore, StopRequest, Supervisor, WorkerProcess
 from hpo.engine.worker import Worker
-from hpo.trainable.loading import load_trainable
 from hpo.usecases.campaigns import (
     decide_rest,
     frozen_config,
@@ -31,6 +30,7 @@ from hpo.usecases.campaigns import (
     prepare_data,
     refuse_changes,
     retry_failed,
+    trainable_of,
 )
 from hpo.usecases.champion import choose
 from hpo.usecases.conclusion import conclude, is_concluded, project
@@ -170,7 +170,7 @@ def work(stores: Stores, machine: Machine, campaign: Campaign, settings: WorkerC
         threading.Thread(target=_drain_at_end_of_input, args=(drain,), name="supervisor", daemon=True).start()
     stop = StopRequest(on_first=drain.set)
     with handling_signals(stop):
-        code = code_fingerprint(load_trainable(config.trainable))
+        code = code_fingerprint(*trainable_of(config))
         worker = machine.build_worker(campaign, config, space, prepared.search, code, drain)
         if supervised:
             worker.run()

@@ -1,4 +1,4 @@
-"""The examples of docs/trainable.md are files that run."""
+"""The examples of docs/trainable.md and docs/own-model.md are files that run."""
 
 from __future__ import annotations
 
@@ -13,3 +13,9 @@ ROOT = Path(__file__).parents[2]
 def test_an_example_in_the_docs_is_the_file_that_is_tested(name: str) -> None:
     source = (ROOT / "tests" / "support" / "own" / f"{name}.py").read_text().rstrip()
     assert f"```python\n{source}\n```" in (ROOT / "docs" / "trainable.md").read_text()
+
+
+@pytest.mark.parametrize(("name", "language"), [("lagged.py", "python"), ("lagged.yaml", "yaml")])
+def test_the_model_in_the_docs_is_the_file_that_is_tested(name: str, language: str) -> None:
+    source = (ROOT / "tests" / "support" / "own" / name).read_text().rstrip()
+    assert f"```{language}\n{source}\n```" in (ROOT / "docs" / "own-model.md").read_text()

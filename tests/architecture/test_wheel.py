@@ -23,9 +23,10 @@ import hpo, search_spaces
 from hpo.adapters.postgres.migrations_runner import head
 from hpo.trainable.loading import load_trainable
 from hpo.usecases.fingerprints import code_fingerprint
+from trainer import TrainerConfig
 from importlib import resources
 assert hpo.__file__.startswith(sys.argv[1]), hpo.__file__
-print(head(), *search_spaces.catalog(), len(code_fingerprint(load_trainable("ranker"))))
+print(head(), *search_spaces.catalog(), len(code_fingerprint(load_trainable("ranker"), TrainerConfig())))
 print(*sorted(file.name for file in resources.files("hpo").joinpath("report", "templates").iterdir()))
 """
 

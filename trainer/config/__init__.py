@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from trainer import imports
 from trainer.config.data import ColumnsConfig, DataConfig, SplitConfig
-from trainer.config.model import MODEL_KNOBS, TABULAR_KINDS, ModelConfig, is_read
+from trainer.config.model import MODEL_KNOBS, TABULAR_KINDS, ModelConfig, is_read, knobs_of
 from trainer.config.section import Section
 from trainer.config.training import LOSS_TERMS, PHASE_PRESETS, LossConfig, LossPhase, OptimConfig, TrainConfig
 
@@ -22,6 +25,8 @@ __all__ = [
     "TrainConfig",
     "TrainerConfig",
     "is_read",
+    "knobs_of",
+    "own_files",
 ]
 
 
@@ -38,3 +43,10 @@ class TrainerConfig(Section):
     def num_epochs(self) -> int:
         """Epochs of a training that nobody stops: `ridge` is solved in its first one."""
         return 1 if self.model.kind == "ridge" else self.train.epochs
+
+
+def own_files(config: TrainerConfig) -> tuple[Path, ...]:
+    """The files of what the configuration names by import path."""
+    if not imports.is_path(config.model.kind):
+        return ()
+    return imports.files_of(imports.load(config.model.kind), type(config.model.own))

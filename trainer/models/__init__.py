@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 
+from trainer import imports
 from trainer.config import ModelConfig
+from trainer.errors import InputError
 from trainer.models.atft_gat_fan import AtftGatFan
 from trainer.models.baselines import GRU, MLP, Linear
 from trainer.models.ranker import Ranker
@@ -23,4 +26,15 @@ MODELS: Mapping[str, Callable[[ModelConfig, int, int], Ranker]] = {
 
 def build_model(config: ModelConfig, num_features: int, num_horizons: int) -> Ranker:
     """A freshly initialised model; its weights come from torch's global random state."""
-    return MODELS[config.kind](config, num_features, num_horizons)
+    return model_class(config.kind)(config, num_features, num_horizons)
+
+
+def model_class(kind: str) -> Callable[[ModelConfig, int, int], Ranker]:
+    """What builds a kind of model, the user's own included. Raises InputError where that is no Ranker."""
+    if kind in MODELS:
+        return MODELS[kind]
+    found = imports.load(kind)
+    if not (inspect.isclass(found) and issubclass(found, Ranker)):
+        raise InputError(f"model.kind={kind} is no ranker; derive the class from trainer.models.Ranker.")
+    own: Callable[[ModelConfig, int, int], Ranker] = found
+    return own

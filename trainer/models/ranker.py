@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
+from pydantic import BaseModel
 from torch import nn
 from torch.nn import functional
 
+from trainer.config.section import Section
 from trainer.models.graph import Graph
 
 
@@ -17,6 +20,10 @@ class Ranker(nn.Module, ABC):
     A span of T days gives the scores of T - window + 1 days in one pass, each equal to what its own window of days
     alone would give. What is in masked stock-days has no influence, NaN included.
     """
+
+    schema: ClassVar[type[BaseModel]] = Section
+    """Class of `ModelConfig.own` for a model of the user's own: pydantic, every field with a default. One named
+    `num_neighbours` says how many neighbours the graph has that `score` is given."""
 
     def __init__(self, window: int) -> None:
         super().__init__()

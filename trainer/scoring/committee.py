@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.config import TrainerConfig
 from trainer.data.panel import Panel
 from trainer.errors import CheckpointError
 from trainer.scoring.ranks import rank_shares
@@ -33,6 +34,11 @@ class Committee:
 
     members: Mapping[str, Scorer]
     weights: Mapping[str, float]
+
+    @property
+    def configs(self) -> tuple[TrainerConfig, ...]:
+        """The settings that the members were trained with."""
+        return tuple(scorer.config for scorer in self.members.values())
 
     @property
     def feature_names(self) -> tuple[str, ...]:

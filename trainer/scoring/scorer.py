@@ -17,6 +17,7 @@ from trainer.data.panel import Panel
 from trainer.errors import CheckpointError, InputError
 from trainer.models import build_model
 from trainer.scoring.ranks import share_of
+from trainer.settings import first_problem
 from trainer.training import checkpoint
 from trainer.training.evaluate import daily_metrics, score_days
 from trainer.training.feed import Feed
@@ -38,6 +39,11 @@ class Scorer:
     last_day: np.datetime64
     models: tuple[nn.Module, ...]
     precision: Precision
+
+    @property
+    def configs(self) -> tuple[TrainerConfig, ...]:
+        """The settings that it was trained with, as a committee has those of its members."""
+        return (self.config,)
 
     def score(self, panel: Panel, days: range, combine: Literal["mean", "rank"] = "mean") -> NDArray[np.float32]:
         """Scores float32 [len(days), S, H], NaN where a stock is masked; higher is better.
@@ -87,7 +93,8 @@ def load_scorer(path: Path, device: str = "auto") -> Scorer:
     try:
         config = TrainerConfig.model_validate(state["config"])
     except ValidationError as error:
-        raise CheckpointError(f"{path} was written by another version of this program: {error}") from error
+        what = "was written by another version of this program, or by a model that is not here"
+        raise CheckpointError(f"{path} {what}: {first_problem(error)[1]}.") from error
     precision = choose_precision(config.train.model_copy(update={"device": device}))
     features, horizons = tuple(state["feature_names"]), tuple(state["horizons"])
     models = []

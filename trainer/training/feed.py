@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from trainer.config import MODEL_KNOBS, ModelConfig
+from trainer.config import ModelConfig
 from trainer.data.panel import Panel
 from trainer.models.graph import Graph, GraphSchedule
 from trainer.training.batches import Span
@@ -54,8 +54,8 @@ class Feed:
     def __init__(self, panel: Panel, labels: Labels, model: ModelConfig, device: torch.device) -> None:
         self._device = device
         self._graphs: GraphSchedule | None = None
-        if model.num_neighbours and "num_neighbours" in MODEL_KNOBS[model.kind]:
-            self._graphs = GraphSchedule(panel.dates, panel.returns, panel.sectors, model.num_neighbours)
+        if model.neighbours:
+            self._graphs = GraphSchedule(panel.dates, panel.returns, panel.sectors, model.neighbours)
         self._arrays = (panel.features, panel.mask, labels.label, labels.returns)
         self._resident: list[Tensor] | None = None
         days, stocks, num_features = panel.features.shape

@@ -25,6 +25,7 @@ from trainer.reports import Ending, EpochReport, FitResult, Reporter, Verdict
 from trainer.training import checkpoint
 from trainer.training.device import DeviceWatch, memory_errors
 from trainer.training.fitters import FITTERS
+from trainer.training.folds import FoldRun
 from trainer.training.labels import make_labels
 from trainer.training.precision import Precision, choose_precision
 
@@ -59,7 +60,7 @@ class _Run:
         self._config, self._folder, self._device = config, folder, precision.device
         self._panel = data.panel
         labels = make_labels(data.panel, config.data)
-        fitter = FITTERS[config.model.kind]
+        fitter = FITTERS.get(config.model.kind, FoldRun)  # a user's own model is trained by gradients
         self._folds = [fitter(config, data.panel, labels, fold, i, precision) for i, fold in enumerate(data.folds)]
         self._reports: list[EpochReport] = []
         self._kept = 0  # the epoch in model.pt

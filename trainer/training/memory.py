@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
 from dataclasses import replace
 from typing import Any
@@ -13,8 +14,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from trainer.config import MODEL_KNOBS, TABULAR_KINDS, TrainerConfig
+from trainer.config import TABULAR_KINDS, TrainerConfig
 from trainer.errors import DoesNotFitError
+from trainer.imports import is_path
 from trainer.models import build_model
 from trainer.models.graph import Graph
 from trainer.training.batches import Span, SpanPlan, day_chunks, size_plan
@@ -23,6 +25,8 @@ from trainer.training.feed import resident_bytes
 from trainer.training.fitters.samples import table_bytes
 from trainer.training.losses import build_loss
 from trainer.training.precision import Precision, choose_precision
+
+logger = logging.getLogger(__name__)
 
 # Copies of the weights that an optimizer keeps beside them and their gradients; `sam` needs a third within a step.
 STATE_COPIES = {"adamw": 2, "sgd": 1, "lamb": 2, "lion": 1, "lars": 1, "sam": 3, "lookahead": 3, "ranger": 3}
@@ -34,8 +38,12 @@ LIBRARY_WORKSPACE = 32 * 2**20
 def check_fits(config: TrainerConfig, panel_shape: tuple[int, int, int], available: int) -> None:
     """Raise DoesNotFitError where training `config` on a panel of [D, S, F] needs more than `available` bytes.
 
-    Costs the second that `estimate` takes only where the configuration is large beside `available`.
+    Costs the second that `estimate` takes only where the configuration is large beside `available`, or the model is
+    the user's own.
     """
+    if is_path(config.model.kind):
+        _check_own(config, panel_shape, available)
+        return
     if upper_bound(config, panel_shape) <= available or (needed := estimate(config, panel_shape)) <= available:
         return
     raise DoesNotFitError(
@@ -45,6 +53,20 @@ def check_fits(config: TrainerConfig, panel_shape: tuple[int, int, int], availab
     )
 
 
+def _check_own(config: TrainerConfig, panel_shape: tuple[int, int, int], available: int) -> None:
+    try:
+        needed = estimate(config, panel_shape)
+    except Exception as error:  # a user's model may do what fake tensors cannot follow; its training will show
+        logger.info("the memory that %s needs is not known before it starts: %s", config.model.kind, error)
+        return
+    if needed > available:
+        raise DoesNotFitError(
+            f"it needs about {_gib(needed)} of memory where {_gib(available)} are available; lower train.batch_size, "
+            f"model.window or the size of {config.model.kind}.",
+            excess=needed / max(1, available) - 1,
+        )
+
+
 def upper_bound(config: TrainerConfig, panel_shape: tuple[int, int, int]) -> int:
     """More than `estimate`, usually several times as much, in no time: from the widths of the layers alone."""
     days, stocks, features = panel_shape
@@ -52,7 +74,7 @@ def upper_bound(config: TrainerConfig, panel_shape: tuple[int, int, int]) -> int
     if model.kind in TABULAR_KINDS:
         return estimate(config, panel_shape)
     span_days, span_stocks = _plan(config, days, stocks).largest
-    span_stocks = min(stocks, span_stocks * (1 + _neighbours(config)))
+    span_stocks = min(stocks, span_stocks * (1 + config.model.neighbours))
     chunk = _chunk(config, days, stocks)
     units = 2 * (16 + model.window + model.num_neighbours) * (features + model.hidden_size * (model.num_layers + 1))
     rows = max(span_days * span_stocks, (chunk.context + len(chunk.days)) * stocks)
@@ -76,7 +98,7 @@ def estimate(config: TrainerConfig, panel_shape: tuple[int, int, int]) -> int:
     with FakeTensorMode():
         weights = 4 * sum(p.numel() for p in build_model(config.model, features, horizons).parameters())
         span_days, span_stocks = plan.largest
-        training = step_bytes(config, features, span_days, min(stocks, span_stocks * (1 + _neighbours(config))))
+        training = step_bytes(config, features, span_days, min(stocks, span_stocks * (1 + config.model.neighbours)))
         scoring = score_bytes(config, features, chunk.context + len(chunk.days), stocks)
     averages = 1 if config.train.ema_decay or config.train.swa_fraction else 0
     # 1 for the copy that undoes a step that was not finite. Weights and gradients are within `training`.
@@ -136,15 +158,11 @@ def _on_cpu(config: TrainerConfig) -> Precision:
 
 def _inputs(config: TrainerConfig, features: int, days: int, stocks: int) -> tuple[Tensor, Tensor, Graph | None]:
     x, mask = torch.zeros(days, stocks, features), torch.ones(days, stocks, dtype=torch.bool)
-    neighbours = _neighbours(config)
+    neighbours = config.model.neighbours
     if not neighbours:
         return x, mask, None
     shape = (days, stocks, neighbours)
     return x, mask, Graph(torch.zeros(shape, dtype=torch.int64), torch.zeros(shape))
-
-
-def _neighbours(config: TrainerConfig) -> int:
-    return config.model.num_neighbours if "num_neighbours" in MODEL_KNOBS[config.model.kind] else 0
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types here

@@ -114,7 +114,7 @@ def save_model(checkpoint: Path, trainable: Trainable[Any], serving: Serving, ta
             model_config={"trainable": trainable.name},
             signature=_signature(serving) if serving.inputs else None,
             input_example=pd.DataFrame(dict(serving.example)) if serving.example else None,
-            code_paths=[str(serving.code)] if serving.code else None,
+            code_paths=[str(path) for path in serving.code] or None,
             pip_requirements=_requirements(serving.packages, Path(folder)),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +20,7 @@ from hpo.trainable.trial import Trial
 from hpo.usecases import fingerprints
 from hpo.usecases.fingerprints import code_fingerprint
 from search_spaces import dump_space, load_space
+from trainer import TrainerConfig
 
 ROOT = Path(__file__).parents[4]
 
@@ -61,18 +63,18 @@ def test_what_can_change_a_result_is(changes: dict[str, Any]) -> None:
 
 
 def test_the_code_has_one_fingerprint_until_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = fingerprints.code_fingerprint(Ranker())
-    assert fingerprints.code_fingerprint(Ranker()) == before
+    before = fingerprints.code_fingerprint(Ranker(), TrainerConfig())
+    assert fingerprints.code_fingerprint(Ranker(), TrainerConfig()) == before
     monkeypatch.setattr(fingerprints, "SCIENTIFIC_CODE", fingerprints.SCIENTIFIC_CODE[:-1])
-    assert fingerprints.code_fingerprint(Ranker()) != before
+    assert fingerprints.code_fingerprint(Ranker(), TrainerConfig()) != before
 
 
 @pytest.mark.parametrize("package", ["torch", "lightgbm", "numpy", "optuna"])
 def test_another_version_of_what_computes_is_other_code(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = fingerprints.code_fingerprint(Ranker())
+    before = fingerprints.code_fingerprint(Ranker(), TrainerConfig())
     version = metadata.version
     monkeypatch.setattr(metadata, "version", lambda name: "0.0" if name == package else version(name))
-    assert fingerprints.code_fingerprint(Ranker()) != before
+    assert fingerprints.code_fingerprint(Ranker(), TrainerConfig()) != before
 
 
 def test_differences_name_the_setting_and_both_values() -> None:
@@ -112,14 +114,27 @@ def test_a_class_derived_from_the_ranker_is_fingerprinted_by_its_own_file_too(
     file.write_text(text)
     monkeypatch.chdir(tmp_path)
     mine = load_trainable("derived_from_ranker:Mine")
-    before = code_fingerprint(mine)
+    before = code_fingerprint(mine, mine.parse({}))
     file.write_text(f"{text}\n\n# changed\n")
-    assert code_fingerprint(mine) != before
+    assert code_fingerprint(mine, mine.parse({})) != before
+
+
+def test_a_model_of_ones_own_is_fingerprinted_by_its_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, beside = tmp_path / "fingerprinted_model.py", tmp_path / "beside.py"
+    shutil.copy(ROOT / "tests/support/own/lagged.py", file)
+    monkeypatch.chdir(tmp_path)
+    settings = Ranker().parse({"model": {"kind": "fingerprinted_model:Lagged"}})
+    before = code_fingerprint(Ranker(), settings)
+    beside.write_text("")
+    assert code_fingerprint(Ranker(), settings) == before
+    assert code_fingerprint(Ranker(), TrainerConfig()) != before
+    file.write_text(f"{file.read_text()}# changed\n")
+    assert code_fingerprint(Ranker(), settings) != before
 
 
 def changed_by_an_edit_of(file: str, trainable: Trainable[Any], monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether the fingerprint is another with one more line in this file of ours."""
-    before, read_text = code_fingerprint(trainable), Path.read_text
+    before, read_text = code_fingerprint(trainable, trainable.parse({})), Path.read_text
 
     def edited(path: Path, *arguments: Any, **options: Any) -> str:
         text = read_text(path, *arguments, **options)
@@ -128,7 +143,7 @@ def changed_by_an_edit_of(file: str, trainable: Trainable[Any], monkeypatch: pyt
     assert (ROOT / file).is_file()
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_text", edited)
-        return code_fingerprint(trainable) != before
+        return code_fingerprint(trainable, trainable.parse({})) != before
 
 
 RANKERS = (

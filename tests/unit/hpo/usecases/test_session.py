@@ -21,8 +21,8 @@ from hpo.engine.supervisor import StopRequest
 from hpo.testing.clock import FakeClock
 from hpo.testing.memory_ledger import MemoryLedger
 from hpo.testing.memory_storage import MemoryStorage
-from hpo.trainable.loading import load_trainable
 from hpo.usecases import session
+from hpo.usecases.campaigns import trainable_of
 from hpo.usecases.fingerprints import code_fingerprint
 from hpo.usecases.host import Host
 from hpo.usecases.records import Stores
@@ -133,7 +133,7 @@ def test_a_worker_with_other_data_or_code_is_refused(
     stores: Stores, campaign: Campaign, changed: tuple[str, ...]
 ) -> None:
     """Where both differ both are said: changed code may be why the data are prepared otherwise."""
-    here = {"data": "abc", "code": code_fingerprint(load_trainable("ranker"))}
+    here = {"data": "abc", "code": code_fingerprint(*trainable_of(CONFIG))}
     stored = {**here, **dict.fromkeys(changed, "another")}
     other = replace(campaign, spec=replace(campaign.spec, fingerprints=stored))
     with pytest.raises(UsageError, match="This is not what the campaign 'night' was started with") as refusal:
