@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
-from hpo.report.statistics.blocks import newey_west_error
+from hpo.report.statistics.dependence import newey_west_error
 from hpo.report.statistics.intervals import information_ratio, paired_interval
 from trainer.config import TrainerConfig
 from trainer.data.cross_section import rank_normalise

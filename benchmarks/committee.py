@@ -7,7 +7,7 @@ year), planted markets of three difficulties are made small. A campaign of the p
 final weights are scored on the holdout, and so are LightGBM with defaults and ridge. What was computed is kept in --out
 and not computed again; the table is made from what is there. RankIC is the mean of 1 and 5 days. Each row: its mean,
 and its difference to the single champion, the default and LightGBM on the same days; ± is 1.96 standard errors by the
-stationary block bootstrap over the days of all splits, panels weighing the same.
+cosine estimator over the days of all splits, panels weighing the same.
 """
 
 from __future__ import annotations

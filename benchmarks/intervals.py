@@ -4,8 +4,9 @@
     python -m benchmarks.intervals --series 300
 
 A series is the sum over its horizons of a moving average, as long as the horizon, of independent normal values: the
-dependence that overlapping labels give. The first table asks `mean_interval` on one series, beside the equal-weighted
-cosine estimator; the second asks `deflated_score` on the best of several series. Both should be wrong in .05.
+dependence that overlapping labels give. The first table asks `mean_interval` on one series, beside the mean and 1.96
+errors of Newey & West (1987); the second asks `deflated_score` on the best of several series. Both should be wrong in
+.05.
 """
 
 from __future__ import annotations
@@ -16,15 +17,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
 
 from hpo.report.statistics.deflation import deflated_score
+from hpo.report.statistics.dependence import newey_west_error
 from hpo.report.statistics.intervals import mean_interval
 
 HORIZONS = ((5,), (20,), (1, 5, 10, 20))
-DAYS = (60, 100, 190, 380)
-SHARES = (0.5, 1.0)
-"""Cosine coefficients for each label that fits into the days one after another."""
+DAYS = (60, 100, 190, 250, 380, 1000)
 TRIALS, CORRELATIONS, SEARCH_DAYS = (6, 20), (0.3, 0.6, 0.9, 0.99), 100
 
 
@@ -48,41 +47,30 @@ def searched(
     return together
 
 
-def cosine_reach(series: NDArray[np.float64], num_coefficients: int) -> float:
-    """Half the width of the 95 % interval of the mean by the equal-weighted cosine estimator.
-
-    Lazarus, Lewis, Stock & Watson (2018): the mean square of the first B cosine coefficients estimates the long-run
-    variance, and the t ratio has Student's distribution with B degrees of freedom.
-    """
-    days = np.arange(len(series)) + 0.5
-    waves = np.cos(np.pi * np.arange(1, num_coefficients + 1)[:, None] * days / len(series))
-    coefficients = np.sqrt(2 / len(series)) * waves @ series
-    error = np.sqrt(np.mean(coefficients**2) / len(series))
-    return float(student.ppf(0.975, num_coefficients) * error)
-
-
 @dataclass(frozen=True)
 class Cell:
-    """misses: share of the series whose interval leaves zero out. widths: mean width, as a ratio to the product's."""
+    """misses, reference_misses: shares of the series whose interval leaves zero out. width: mean width of the product's
+    interval as a ratio to the reference's."""
 
-    misses: Sequence[float]
-    widths: Sequence[float]
+    misses: float
+    reference_misses: float
+    width: float
 
 
 def intervals(horizons: Sequence[int], num_days: int, num_series: int) -> Cell:
-    """The product's interval and then the cosine estimator's, one for each of SHARES."""
+    """The product's interval beside Newey & West's."""
     longest = max(horizons)
-    found = np.empty((num_series, 1 + len(SHARES), 2))
+    found = np.empty((num_series, 4))
     for number in range(num_series):
         rng = np.random.default_rng([number, num_days, *horizons])
         series = searched(rng, num_days, 1, 0.0, horizons)[:, 0]
         own = mean_interval(series, longest)
         assert own is not None, "there are enough days"
-        reaches = [cosine_reach(series, max(2, int(share * num_days / longest))) for share in SHARES]
-        misses = [own.above_zero or own.below_zero, *(abs(series.mean()) > reach for reach in reaches)]
-        found[number] = np.column_stack([misses, [own.high - own.low, *(2 * reach for reach in reaches)]])
-    means = found.mean(axis=0)
-    return Cell(means[:, 0].tolist(), (means[:, 1] / means[0, 1]).tolist())
+        reach = 1.96 * newey_west_error(series, longest)
+        misses = own.above_zero or own.below_zero
+        found[number] = misses, abs(series.mean()) > reach, own.high - own.low, 2 * reach
+    missed, reference, width, reference_width = found.mean(axis=0)
+    return Cell(missed, reference, width / reference_width)
 
 
 def false_alarms(num_trials: int, correlation: float, num_searches: int) -> float:
@@ -101,14 +89,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--series", type=int, default=1500, help="series, and searches, a cell (default: 1500)")
     options = parser.parse_args()
-    print("Intervals that miss zero; in brackets the mean width as a ratio to the product's.")
-    print(f"{'horizons':<14}{'days':>5}{'product':>9}" + "".join(f"{f'B = {s:g} days / h':>20}" for s in SHARES))
+    print("Intervals that miss zero; mean width as a ratio to Newey & West's.")
+    print(f"{'horizons':<14}{'days':>5}{'product':>9}{'Newey & West':>14}{'width':>7}")
     for horizons in HORIZONS:
         for num_days in DAYS:
             cell = intervals(horizons, num_days, options.series)
-            pairs = zip(cell.misses[1:], cell.widths[1:], strict=True)
-            beside = "".join(f"{f'{missed:.3f} ({width:.2f})':>20}" for missed, width in pairs)
-            print(f"{', '.join(map(str, horizons)):<14}{num_days:>5}{cell.misses[0]:>9.3f}{beside}", flush=True)
+            figures = f"{cell.misses:>9.3f}{cell.reference_misses:>14.3f}{cell.width:>7.2f}"
+            print(f"{', '.join(map(str, horizons)):<14}{num_days:>5}{figures}", flush=True)
     print(f"\nBest trials called more than luck, {SEARCH_DAYS} days.")
     print(f"{'trials':<14}" + "".join(f"{f'correlation {c:g}':>20}" for c in CORRELATIONS))
     for num_trials in TRIALS:

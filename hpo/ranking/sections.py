@@ -17,7 +17,7 @@ from hpo.report import formatting
 from hpo.report.document import Block, Chart, Column, Fact, Plot, Section, Table
 from hpo.report.evidence import CampaignEvidence, DailySeries, HoldoutEvidence
 from hpo.report.findings import Findings
-from hpo.report.statistics.blocks import newey_west_error
+from hpo.report.statistics.dependence import newey_west_error
 from hpo.report.statistics.intervals import information_ratio, mean_interval
 from trainer.metric_names import RANK_IC, MetricName
 

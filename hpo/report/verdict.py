@@ -11,7 +11,11 @@ from hpo.report.statistics.deflation import DeflatedScore
 from hpo.report.statistics.intervals import Interval
 
 CONFIDENCE = 0.95
-"""A deflated probability below this is not evidence."""
+"""A deflated probability below this is not evidence, where validation days are all there is."""
+
+CONFIDENCE_BESIDE_HOLDOUT = 0.975
+"""The same where there is a holdout. It is asked as well, with 2.5 % error on the side that counts, so that a market
+without signal is given another verdict than "nothing found" in 5 % of campaigns."""
 
 
 class Finding(StrEnum):
@@ -70,8 +74,9 @@ def judge(
        its own above zero too: CONTENDER_WINS, the best of them.
     2. Is there anything? With a holdout: its interval lies above zero (the champion was not chosen on those days, so
        the number tried does not matter there). Without: the deflated probability is at least 95 %. If not: UNCONFIRMED
-       where the validation score survives deflation and only the holdout does not bear it out; else NOTHING. Not asked
-       where the metric has no value that a model without skill would have (has_zero).
+       where the validation score survives deflation (with 97.5 %, as two questions share the error) and only the
+       holdout does not bear it out; else NOTHING. Not asked where the metric has no value that a model without skill
+       would have (has_zero).
     3. The champion is the default configuration: DEFAULT_WINS.
     4. The paired difference to the default on the same days (of the holdout; without one, of the validation with an
        interval that allows for the choice): above zero BETTER, below zero WORSE, else SAME. No difference
@@ -84,7 +89,8 @@ def judge(
     winner = _winner(contenders)
     if holdout and winner:
         return _for_contender(winner, deployed, basis)
-    survives = deflated is not None and deflated.probability >= CONFIDENCE
+    needed = CONFIDENCE_BESIDE_HOLDOUT if holdout else CONFIDENCE
+    survives = deflated is not None and deflated.probability >= needed
     if has_zero and not (holdout.above_zero if holdout else survives):
         return _nothing(metric, holdout, deployed, num_tried, survives, basis)
     if champion_is_default:

@@ -46,11 +46,11 @@ def _score_facts(evidence: CampaignEvidence, findings: Findings, champion: Trial
     metric = findings.metric.shown
     daily = _daily_source(champion, findings.metric.name)
     facts = [
-        _interval_fact("validation", f"validation {metric}", findings.validation, f"{daily}; stationary bootstrap"),
+        _interval_fact("validation", f"validation {metric}", findings.validation, f"{daily}; cosine estimator"),
     ]
     holdout_source = evidence.holdout.source if evidence.holdout else ""
     if findings.holdout:
-        source = f"{holdout_source}, {findings.metric.name}; stationary bootstrap"
+        source = f"{holdout_source}, {findings.metric.name}; cosine estimator"
         facts.append(_interval_fact("holdout", f"holdout {metric}", findings.holdout, source))
     gain = findings.gain_holdout or findings.gain_validation
     if gain:

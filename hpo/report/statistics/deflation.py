@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 from scipy.stats import kurtosis, skew
+from scipy.stats import t as student
 
-from hpo.report.statistics.blocks import Series, block_length, bootstrap_errors, critical_value
+from hpo.report.statistics.dependence import Series, long_run_errors, num_coefficients
 from hpo.report.statistics.intervals import FEWEST_DAYS
 
 
@@ -27,23 +28,37 @@ def expected_maximum(num_trials: float) -> float:
     return max(0.0, float((1 - gamma) * first + gamma * second))
 
 
-def probabilistic_ratio(ratio: float, hurdle: float, num_days: float, skewness: float, tailedness: float) -> float:
+def probabilistic_ratio(
+    ratio: float,
+    hurdle: float,
+    num_days: float,
+    skewness: float,
+    tailedness: float,
+    degrees_of_freedom: float = math.inf,
+) -> float:
     """Probability that the true ratio of mean to standard deviation exceeds the hurdle.
 
     The probabilistic Sharpe ratio, Bailey & Lopez de Prado (2012). ratio, hurdle: per day. num_days:
-    equivalent independent days. tailedness: kurtosis, 3 for a normal distribution.
+    equivalent independent days. tailedness: kurtosis, 3 for a normal distribution. degrees_of_freedom: how well the
+    equivalent days are known; infinite in the paper, whose days are independent.
     """
     spread = math.sqrt(max(1 - skewness * ratio + (tailedness - 1) / 4 * ratio**2, 1e-12))
-    return float(ndtr((ratio - hurdle) * math.sqrt(max(num_days - 1, 0.0)) / spread))
+    return float(student.cdf((ratio - hurdle) * math.sqrt(max(num_days - 1, 0.0)) / spread, degrees_of_freedom))
 
 
 def deflated_ratio(
-    ratio: float, num_days: float, skewness: float, tailedness: float, trials_variance: float, num_trials: float
+    ratio: float,
+    num_days: float,
+    skewness: float,
+    tailedness: float,
+    trials_variance: float,
+    num_trials: float,
+    degrees_of_freedom: float = math.inf,
 ) -> float:
     """The deflated Sharpe ratio, Bailey & Lopez de Prado (2014), eq. 9: the probability that the true ratio exceeds
     zero given that it is the best of num_trials whose estimated ratios scatter with trials_variance by luck."""
     hurdle = math.sqrt(trials_variance) * expected_maximum(num_trials)
-    return probabilistic_ratio(ratio, hurdle, num_days, skewness, tailedness)
+    return probabilistic_ratio(ratio, hurdle, num_days, skewness, tailedness, degrees_of_freedom)
 
 
 @dataclass(frozen=True)
@@ -70,10 +85,10 @@ def deflated_score(series: NDArray[np.floating], chosen: int, horizon: int) -> D
 
     series: [D, N], one column per trial tried, the same days; days on which any is NaN are left out. Where this goes
     beyond the paper: (1) days are dependent (overlapping labels), so the number of days is divided by the inflation of
-    the mean's variance; (2) the scatter of the trials' ratios is that of luck alone, taken from the noise of their
-    series around the day's mean trial, so that real differences between configurations do not raise the hurdle;
-    (3) the common part of the noise is thereby left out of the scatter, and the number of independent trials is
-    counted in what is left (`effective_trials`). None below 20 days.
+    the mean's variance, which is itself uncertain (Student's t); (2) the scatter of the trials' ratios is that of luck
+    alone, taken from the noise of their series around the day's mean trial, so that real differences between
+    configurations do not raise the hurdle; (3) the common part of the noise is thereby left out of the scatter, and the
+    number of independent trials is counted in what is left (`effective_trials`). None below 20 days.
     """
     values = np.asarray(series, dtype=np.float64)
     values = values[np.isfinite(values).all(axis=1)]
@@ -81,17 +96,21 @@ def deflated_score(series: NDArray[np.floating], chosen: int, horizon: int) -> D
     if num_days < FEWEST_DAYS or values[:, chosen].std() == 0:
         return None
     champion = values[:, chosen]
-    length = block_length(champion, horizon)
     spreads = values.std(axis=0, ddof=1)
     standard = values[:, spreads > 0] / spreads[spreads > 0]
-    caution = critical_value(0.95, length, num_days) / critical_value(0.95, 0.0, num_days)
-    error = float(bootstrap_errors(champion / champion.std(ddof=1), length)) * caution
+    error = float(long_run_errors(champion / champion.std(ddof=1), horizon))
     effective_days = min(1 / error**2, float(num_days))
-    scatter, independent = _luck(standard, length, caution)
+    scatter, independent = _luck(standard, horizon)
     ratio = float(champion.mean() / champion.std(ddof=1))
     return DeflatedScore(
         probability=deflated_ratio(
-            ratio, effective_days, float(skew(champion)), float(kurtosis(champion, fisher=False)), scatter, independent
+            ratio,
+            effective_days,
+            float(skew(champion)),
+            float(kurtosis(champion, fisher=False)),
+            scatter,
+            independent,
+            num_coefficients(num_days, horizon),
         ),
         ratio=ratio,
         hurdle=math.sqrt(scatter) * expected_maximum(independent),
@@ -103,7 +122,7 @@ def deflated_score(series: NDArray[np.floating], chosen: int, horizon: int) -> D
     )
 
 
-def _luck(standard: Series, length: float, caution: float) -> tuple[float, float]:
+def _luck(standard: Series, horizon: int) -> tuple[float, float]:
     """Variance by luck of the trials' ratios around their mean, and the number of independent trials.
 
     standard: [D, N], each column with unit variance.
@@ -112,7 +131,7 @@ def _luck(standard: Series, length: float, caution: float) -> tuple[float, float
     if num_trials < 2:
         return 0.0, 1.0
     own = standard - standard.mean(axis=1, keepdims=True)
-    errors = bootstrap_errors(own, length) * caution
+    errors = long_run_errors(own, horizon)
     scatter = float((errors**2).mean()) * num_trials / (num_trials - 1)
     variances = own.var(axis=0, ddof=1)
     days = float(np.median(variances / np.maximum(errors**2, 1e-300))) if (variances > 0).any() else 0.0

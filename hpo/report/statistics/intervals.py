@@ -8,13 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.report.statistics.blocks import (
-    block_length,
-    bootstrap_errors,
-    critical_value,
-    finite,
-    resampled_days,
-)
+from hpo.report.statistics.dependence import Series, critical_value, finite, long_run_errors, num_coefficients
 
 LEVEL = 0.95
 """Confidence level of every interval in a report."""
@@ -27,8 +21,8 @@ FEWEST_DAYS = 20
 class Interval:
     """A mean over days with its confidence interval.
 
-    standard_error: of the mean, dependence between days included. num_days: finite days used. block_length: expected
-    length of the bootstrap's blocks, days.
+    standard_error: of the mean, dependence between days included. num_days: finite days used. degrees_of_freedom: of
+    Student's t, whose quantile says how many standard errors an ordinary interval reaches.
     """
 
     estimate: float
@@ -37,7 +31,7 @@ class Interval:
     standard_error: float
     level: float
     num_days: int
-    block_length: float
+    degrees_of_freedom: int
 
     @property
     def above_zero(self) -> bool:
@@ -49,7 +43,7 @@ class Interval:
 
 
 def mean_interval(series: NDArray[np.floating], horizon: int, level: float = LEVEL) -> Interval | None:
-    """Interval of the mean of a daily series by the stationary bootstrap (closed form) with fixed-b critical values.
+    """Interval of the mean of a daily series: Student's t with the long-run error of the cosine estimator.
 
     Valid for a series that was not chosen by its own values on these days. series: [D], NaN days are left out;
     horizon: the longest label's days. None below `FEWEST_DAYS` finite days.
@@ -57,8 +51,7 @@ def mean_interval(series: NDArray[np.floating], horizon: int, level: float = LEV
     values = finite(series)
     if len(values) < FEWEST_DAYS:
         return None
-    length = block_length(values, horizon)
-    return _interval(values.mean(), bootstrap_errors(values, length), length, len(values), level)
+    return _interval(values.mean(), long_run_errors(values, horizon), len(values), horizon, level)
 
 
 def paired_interval(
@@ -74,42 +67,57 @@ def simultaneous_interval(
     chosen: int,
     horizon: int,
     level: float = LEVEL,
-    num_resamples: int = 2000,
+    num_draws: int = 2000,
     seed: int = 0,
 ) -> Interval | None:
     """Interval of one column's mean that holds although the column was chosen for its mean on these very days.
 
     All columns' intervals together cover all true means with probability `level`, so the chosen one's does, however it
-    was chosen: the critical value is the quantile of the largest studentised deviation over the columns under the
-    stationary bootstrap (White 2000; Romano & Wolf 2005), which accounts for their correlation. series: [D, N]; days on
-    which any column is NaN are left out. None below `FEWEST_DAYS` such days.
+    was chosen: the critical value is that of the largest |t| over the columns (Dunnett 1955; Romano & Wolf 2005), which
+    accounts for their correlation. series: [D, N]; days on which any column is NaN are left out. None below
+    `FEWEST_DAYS` such days.
     """
     values = np.asarray(series, dtype=np.float64)
     values = values[np.isfinite(values).all(axis=1)]
     num_days = len(values)
     if num_days < FEWEST_DAYS:
         return None
-    length = block_length(values[:, chosen], horizon)
-    errors = bootstrap_errors(values, length)
-    means = values.mean(axis=0)
-    deviations = resampled_days(num_days, length, num_resamples, seed) @ (values - means) / num_days
-    varying = errors > 0
-    largest = np.abs(deviations[:, varying] / errors[varying]).max(axis=1, initial=0.0)
-    widening = max(1.0, float(np.quantile(largest, level)) / critical_value(level, 0.0, num_days))
-    return _interval(means[chosen], errors[chosen], length, num_days, level, widening)
+    errors = long_run_errors(values, horizon)
+    degrees = num_coefficients(num_days, horizon)
+    largest = _largest_ratios(values[:, errors > 0], degrees, num_draws, seed)
+    widening = max(1.0, float(np.quantile(largest, level)) / critical_value(level, degrees))
+    return _interval(values[:, chosen].mean(), errors[chosen], num_days, horizon, level, widening)
+
+
+def _largest_ratios(values: Series, degrees: int, num_draws: int, seed: int) -> Series:
+    """Draws of the largest |t| over the columns where all true means are equal, [num_draws].
+
+    t is a normal value over the root mean square of `degrees` further normal values, all of them correlated over the
+    columns as the days of values [D, N] are: the labels' overlap gives every column the same dependence in time.
+    """
+    num_columns = values.shape[1]
+    if num_columns == 0:
+        return np.zeros(num_draws)
+    rng = np.random.default_rng(seed)
+    variances, directions = np.linalg.eigh(np.atleast_2d(np.corrcoef(values, rowvar=False)))
+    root = (directions * np.sqrt(np.maximum(variances, 0.0))).T
+
+    def draw() -> Series:
+        drawn: Series = rng.standard_normal((num_draws, num_columns)) @ root
+        return drawn
+
+    squares = sum((draw() ** 2 for _ in range(degrees)), np.zeros((num_draws, num_columns)))
+    largest: Series = (np.abs(draw()) / np.sqrt(squares / degrees)).max(axis=1)
+    return largest
 
 
 def _interval(
-    estimate: np.floating | float,
-    error: NDArray[np.float64] | float,
-    length: float,
-    num_days: int,
-    level: float,
-    widening: float = 1.0,
+    estimate: np.floating, error: np.floating | Series, num_days: int, horizon: int, level: float, widening: float = 1.0
 ) -> Interval:
-    reach = widening * critical_value(level, length, num_days) * float(error)
+    degrees = num_coefficients(num_days, horizon)
+    reach = widening * critical_value(level, degrees) * float(error)
     mean = float(estimate)
-    return Interval(mean, mean - reach, mean + reach, float(error), level, num_days, length)
+    return Interval(mean, mean - reach, mean + reach, float(error), level, num_days, degrees)
 
 
 def information_ratio(series: NDArray[np.floating]) -> float:

@@ -19,7 +19,7 @@ MakeCampaign = Callable[..., CampaignEvidence]
 
 
 def interval(low: float, high: float) -> Interval:
-    return Interval((low + high) / 2, low, high, (high - low) / 4, 0.95, 250, 5.0)
+    return Interval((low + high) / 2, low, high, (high - low) / 4, 0.95, 250, 16)
 
 
 def deflated(probability: float) -> DeflatedScore:
@@ -72,6 +72,12 @@ ABOVE, AROUND = interval(0.01, 0.03), interval(-0.01, 0.02)
             Finding.NOTHING,
             "nothing found: no configuration's rank_ic is distinguishable from zero after accounting for the number "
             "tried (20)",
+        ),
+        (
+            verdict(AROUND, probability=0.97, gain=interval(0.002, 0.010)),
+            Finding.NOTHING,
+            "nothing found: no configuration's rank_ic is distinguishable from zero after accounting for the "
+            "number tried (20)",
         ),
         (
             verdict(AROUND, probability=0.99, gain=interval(0.002, 0.010)),
