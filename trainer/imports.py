@@ -34,11 +34,21 @@ def load(path: str) -> Any:
     return found
 
 
-def files_of(*things: Any) -> tuple[Path, ...]:
-    """The source files of functions and classes, and of the user's classes that those are derived from."""
-    parts = [each for thing in things for each in (inspect.getmro(thing) if inspect.isclass(thing) else (thing,))]
-    own = [part for part in parts if part.__module__.partition(".")[0] not in OURS]
+def files_of(path: str) -> tuple[Path, ...]:
+    """The source files of the module at an import path, of the object there, and of the user's classes that the object
+    is derived from."""
+    found = load(path)
+    parts = [sys.modules[path.partition(":")[0]], *(inspect.getmro(found) if inspect.isclass(found) else (found,))]
+    own = [part for part in parts if getattr(part, "__module__", "").partition(".")[0] not in OURS]
     return tuple(dict.fromkeys(Path(file) for part in own if (file := inspect.getsourcefile(part))))
+
+
+def parameters_of(path: str) -> list[str]:
+    """The names of the parameters of the function at an import path. Raises InputError where it is no function."""
+    found = load(path)
+    if not inspect.isfunction(found):
+        raise InputError(f"{path.partition(':')[2]} is no function.")
+    return list(inspect.signature(found).parameters)
 
 
 def _module(name: str) -> Any:

@@ -15,7 +15,7 @@ from hpo.domain.metric import Metric
 from hpo.domain.trainable import Length, Predicted, Prepared, Progress, Scored, Serving, Trainable
 from hpo.domain.training import FitResult, Reporter, TrialFailure
 from hpo.ranking import metrics, serving
-from hpo.ranking.space import check_heads, check_model, effective
+from hpo.ranking.space import check_heads, check_own, effective
 from trainer.config import TrainerConfig, own_files
 from trainer.errors import CacheFault, DoesNotFitError, TrainerError, TrainingFailure
 
@@ -69,7 +69,7 @@ class Ranker(Trainable[TrainerConfig]):
 
     def check_space(self, space: Space, settings: TrainerConfig) -> None:
         with refusing():
-            check_model(settings)
+            check_own(settings)
         check_heads(space, settings)
 
     def effective(self, settings: TrainerConfig) -> Mapping[str, Any]:

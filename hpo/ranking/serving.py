@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.domain.trainable import Predicted, Serving
 from hpo.trainable.own import module_to_send
-from trainer.config import TrainerConfig, own_files
+from trainer import imports
+from trainer.config import TrainerConfig, own_paths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,9 +49,10 @@ def serving(checkpoint: Path) -> Serving:
 
 
 def _own_code(configs: Iterable[TrainerConfig]) -> tuple[Path, ...]:
-    """What the users' own models lie in, of those that are not installed."""
-    named = [(config.model.kind.partition(":")[0], files[0]) for config in configs if (files := own_files(config))]
-    return tuple(dict.fromkeys(path for module, file in named if (path := module_to_send(module, file))))
+    """What the user's own parts lie in, of those that are not installed."""
+    named = dict.fromkeys(path for config in configs for path in own_paths(config))
+    found = (module_to_send(path.partition(":")[0], imports.files_of(path)[0]) for path in named)
+    return tuple(dict.fromkeys(place for place in found if place is not None))
 
 
 def input_columns(features: tuple[str, ...]) -> tuple[str, ...]:

@@ -9,8 +9,7 @@ from hpo.domain.errors import UsageError
 from hpo.domain.settings import flatten
 from search_spaces import Space, Value
 from search_spaces.dimensions import possible_values
-from trainer.config import TrainerConfig, is_read, knobs_of
-from trainer.imports import is_path
+from trainer.config import TrainerConfig, is_read, knobs_of, own_paths
 
 WIDTH, HEADS = "model.hidden_size", "model.num_heads"
 """The two settings of which the second must divide the first."""
@@ -19,12 +18,15 @@ DECAYING = ("cosine", "polynomial", "exponential")
 """Schedules that end at `final_lr_fraction`."""
 
 
-def check_model(settings: TrainerConfig) -> None:
-    """Raise trainer.errors.InputError where a model of the user's own is no Ranker."""
-    if is_path(settings.model.kind):
-        from trainer.models import model_class  # imports torch, as the user's file does
+def check_own(settings: TrainerConfig) -> None:
+    """Raise trainer.errors.InputError where a model or a loss term of the user's own is none."""
+    if not own_paths(settings):
+        return
+    from trainer.models import model_class  # imports torch, as the user's files do
+    from trainer.training.losses import check_own_term
 
-        model_class(settings.model.kind)
+    model_class(settings.model.kind)
+    check_own_term(settings.loss)
 
 
 def check_heads(space: Space, settings: TrainerConfig) -> None:
@@ -56,6 +58,8 @@ def effective(settings: TrainerConfig) -> Mapping[str, Any]:
     idle = [name for name in flat if not is_read(kind, name)]
     if optim.schedule != "plateau":
         idle += ["optim.plateau_factor", "optim.plateau_patience"]
+    if settings.loss.own_term is None:
+        idle += ["loss.own"]
     if optim.schedule not in DECAYING:
         idle += ["optim.final_lr_fraction"]
     read = {name: value for name, value in flat.items() if name not in idle}

@@ -1,4 +1,4 @@
-"""A model from a user's file: searched over three tiers, killed, resumed, reported, asked; their file is watched."""
+"""A model and a loss from files of the user's: searched over three tiers, killed, resumed, reported, asked, watched."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ SYMBOLS, DAYS = 12, 320
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A user's folder with their model, its space, and prices."""
-    for name in ("lagged.py", "lagged.yaml"):
+    """A user's folder with their model, their loss, a space, and prices."""
+    for name in ("lagged.py", "judgement.py", "lagged.yaml"):
         shutil.copy(OWN / name, tmp_path / name)
     rng, dates = np.random.default_rng(5), pd.bdate_range("2021-01-04", periods=DAYS)
     closes = {f"S{n:02d}": 50 * np.exp(rng.normal(0, 0.02, DAYS).cumsum()) for n in range(SYMBOLS)}
@@ -68,11 +68,15 @@ def test_a_model_of_ones_own_is_searched_killed_resumed_reported_and_asked(
     (folder / "helper.py").write_text("# beside the model, and no part of it\n")
     assert main(["resume", "study=mine"]) == 0
     assert "[6/6]" in capfd.readouterr().out
-    tried = [
-        json.loads(file.read_text())["model"]["own"] for file in folder.glob("home/runs/mine/slot-*/*/config.json")
-    ]
-    assert len({each["width"] for each in tried}) > 1, tried
-    assert len({each["dropout"] for each in tried}) > 1, tried
+    tried = [json.loads(file.read_text()) for file in folder.glob("home/runs/mine/slot-*/*/config.json")]
+    for values in (
+        {each["model"]["own"]["width"] for each in tried},
+        {each["model"]["own"]["dropout"] for each in tried},
+        {each["loss"]["own"] for each in tried},
+    ):
+        assert len(values) > 1
+    written = "".join(file.read_text() for file in folder.glob("home/runs/mine/slot-*/*/metrics.jsonl"))
+    assert written.count('"train/loss_own"') == written.count('"train/loss"') > 0
     assert (folder / "home/reports/mine/report.html").exists()
 
     assert main(["predict", "study=mine", "--data", "prices.parquet", "--all", "--output", "out.csv"]) == 0
@@ -80,7 +84,7 @@ def test_a_model_of_ones_own_is_searched_killed_resumed_reported_and_asked(
     assert set(scores["symbol"]) == {f"S{n:02d}" for n in range(SYMBOLS)}
     assert scores.groupby("date")["score_5d"].std().gt(0).all()
 
-    with (folder / "lagged.py").open("a") as file:
+    with (folder / "judgement.py").open("a") as file:
         file.write("# changed\n")
     assert main(["resume", "study=mine", "trials=7"]) == 2
     assert "started with: code" in capfd.readouterr().err

@@ -8,11 +8,12 @@ from trainer import imports
 from trainer.config.data import ColumnsConfig, DataConfig, SplitConfig
 from trainer.config.model import MODEL_KNOBS, TABULAR_KINDS, ModelConfig, is_read, knobs_of
 from trainer.config.section import Section
-from trainer.config.training import LOSS_TERMS, PHASE_PRESETS, LossConfig, LossPhase, OptimConfig, TrainConfig
+from trainer.config.training import LOSS_TERMS, OWN_TERM, PHASE_PRESETS, LossConfig, LossPhase, OptimConfig, TrainConfig
 
 __all__ = [
     "LOSS_TERMS",
     "MODEL_KNOBS",
+    "OWN_TERM",
     "PHASE_PRESETS",
     "TABULAR_KINDS",
     "ColumnsConfig",
@@ -27,6 +28,7 @@ __all__ = [
     "is_read",
     "knobs_of",
     "own_files",
+    "own_paths",
 ]
 
 
@@ -45,8 +47,13 @@ class TrainerConfig(Section):
         return 1 if self.model.kind == "ridge" else self.train.epochs
 
 
+def own_paths(config: TrainerConfig) -> tuple[str, ...]:
+    """The import paths in a configuration: of a model and a loss term of the user's own."""
+    named = (config.model.kind, config.loss.own_term)
+    return tuple(path for path in named if path is not None and imports.is_path(path))
+
+
 def own_files(config: TrainerConfig) -> tuple[Path, ...]:
     """The files of what the configuration names by import path."""
-    if not imports.is_path(config.model.kind):
-        return ()
-    return imports.files_of(imports.load(config.model.kind), type(config.model.own))
+    files = [file for path in own_paths(config) for file in imports.files_of(path)]
+    return tuple(dict.fromkeys(files))

@@ -6,7 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from trainer import imports
 from trainer.config.section import NonNegative, Section, Unit
+from trainer.errors import InputError
 
 
 class LossWeights(Section):
@@ -23,6 +25,8 @@ class LossWeights(Section):
     sharpe: NonNegative = 0.0
     """1 - Sharpe ratio, over the days of the batch, of the long-short portfolio held in proportion to the scores,
     divided by the square root of the number of stocks."""
+    own: NonNegative = 1.0
+    """The term of your own that `own_term` names; without one it weighs nothing."""
 
 
 class LossPhase(Section):
@@ -35,9 +39,13 @@ class LossPhase(Section):
     ic: NonNegative = 1.0
     rank_ic: NonNegative = 1.0
     sharpe: NonNegative = 1.0
+    own: NonNegative = 1.0
 
 
-LOSS_TERMS: tuple[str, ...] = tuple(LossWeights.model_fields)
+OWN_TERM = "own"
+"""The name of the user's own term among the weights."""
+LOSS_TERMS: tuple[str, ...] = tuple(name for name in LossWeights.model_fields if name != OWN_TERM)
+"""The terms that come along."""
 
 PHASE_PRESETS: dict[str, tuple[LossPhase, ...]] = {
     "constant": (),
@@ -51,15 +59,44 @@ PHASE_PRESETS: dict[str, tuple[LossPhase, ...]] = {
 """Phases by name. `baseline_to_ranking` starts on the regression terms and hands over to the ranking terms."""
 
 
+TERM_PARAMETERS = (("scores", "labels", "valid"), ("scores", "returns", "valid"))
+"""What a loss term of the user's own may be a function of."""
+
+
+def _parameters(path: str, form: str) -> list[str]:
+    """The parameters of the user's function at an import path. ValueError says what is wrong with it."""
+    if not imports.is_path(path):
+        raise ValueError(f"write the import path of a function as {form}")
+    try:
+        return imports.parameters_of(path)
+    except InputError as error:
+        raise ValueError(str(error).removesuffix(".")) from None
+
+
 class LossConfig(LossWeights):
     """Weights of the loss terms, over horizons and over the training."""
 
+    own_term: str | None = None
+    """Import path of a loss term of your own, `my_module:my_term`: a function of `scores`, `labels` (or `returns`) and
+    `valid`."""
     horizon_weights: tuple[NonNegative, ...] | None = None
     """One weight per horizon; None: in proportion to 1 / sqrt(horizon), because labels over many days overlap: they are
     fewer independent observations, and equal weights let the model learn their noise."""
     phases: tuple[LossPhase, ...] = ()
     """Factors on the weights over the training, in order: a list of phases or a name in PHASE_PRESETS;
     empty: constant weights."""
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the terms that may be weighed."""
+        return LOSS_TERMS if self.own_term is None else (*LOSS_TERMS, OWN_TERM)
+
+    @field_validator("own_term")
+    @classmethod
+    def _is_a_term(cls, path: str | None) -> str | None:
+        if path is not None and tuple(_parameters(path, "my_module:my_term")) not in TERM_PARAMETERS:
+            raise ValueError(f"its parameters must be {' or '.join(', '.join(names) for names in TERM_PARAMETERS)}")
+        return path
 
     @field_validator("phases", mode="before")
     @classmethod
@@ -72,12 +109,14 @@ class LossConfig(LossWeights):
 
     @model_validator(mode="after")
     def _something_to_minimise(self) -> Self:
+        if self.own_term is None and self.own != 1:
+            raise ValueError(f"loss.own={self.own:g} weighs the term that loss.own_term names; name one")
         total = sum(phase.fraction for phase in self.phases)
         if self.phases and abs(total - 1.0) > 1e-6:
             raise ValueError(f"loss.phases: the fractions add up to {total:g}; make them add up to 1")
         for phase in self.phases or (LossPhase(fraction=1.0),):
-            if not any(getattr(self, term) * getattr(phase, term) > 0 for term in LOSS_TERMS):
-                raise ValueError(f"loss: in every phase at least one of {', '.join(LOSS_TERMS)} must be above 0")
+            if not any(getattr(self, term) * getattr(phase, term) > 0 for term in self.terms):
+                raise ValueError(f"loss: in every phase at least one of {', '.join(self.terms)} must be above 0")
         if self.horizon_weights is not None and not sum(self.horizon_weights) > 0:
             raise ValueError("loss.horizon_weights: at least one weight must be above 0")
         return self

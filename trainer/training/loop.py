@@ -27,6 +27,7 @@ from trainer.training.device import DeviceWatch, memory_errors
 from trainer.training.fitters import FITTERS
 from trainer.training.folds import FoldRun
 from trainer.training.labels import make_labels
+from trainer.training.losses import check_own_term
 from trainer.training.precision import Precision, choose_precision
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ def fit(config: TrainerConfig, data: TrainingData, reporter: Reporter, folder: P
     DeviceMemoryError, MissingMetricError.
     """
     check_monitor(config.train.monitor, data.panel.horizons)
+    check_own_term(config.loss)
     precision = choose_precision(config.train)
     logger.info("precision on %s: %s", precision.device, precision.reason)
     folder.mkdir(parents=True, exist_ok=True)

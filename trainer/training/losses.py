@@ -8,7 +8,8 @@ from itertools import accumulate
 import torch
 from torch.nn import functional
 
-from trainer.config import LOSS_TERMS, LossConfig, LossPhase
+from trainer import imports
+from trainer.config import OWN_TERM, LossConfig, LossPhase
 from trainer.errors import InputError
 from trainer.metrics import average_ranks
 from trainer.training.labels import EPSILON, unit
@@ -87,9 +88,14 @@ class RankingLoss:
         phases = config.phases or (LossPhase(fraction=1.0),)
         self._ends = tuple(accumulate(phase.fraction for phase in phases))
         self._weights = tuple(
-            {term: weight for term in LOSS_TERMS if (weight := getattr(config, term) * getattr(phase, term)) > 0}
+            {term: weight for term in config.terms if (weight := getattr(config, term) * getattr(phase, term)) > 0}
             for phase in phases
         )
+        self._terms, self._on_returns = dict(TERMS), set(ON_RETURNS)
+        if config.own_term is not None:
+            self._terms[OWN_TERM] = imports.load(config.own_term)
+            if "returns" in imports.parameters_of(config.own_term):
+                self._on_returns.add(OWN_TERM)
 
     def weights(self, progress: float) -> Mapping[str, float]:
         """The terms in force, with their weights, when this share (0 to 1) of the epochs is behind."""
@@ -120,7 +126,9 @@ class RankingLoss:
             loss = scores.sum() * 0.0
             parts: dict[str, torch.Tensor] = {}
             for name, weight in self.weights(progress).items():
-                value = (TERMS[name](scores, returns if name in ON_RETURNS else label, valid) * emphasis).sum()
+                value = (
+                    self._terms[name](scores, returns if name in self._on_returns else label, valid) * emphasis
+                ).sum()
                 parts[name] = value.detach()
                 loss = loss + weight * value
         return loss, parts
@@ -129,6 +137,30 @@ class RankingLoss:
 def build_loss(config: LossConfig, horizons: Sequence[int]) -> RankingLoss:
     """The loss of a configuration. Raises InputError when `horizon_weights` does not fit the horizons."""
     return RankingLoss(config, horizons)
+
+
+def check_own_term(config: LossConfig) -> None:
+    """Raise InputError where the user's own term, if there is one, does not give a value per horizon to descend on."""
+    if config.own_term is None:
+        return
+    random = torch.Generator().manual_seed(0)
+    scores, targets = (torch.randn(4, 12, 3, generator=random) for _ in range(2))
+    valid = torch.ones_like(scores, dtype=torch.bool)
+    try:
+        values = imports.load(config.own_term)(scores.requires_grad_(), targets, valid)
+        (slope,) = torch.autograd.grad(values.sum(), scores)
+    except Exception as error:  # the user's code may raise anything
+        what = f"failed on 4 days of 12 stocks with 3 horizons: {type(error).__name__}: {error}"
+        raise InputError(f"loss.own_term={config.own_term} {what}") from error
+    if values.shape != (3,):
+        raise InputError(
+            f"loss.own_term={config.own_term} gave the shape {list(values.shape)} for 3 horizons; return one value per "
+            "horizon, [H]: means over days and stocks."
+        )
+    if not (torch.isfinite(values).all() and torch.isfinite(slope).all() and slope.abs().max() > 0):
+        raise InputError(
+            f"loss.own_term={config.own_term} gave no finite value with a gradient; let it depend on scores."
+        )
 
 
 def soft_rank(values: torch.Tensor, valid: torch.Tensor, temperature: float = RANK_TEMPERATURE) -> torch.Tensor:

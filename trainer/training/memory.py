@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from trainer.config import TABULAR_KINDS, TrainerConfig
+from trainer.config import TABULAR_KINDS, TrainerConfig, own_paths
 from trainer.errors import DoesNotFitError
 from trainer.imports import is_path
 from trainer.models import build_model
@@ -41,30 +41,25 @@ def check_fits(config: TrainerConfig, panel_shape: tuple[int, int, int], availab
     Costs the second that `estimate` takes only where the configuration is large beside `available`, or the model is
     the user's own.
     """
-    if is_path(config.model.kind):
-        _check_own(config, panel_shape, available)
+    is_own = is_path(config.model.kind)
+    if not is_own and upper_bound(config, panel_shape) <= available:
         return
-    if upper_bound(config, panel_shape) <= available or (needed := estimate(config, panel_shape)) <= available:
+    try:
+        needed = estimate(config, panel_shape)
+    except Exception as error:
+        if not own_paths(config):
+            raise
+        # A user's code may do what fake tensors cannot follow; its training will show.
+        logger.info("the memory that %s needs is not known before it starts: %s", own_paths(config), error)
         return
+    if needed <= available:
+        return
+    size = f"the size of {config.model.kind}" if is_own else "model.hidden_size"
     raise DoesNotFitError(
-        f"it needs about {_gib(needed)} of memory where {_gib(available)} are available; lower model.hidden_size, "
+        f"it needs about {_gib(needed)} of memory where {_gib(available)} are available; lower {size}, "
         "train.batch_size or model.window.",
         excess=needed / max(1, available) - 1,
     )
-
-
-def _check_own(config: TrainerConfig, panel_shape: tuple[int, int, int], available: int) -> None:
-    try:
-        needed = estimate(config, panel_shape)
-    except Exception as error:  # a user's model may do what fake tensors cannot follow; its training will show
-        logger.info("the memory that %s needs is not known before it starts: %s", config.model.kind, error)
-        return
-    if needed > available:
-        raise DoesNotFitError(
-            f"it needs about {_gib(needed)} of memory where {_gib(available)} are available; lower train.batch_size, "
-            f"model.window or the size of {config.model.kind}.",
-            excess=needed / max(1, available) - 1,
-        )
 
 
 def upper_bound(config: TrainerConfig, panel_shape: tuple[int, int, int]) -> int:

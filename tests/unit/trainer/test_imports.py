@@ -24,7 +24,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_path_leads_to_the_class_and_its_own_file_alone(folder: Path) -> None:
     found = imports.load("imported_by_path:Mine")
     assert issubclass(found, Ranker)
-    assert imports.files_of(found) == (folder / "imported_by_path.py",)
+    assert imports.files_of("imported_by_path:Mine") == (folder / "imported_by_path.py",)
 
 
 @pytest.mark.parametrize(("name", "expected"), [("a.b:C", True), ("gru", False), ("a:", False), (":C", False)])

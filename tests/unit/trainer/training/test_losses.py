@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 import torch
 from pydantic import ValidationError
 
-from trainer.config import LOSS_TERMS, PHASE_PRESETS, LossConfig, LossPhase
+from trainer.config import LOSS_TERMS, OWN_TERM, PHASE_PRESETS, LossConfig, LossPhase
 from trainer.errors import InputError
 from trainer.metrics import daily_ic, daily_rank_ic
 from trainer.training.labels import standardise
-from trainer.training.losses import MIN_STOCKS, RANK_PARTNERS, TERMS, build_loss, soft_rank
+from trainer.training.losses import MIN_STOCKS, RANK_PARTNERS, TERMS, build_loss, check_own_term, soft_rank
 
 DAYS, STOCKS, HORIZONS = 12, 40, (1, 5)
 
@@ -52,7 +55,7 @@ each_term = pytest.mark.parametrize("term", LOSS_TERMS)
 
 
 def test_every_weight_of_the_configuration_has_a_term() -> None:
-    assert set(TERMS) == set(LOSS_TERMS) == set(LossPhase.model_fields) - {"fraction"}
+    assert set(TERMS) == set(LOSS_TERMS) == set(LossPhase.model_fields) - {"fraction", OWN_TERM}
 
 
 @each_term
@@ -324,3 +327,92 @@ def test_settings_that_make_no_loss_are_refused(settings: dict[str, object], rul
 def test_horizon_weights_must_fit_the_horizons() -> None:
     with pytest.raises(InputError, match="has 3 weights for the 2 horizons 1, 5"):
         build_loss(LossConfig(horizon_weights=(1.0, 1.0, 1.0)), HORIZONS)
+
+
+OWN = """
+import torch
+
+
+def distance(scores, labels, valid):
+    return ((scores - labels).square() * valid).mean(dim=(0, 1))
+
+
+def earned(scores, returns, valid):
+    return -(scores * returns * valid).mean(dim=(0, 1))
+
+
+def whole(scores, labels, valid):
+    return (scores - labels).square().mean()
+
+
+def blind(scores, labels, valid):
+    return labels.mean(dim=(0, 1)) + 0 * scores.sum()
+
+
+def broken(scores, labels, valid):
+    return scores @ labels
+
+
+def two(scores, labels):
+    return scores
+
+
+number = 7
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module `own_terms` of the user's."""
+    (tmp_path / "own_terms.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_terms", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.usefixtures("own")
+def test_a_term_of_ones_own_is_added_with_its_weight_and_phase_on_what_it_asks_for() -> None:
+    scores, target, valid = market()
+    phases = [{"fraction": 0.5, "own": 0.0}, {"fraction": 0.5}]
+    config = only("ic", own_term="own_terms:earned", own=0.5, phases=phases)
+    loss, parts = judged(config, scores, target, valid, progress=0.5)
+    expected = -(scores * target).mean()
+    assert float(parts["own"]) == pytest.approx(float(expected), rel=1e-4)
+    assert loss.item() == pytest.approx(float(parts["ic"] + 0.5 * expected), rel=1e-4)
+    assert set(judged(config, scores, target, valid)[1]) == {"ic"}
+    labels = only("ic", own_term="own_terms:distance")
+    on_labels = judged(labels, 0 * scores, target, valid)[1]["own"]
+    assert float(on_labels) == pytest.approx(1.0, abs=0.05), "labels have variance 1, returns have not"
+
+
+@pytest.mark.usefixtures("own")
+def test_a_term_of_ones_own_is_enough_by_itself() -> None:
+    config = LossConfig.model_validate({**dict.fromkeys(LOSS_TERMS, 0.0), "own_term": "own_terms:distance"})
+    assert config.terms == (*LOSS_TERMS, OWN_TERM)
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"own_term": "own_terms:two"}, "its parameters must be scores, labels, valid or scores, returns, valid"),
+        ({"own_term": "own_terms:number"}, "number is no function"),
+        ({"own_term": "own_terms:none"}, "has no 'none'"),
+        ({"own_term": "mse"}, "write the import path of a function as my_module:my_term"),
+        ({"own": 0.5}, "loss.own=0.5 weighs the term that loss.own_term names; name one"),
+    ],
+)
+def test_what_is_no_term_is_refused_in_a_sentence(settings: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(said)):
+        LossConfig.model_validate(settings)
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("whole", "gave the shape [] for 3 horizons"), ("blind", "with a gradient"), ("broken", "failed on 4 days of 12")],
+)
+def test_a_term_that_cannot_be_descended_on_is_refused_before_training(name: str, said: str) -> None:
+    check_own_term(LossConfig(own_term="own_terms:earned"))
+    with pytest.raises(InputError, match=re.escape(said)):
+        check_own_term(LossConfig(own_term=f"own_terms:{name}"))
