@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, str] = {
     "lr-find": "raise the learning rate step by step and suggest one; a picture",
     "diagnose": "gradient flow, dead units, activations, loss landscape, memory; pictures and a table",
     "profile": "where the time of a training step goes",
+    "check-model": "check that a model keeps its promises: trainer check-model my_module:MyRanker",
     "config": "print the resolved configuration and stop",
 }
 
@@ -79,7 +80,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="trainer",
         description="Train one model that ranks stocks every day, or look into its training.",
-        epilog="commands:\n" + "".join(f"  {name:<10}{what}\n" for name, what in COMMANDS.items()) + "\n" + EXAMPLES,
+        epilog="commands:\n" + "".join(f"  {name:<13}{what}\n" for name, what in COMMANDS.items()) + "\n" + EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("words", nargs="*", metavar="[COMMAND] KEY=VALUE", help="settings; `trainer config` lists them")
@@ -92,6 +93,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         parser.error(f"unknown command {first!r}; {_suggest(first, COMMANDS)}")
     options.command = first if first in COMMANDS else "train"
     options.overrides = options.words[1:] if first in COMMANDS else options.words
+    if options.command == "check-model" and options.overrides and "=" not in options.overrides[0]:
+        options.overrides[0] = f"model.kind={options.overrides[0]}"
     home = Path(os.environ.get("HPO_HOME") or ".hpo").expanduser().absolute()
     options.cache = options.cache or home / "cache"
     options.folder = options.folder or home / "single" / time.strftime("%Y%m%d-%H%M%S")

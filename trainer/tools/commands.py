@@ -11,6 +11,7 @@ from trainer.data import open_training, prepare
 from trainer.data.panel import TrainingData
 from trainer.errors import InputError
 from trainer.reports import Ending
+from trainer.tools.contract import Outcome, check_model
 from trainer.tools.diagnose import diagnose, draw_diagnosis
 from trainer.tools.lr_find import draw_rate_test, find_rate
 from trainer.tools.profiling import profile_steps
@@ -64,23 +65,45 @@ def profile(config: TrainerConfig, folder: Path, cache: Path) -> bool:
     return False
 
 
+def check(config: TrainerConfig, folder: Path, cache: Path) -> bool:
+    """The promises of a model, and which of them hold. Raises InputError where one does not."""
+    kind = _by_gradients(config).model.kind
+
+    def tell(outcome: Outcome) -> None:
+        say(f"{'broken' if outcome.seen else 'holds ':6}  {outcome.name}: {outcome.rule}")
+        if outcome.seen:
+            say(f"        seen: {outcome.seen}.")
+
+    outcomes = check_model(config.model, tell)
+    num_broken = sum(outcome.seen is not None for outcome in outcomes)
+    say(f"{len(outcomes)} checks ran, {num_broken} broken.")
+    if num_broken:
+        raise InputError(f"model.kind={kind} breaks {num_broken} of the {len(outcomes)} promises of a model.")
+    return False
+
+
 # Each returns whether it was interrupted.
 RUNNERS: dict[str, Callable[[TrainerConfig, Path, Path], bool]] = {
     "train": train,
     "lr-find": lr_find,
     "diagnose": look_inside,
     "profile": profile,
+    "check-model": check,
 }
 
 
 def _network(config: TrainerConfig, cache: Path) -> TrainingData:
     """The data, for a look into a training by gradients. Raises InputError for a model that has none."""
+    return _data(_by_gradients(config), cache)
+
+
+def _by_gradients(config: TrainerConfig) -> TrainerConfig:
     if config.model.kind in TABULAR_KINDS:
         raise InputError(
             f"model.kind={config.model.kind} is not trained by gradients, so that there is nothing to look into; "
             "choose linear, mlp, gru or atft_gat_fan."
         )
-    return _data(config, cache)
+    return config
 
 
 def _data(config: TrainerConfig, cache: Path) -> TrainingData:
