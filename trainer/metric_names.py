@@ -20,12 +20,13 @@ TARGET_PREFIXES: Mapping[str, str] = {
 """Prefix of a metric's name by the target it is computed on."""
 
 _FORM = re.compile(rf"(neutral_)?(lag1_)?({RANK_IC}|{ICIR})(?:_(\d+)d)?")
+_OWN = re.compile(rf"(?!\w*(?:{RANK_IC}|{ICIR})_\d+d)(\w+)_(\d+)d")
 
 
 @dataclass(frozen=True)
 class MetricName:
-    """`neutral_rank_ic_5d` in its parts. kind: RANK_IC or ICIR. target: a key of TARGET_PREFIXES. horizon: in trading
-    days; None for the mean over all of a run's, which only RankIC has."""
+    """`neutral_rank_ic_5d` in its parts. kind: RANK_IC, ICIR or the name of a metric of the user's own. target: a key
+    of TARGET_PREFIXES. horizon: in trading days; None for the mean over all of a run's, which an ICIR has not."""
 
     kind: str
     target: str = "raw"
@@ -36,19 +37,29 @@ class MetricName:
 
     @classmethod
     def parse(cls, name: str) -> MetricName | None:
-        """The inverse of `str`; None for a name that is none of these."""
+        """The inverse of `str`; None for a name that is none of these, and for a user's own without a horizon."""
         found = _FORM.fullmatch(name)
         if found is None:
-            return None
+            own = _OWN.fullmatch(name)
+            return cls(own[1], "raw", int(own[2])) if own else None
         prefix, horizon = (found[1] or "") + (found[2] or ""), found[4]
         target = next(target for target, own in TARGET_PREFIXES.items() if own == prefix)
         return cls(found[3], target, int(horizon) if horizon else None)
 
 
-def metric_names(horizons: Sequence[int]) -> Iterator[MetricName]:
-    """All that validation produces: for each target the mean over horizons, then both kinds for each horizon."""
+def own_kind(path: str | None) -> str | None:
+    """What the metric at an import path is called: by the name of its function."""
+    return None if path is None else path.partition(":")[2]
+
+
+def metric_names(horizons: Sequence[int], own: str | None = None) -> Iterator[MetricName]:
+    """All that validation produces: for each target the mean over horizons, then both kinds for each horizon; the same
+    of the user's own metric, if there is one, on the forward returns. own: its name."""
     for target in TARGET_PREFIXES:
         yield MetricName(RANK_IC, target)
         for horizon in horizons:
             yield MetricName(RANK_IC, target, horizon)
             yield MetricName(ICIR, target, horizon)
+    if own is not None:
+        yield MetricName(own)
+        yield from (MetricName(own, horizon=horizon) for horizon in horizons)

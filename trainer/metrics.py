@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainer.errors import MissingMetricError
-from trainer.metric_names import ICIR, MIN_STOCKS, RANK_IC, MetricName
+from trainer import imports
+from trainer.errors import InputError, MissingMetricError
+from trainer.metric_names import ICIR, MIN_STOCKS, RANK_IC, MetricName, own_kind
 
 Array: TypeAlias = torch.Tensor | NDArray[np.floating]
 
@@ -52,26 +53,54 @@ def daily_rank_ic(scores: Array, target: Array, min_stocks: int = MIN_STOCKS) ->
 
 
 def daily_series(
-    scores: Array, targets: Mapping[str, Array], horizons: Sequence[int], min_stocks: int = MIN_STOCKS
+    scores: Array,
+    targets: Mapping[str, Array],
+    horizons: Sequence[int],
+    min_stocks: int = MIN_STOCKS,
+    own: str | None = None,
 ) -> dict[str, NDArray[np.float32]]:
     """Daily RankIC by metric name (`rank_ic_5d`, `neutral_rank_ic_5d`, `lag1_rank_ic_5d`, ...), each float32 [D].
 
-    scores: [D, S, H]; targets: [D, S, H] each, keyed as `metric_names.TARGET_PREFIXES`.
+    scores: [D, S, H]; targets: [D, S, H] each, keyed as `metric_names.TARGET_PREFIXES`. own: import path of a metric of
+    the user's, which is computed on the forward returns.
     """
     series: dict[str, NDArray[np.float32]] = {}
     for name, target in targets.items():
         daily = daily_rank_ic(scores, target, min_stocks).cpu().numpy()
         for column, horizon in enumerate(horizons):
             series[str(MetricName(RANK_IC, name, horizon))] = daily[:, column]
+    if own is not None:
+        kind, daily = str(own_kind(own)), _own_daily(own, scores, targets["raw"], min_stocks).cpu().numpy()
+        series |= {str(MetricName(kind, horizon=horizon)): daily[:, column] for column, horizon in enumerate(horizons)}
     return series
 
 
-def summarise(daily: Mapping[str, NDArray[np.floating]], monitor: str | None = None) -> dict[str, float]:
-    """Scalars of daily series named `[prefix]rank_ic_{h}d`.
+def check_own_metric(path: str | None) -> None:
+    """Raise InputError where the user's own metric, if there is one, does not give a value per day and horizon."""
+    if path is None:
+        return
+    random = torch.Generator().manual_seed(0)
+    scores, returns = (torch.randn(4, 12, 3, generator=random) for _ in range(2))
+    try:
+        daily = imports.load(path)(scores, returns, torch.ones_like(scores, dtype=torch.bool))
+        seen = f"gave the shape {list(daily.shape)}" if daily.shape != (4, 3) else ""
+        seen = seen or ("" if torch.isfinite(daily).any() else "gave no finite value")
+    except Exception as error:  # the user's code may raise anything
+        seen = f"failed with {type(error).__name__}: {error}"
+    if seen:
+        raise InputError(
+            f"train.own_metric={path} {seen}, on 4 days of 12 stocks with 3 horizons; return a tensor [D, H] with a "
+            "value per day and horizon, NaN where a day has none."
+        )
 
-    Gives, per series, its mean over days under its own name and mean / standard deviation as `[prefix]icir_{h}d`;
-    and `[prefix]rank_ic`, the mean over horizons. What cannot be computed (no day; for an ICIR fewer than two days
-    or no variation; for the mean over horizons one of them missing) is left out rather than given a value.
+
+def summarise(daily: Mapping[str, NDArray[np.floating]], monitor: str | None = None) -> dict[str, float]:
+    """Scalars of daily series named `[prefix]rank_ic_{h}d`, or as a metric of the user's.
+
+    Gives, per series, its mean over days under its own name and, for a RankIC, mean / standard deviation as
+    `[prefix]icir_{h}d`; and `[prefix]rank_ic`, the mean over horizons. What cannot be computed (no day; for an ICIR
+    fewer than two days or no variation; for the mean over horizons one of them missing) is left out rather than given
+    a value.
     Raises MissingMetricError when `monitor` is among what was left out.
     """
     summary: dict[str, float] = {}
@@ -81,12 +110,12 @@ def summarise(daily: Mapping[str, NDArray[np.floating]], monitor: str | None = N
         finite = finite[np.isfinite(finite)]
         parts = MetricName.parse(name)
         assert parts is not None, "a name of `daily_series`"
-        over_all, ratio = MetricName(RANK_IC, parts.target), MetricName(ICIR, parts.target, parts.horizon)
+        over_all, ratio = MetricName(parts.kind, parts.target), MetricName(ICIR, parts.target, parts.horizon)
         families.setdefault(str(over_all), []).append(float(finite.mean()) if finite.size else np.nan)
         if finite.size:
             summary[name] = float(finite.mean())
         deviation = float(finite.std(ddof=1)) if finite.size > 1 else 0.0
-        if deviation > 0:
+        if deviation > 0 and parts.kind == RANK_IC:
             summary[str(ratio)] = float(finite.mean()) / deviation
     summary |= {family: float(np.mean(means)) for family, means in families.items() if np.isfinite(means).all()}
     if monitor is not None and monitor not in summary:
@@ -95,6 +124,13 @@ def summarise(daily: Mapping[str, NDArray[np.floating]], monitor: str | None = N
             f"with varying scores and labels; computed were {', '.join(sorted(summary)) or 'none'}"
         )
     return summary
+
+
+def _own_daily(path: str, scores: Array, returns: Array, min_stocks: int) -> torch.Tensor:
+    """The user's metric [D, H], NaN where fewer than min_stocks pairs count."""
+    left, right, valid = _pairs(scores, returns)
+    daily: torch.Tensor = imports.load(path)(left.masked_fill(~valid, 0.0), right.masked_fill(~valid, 0.0), valid)
+    return torch.where(valid.sum(dim=1) >= min_stocks, daily.float(), torch.nan)
 
 
 def _pairs(scores: Array, target: Array) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

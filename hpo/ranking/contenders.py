@@ -44,7 +44,7 @@ def contenders(ground: Ground) -> Mapping[str, Callable[[Path], Scored]]:
     learnt = {name: partial(_learn, ground, model) for name, model in LEARNT.items()}
     held = open_holdout(ground.holdout)
     has_returns = np.isfinite(held.panel.returns[held.days.start : held.days.stop]).any()
-    return {**learnt, "one-day reversal": lambda folder: _reversal(held)} if has_returns else learnt
+    return {**learnt, "one-day reversal": lambda folder: _reversal(held, ground.settings)} if has_returns else learnt
 
 
 class _Silent:
@@ -58,11 +58,11 @@ class _Silent:
 
 
 def _learn(ground: Ground, model: ModelConfig, folder: Path) -> Scored:
-    settings = ground.settings
+    settings, train = ground.settings, ground.settings.train
     config = TrainerConfig(
         data=settings.data,
         model=model.model_copy(update={"window": settings.model.window}),  # part of the gaps between the folds
-        train=TrainConfig(epochs=1, device="cpu", threads=settings.train.threads, seed=settings.train.seed),
+        train=TrainConfig(epochs=1, device="cpu", threads=train.threads, seed=train.seed, own_metric=train.own_metric),
     )
     check_memory(config, ground.data, ground.memory)
     fit(config, newest(open_training(ground.data), MOST_SAMPLES), _Silent(), folder)
@@ -77,8 +77,10 @@ def newest(data: TrainingData, most: int) -> TrainingData:
     return replace(data, folds=(Fold(fold.train[-num_days:], fold.valid),))
 
 
-def _reversal(data: HoldoutData) -> Scored:
+def _reversal(data: HoldoutData, settings: TrainerConfig) -> Scored:
     """Minus the return into the day, the same for all horizons; a stock without one ranks in the middle."""
     rows = slice(data.days.start, data.days.stop)
     returns = np.where(data.panel.mask[rows], np.nan_to_num(data.panel.returns[rows], nan=0.0), np.nan)
-    return scored_rule(np.repeat(-returns[..., None], len(data.panel.horizons), axis=-1), data)
+    return scored_rule(
+        np.repeat(-returns[..., None], len(data.panel.horizons), axis=-1), data, settings.train.own_metric
+    )

@@ -16,24 +16,26 @@ from trainer.training.evaluate import daily_metrics
 
 
 def score(checkpoint: Path, part: Path, *, details: bool) -> Scored:
-    """Daily RankIC by metric name. Raises trainer.errors.CheckpointError for a damaged file."""
+    """Daily metrics by name. Raises trainer.errors.CheckpointError for a damaged file."""
     data = open_holdout(part)
     rows = slice(data.days.start, data.days.stop)
-    scores = open_scorer(checkpoint).score(data.panel, data.days)
-    dates, series, oracle = np.array(data.panel.dates[rows]), _series(scores, data), data.panel.oracle
+    scorer = open_scorer(checkpoint)
+    scores, own = scorer.score(data.panel, data.days), scorer.configs[0].train.own_metric
+    dates, series, oracle = np.array(data.panel.dates[rows]), _series(scores, data, own), data.panel.oracle
     if not details:
         return Scored(dates, series)
-    ceiling = None if oracle is None else _series(np.array(oracle[rows], dtype=np.float32), data)
+    ceiling = None if oracle is None else _series(np.array(oracle[rows], dtype=np.float32), data, own)
     return Scored(dates, series, ceiling, _panel_scores(scores, data))
 
 
-def scored_rule(scores: NDArray[np.float32], data: HoldoutData) -> Scored:
-    """Daily RankIC of scores [D, S, H] on the holdout's days that no checkpoint made."""
-    return Scored(np.array(data.panel.dates[data.days.start : data.days.stop]), _series(scores, data))
+def scored_rule(scores: NDArray[np.float32], data: HoldoutData, own: str | None) -> Scored:
+    """Daily metrics of scores [D, S, H] on the holdout's days that no checkpoint made. own: import path of the user's
+    metric."""
+    return Scored(np.array(data.panel.dates[data.days.start : data.days.stop]), _series(scores, data, own))
 
 
-def _series(scores: NDArray[np.float32], data: HoldoutData) -> dict[str, NDArray[np.float32]]:
-    return with_derived(daily_metrics(scores, data.panel, data.days))
+def _series(scores: NDArray[np.float32], data: HoldoutData, own: str | None) -> dict[str, NDArray[np.float32]]:
+    return with_derived(daily_metrics(scores, data.panel, data.days, own))
 
 
 def _panel_scores(scores: NDArray[np.float32], data: HoldoutData) -> PanelScores:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hpo.domain.metric import Metric
-from trainer.metric_names import ICIR, RANK_IC, MetricName, metric_names
+from trainer.metric_names import ICIR, RANK_IC, MetricName, metric_names, own_kind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +33,7 @@ BELIEVABLE = {RANK_IC: 0.25, ICIR: 2.5}
 def doubt(metric: str, score: float) -> str:
     """Why a score is beyond belief, empty where it is not."""
     name = MetricName.parse(metric)
-    limit = BELIEVABLE[name.kind] if name else float("inf")
+    limit = BELIEVABLE.get(name.kind, float("inf")) if name else float("inf")
     if name is None or abs(score) <= limit:
         return ""
     return (
@@ -42,15 +42,15 @@ def doubt(metric: str, score: float) -> str:
     )
 
 
-def metrics_of(horizons: Sequence[int]) -> tuple[Metric, ...]:
-    """Everything a campaign may maximise; RankIC over all horizons first."""
-    return tuple(_metric(name, horizons) for name in metric_names(horizons))
+def metrics_of(horizons: Sequence[int], own: str | None = None) -> tuple[Metric, ...]:
+    """Everything a campaign may maximise; RankIC over all horizons first. own: import path of the user's metric."""
+    return tuple(_metric(name, horizons) for name in metric_names(horizons, own_kind(own)))
 
 
 def _label(name: MetricName) -> str:
     days = "" if name.horizon is None else f", {name.horizon} day{'s' if name.horizon > 1 else ''}"
     compared = "" if name.target == "raw" else f", {TARGETS[name.target]}"
-    return f"{KINDS[name.kind]}{days}{compared}"
+    return f"{KINDS.get(name.kind, name.kind)}{days}{compared}"
 
 
 def _metric(name: MetricName, horizons: Sequence[int]) -> Metric:
@@ -58,14 +58,15 @@ def _metric(name: MetricName, horizons: Sequence[int]) -> Metric:
         str(name),
         _label(name),
         overlap=name.horizon or max(horizons),
-        no_skill=0.0,
+        no_skill=0.0 if name.kind in KINDS else None,
         horizon=name.horizon,
         headline=name.kind == RANK_IC and name.target in AT_ONCE,
     )
 
 
 def with_derived(daily: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-    """Daily RankIC by horizon, with their mean over horizons on each day that has them all, and the ICIR of each."""
+    """Daily metrics by horizon, with their mean over horizons on each day that has them all, and the ICIR of each
+    RankIC."""
     import numpy as np
 
     families: dict[str, list[NDArray[np.float32]]] = {}
@@ -74,8 +75,9 @@ def with_derived(daily: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[
         parts = MetricName.parse(name)
         if parts is None:
             continue
-        families.setdefault(str(MetricName(RANK_IC, parts.target)), []).append(series)
-        found[str(MetricName(ICIR, parts.target, parts.horizon))] = ratio_series(series)
+        families.setdefault(str(MetricName(parts.kind, parts.target)), []).append(series)
+        if parts.kind == RANK_IC:
+            found[str(MetricName(ICIR, parts.target, parts.horizon))] = ratio_series(series)
     means = {name: np.mean(np.stack(members), axis=0, dtype=np.float32) for name, members in families.items()}
     return {**found, **{name: np.asarray(mean) for name, mean in means.items()}}
 

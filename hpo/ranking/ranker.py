@@ -42,6 +42,7 @@ class Ranker(Trainable[TrainerConfig]):
         "train.device",
         "train.threads",
         "train.monitor",
+        "train.own_metric",
         "train.score_epochs",
     )
     follows = MappingProxyType({"train.monitor": "objective", "train.seed": "seed"})
@@ -65,7 +66,7 @@ class Ranker(Trainable[TrainerConfig]):
         return Length(settings.num_epochs, settings.train.score_epochs)
 
     def metrics(self, settings: TrainerConfig) -> Sequence[Metric]:
-        return metrics.metrics_of(settings.data.horizons)
+        return metrics.metrics_of(settings.data.horizons, settings.train.own_metric)
 
     def check_space(self, space: Space, settings: TrainerConfig) -> None:
         with refusing():

@@ -19,14 +19,16 @@ DECAYING = ("cosine", "polynomial", "exponential")
 
 
 def check_own(settings: TrainerConfig) -> None:
-    """Raise trainer.errors.InputError where a model or a loss term of the user's own is none."""
+    """Raise trainer.errors.InputError where a model, a loss term or a metric of the user's own is none."""
     if not own_paths(settings):
         return
+    from trainer.metrics import check_own_metric
     from trainer.models import model_class  # imports torch, as the user's files do
     from trainer.training.losses import check_own_term
 
     model_class(settings.model.kind)
     check_own_term(settings.loss)
+    check_own_metric(settings.train.own_metric)
 
 
 def check_heads(space: Space, settings: TrainerConfig) -> None:

@@ -1,4 +1,4 @@
-"""A model and a loss from files of the user's: searched over three tiers, killed, resumed, reported, asked, watched."""
+"""A model, a loss and a metric of a user's: searched over three tiers, killed, resumed, reported, asked, watched."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SYMBOLS, DAYS = 12, 320
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A user's folder with their model, their loss, a space, and prices."""
+    """A user's folder with their model, their loss and metric, a space, and prices."""
     for name in ("lagged.py", "judgement.py", "lagged.yaml"):
         shutil.copy(OWN / name, tmp_path / name)
     rng, dates = np.random.default_rng(5), pd.bdate_range("2021-01-04", periods=DAYS)
@@ -63,7 +63,7 @@ def test_a_model_of_ones_own_is_searched_killed_resumed_reported_and_asked(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     words = ("study=mine", "trials=6", "--space", "lagged.yaml", "--data", "prices.parquet")
-    run_and_kill(folder / "log", *words, "trainer.data.horizons=[1,5]")
+    run_and_kill(folder / "log", *words, "trainer.data.horizons=[1,5]", "objective=hit_rate_5d")
 
     (folder / "helper.py").write_text("# beside the model, and no part of it\n")
     assert main(["resume", "study=mine"]) == 0
@@ -77,7 +77,9 @@ def test_a_model_of_ones_own_is_searched_killed_resumed_reported_and_asked(
         assert len(values) > 1
     written = "".join(file.read_text() for file in folder.glob("home/runs/mine/slot-*/*/metrics.jsonl"))
     assert written.count('"train/loss_own"') == written.count('"train/loss"') > 0
+    report = json.loads((folder / "home/reports/mine/report.json").read_text())
     assert (folder / "home/reports/mine/report.html").exists()
+    assert "hit_rate" in json.dumps(report["sections"]["answer"])
 
     assert main(["predict", "study=mine", "--data", "prices.parquet", "--all", "--output", "out.csv"]) == 0
     scores = pd.read_csv("out.csv")

@@ -48,8 +48,8 @@ class TrainerConfig(Section):
 
 
 def own_paths(config: TrainerConfig) -> tuple[str, ...]:
-    """The import paths in a configuration: of a model and a loss term of the user's own."""
-    named = (config.model.kind, config.loss.own_term)
+    """The import paths in a configuration: of a model, a loss term and a metric of the user's own."""
+    named = (config.model.kind, config.loss.own_term, config.train.own_metric)
     return tuple(path for path in named if path is not None and imports.is_path(path))
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from trainer import imports
 from trainer.config.section import NonNegative, Section, Unit
 from trainer.errors import InputError
+from trainer.metric_names import MetricName, own_kind
 
 
 class LossWeights(Section):
@@ -61,6 +62,8 @@ PHASE_PRESETS: dict[str, tuple[LossPhase, ...]] = {
 
 TERM_PARAMETERS = (("scores", "labels", "valid"), ("scores", "returns", "valid"))
 """What a loss term of the user's own may be a function of."""
+METRIC_PARAMETERS = ("scores", "returns", "valid")
+"""What a validation metric of the user's own is a function of."""
 
 
 def _parameters(path: str, form: str) -> list[str]:
@@ -171,6 +174,9 @@ class TrainConfig(Section):
     monitor: str = "rank_ic"
     """The validation metric that is maximised: `rank_ic` (mean over horizons), `rank_ic_5d`, `neutral_rank_ic`,
     `lag1_rank_ic_5d`, ..."""
+    own_metric: str | None = None
+    """Import path of a validation metric of your own, `my_module:my_metric`: a function of `scores`, `returns` and
+    `valid`. It is called by the function's name: `my_metric`, the mean over horizons, and `my_metric_5d`."""
     score_epochs: Annotated[int, Field(ge=1, le=10_000)] = 3
     """Last epochs averaged into the score; less noisy than one epoch alone, and no choice of the luckiest."""
     precision: Literal["bf16", "fp32"] = "bf16"
@@ -179,6 +185,18 @@ class TrainConfig(Section):
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """CPU threads for torch and for LightGBM; 0: leave torch's own choice."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+    @field_validator("own_metric")
+    @classmethod
+    def _is_a_metric(cls, path: str | None) -> str | None:
+        if path is None:
+            return None
+        if tuple(_parameters(path, "my_module:my_metric")) != METRIC_PARAMETERS:
+            raise ValueError(f"its parameters must be {', '.join(METRIC_PARAMETERS)}")
+        name = str(own_kind(path))
+        if MetricName.parse(name) is not None or MetricName.parse(f"{name}_1d") != MetricName(name, horizon=1):
+            raise ValueError(f"a metric of ours is called {name}, or ends like it; give the function another name")
+        return path
 
     @model_validator(mode="after")
     def _fraction_needs_groups(self) -> Self:

@@ -108,5 +108,5 @@ def load_scorer(path: Path, device: str = "auto") -> Scorer:
 
 
 def evaluate(scorer: Scorer, panel: Panel, days: range) -> dict[str, NDArray[np.float32]]:
-    """Daily RankIC on `days` by metric name, against every target variant and horizon; float32 [len(days)] each."""
-    return daily_metrics(scorer.score(panel, days), panel, days)
+    """Daily metrics on `days` by name, against every target variant and horizon; float32 [len(days)] each."""
+    return daily_metrics(scorer.score(panel, days), panel, days, scorer.config.train.own_metric)

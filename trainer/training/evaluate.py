@@ -38,11 +38,14 @@ def score_days(
     return torch.cat(chunks)
 
 
-def daily_metrics(scores: Tensor | NDArray[np.float32], panel: Panel, days: range) -> dict[str, NDArray[np.float32]]:
-    """Daily RankIC of scores [len(days), S, H] against every target variant and horizon, each float32 [len(days)]."""
+def daily_metrics(
+    scores: Tensor | NDArray[np.float32], panel: Panel, days: range, own: str | None = None
+) -> dict[str, NDArray[np.float32]]:
+    """Daily RankIC of scores [len(days), S, H] against every target variant and horizon, each float32 [len(days)], and
+    the same of a metric of the user's. own: its import path."""
     device = scores.device if isinstance(scores, Tensor) else torch.device("cpu")
     rows = slice(days.start, days.stop)
     targets: Mapping[str, Tensor] = {
         name: torch.from_numpy(np.array(values[rows])).to(device) for name, values in panel.targets.items()
     }
-    return daily_series(scores, targets, panel.horizons)
+    return daily_series(scores, targets, panel.horizons, own=own)

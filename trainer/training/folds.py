@@ -97,7 +97,7 @@ class FoldRun:
         scores = score_days(self.average.scored, self._feed, days, window, self._precision)
         loss, parts = self._loss(scores.nan_to_num(), *self._feed.labels(days), progress=1.0)
         scalars = {"loss": float(loss), **{f"loss_{name}": float(value) for name, value in parts.items()}}
-        return scalars, daily_metrics(scores, self._panel, days)
+        return scalars, daily_metrics(scores, self._panel, days, self._config.train.own_metric)
 
     @property
     def num_parameters(self) -> int:

@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.config import TrainerConfig
+from trainer.config import TrainConfig, TrainerConfig
 from trainer.data.panel import TrainingData
 from trainer.errors import CheckpointError, InputError
-from trainer.metric_names import metric_names
-from trainer.metrics import summarise
+from trainer.metric_names import metric_names, own_kind
+from trainer.metrics import check_own_metric, summarise
 from trainer.reports import Ending, EpochReport, FitResult, Reporter, Verdict
 from trainer.training import checkpoint
 from trainer.training.device import DeviceWatch, memory_errors
@@ -46,8 +46,9 @@ def fit(config: TrainerConfig, data: TrainingData, reporter: Reporter, folder: P
     Raises InputError (unknown monitor, another configuration's folder, a fold without labels), NonFiniteError,
     DeviceMemoryError, MissingMetricError.
     """
-    check_monitor(config.train.monitor, data.panel.horizons)
+    check_monitor(config.train, data.panel.horizons)
     check_own_term(config.loss)
+    check_own_metric(config.train.own_metric)
     precision = choose_precision(config.train)
     logger.info("precision on %s: %s", precision.device, precision.reason)
     folder.mkdir(parents=True, exist_ok=True)
@@ -179,9 +180,9 @@ def _kept_epoch(folder: Path) -> int:
         return 0
 
 
-def check_monitor(monitor: str, horizons: Sequence[int]) -> None:
+def check_monitor(config: TrainConfig, horizons: Sequence[int]) -> None:
     """Raise InputError, with a suggestion, unless validation produces a metric of this name."""
-    names = [str(name) for name in metric_names(horizons)]
+    names, monitor = [str(name) for name in metric_names(horizons, own_kind(config.own_metric))], config.monitor
     if monitor not in names:
         close = difflib.get_close_matches(monitor, names, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(names)}."

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from scipy.stats import pearsonr, spearmanr
 
-from trainer.errors import MissingMetricError
+from trainer.config import TrainConfig
+from trainer.errors import InputError, MissingMetricError
 from trainer.metric_names import MIN_STOCKS
-from trainer.metrics import average_ranks, daily_ic, daily_rank_ic, daily_series, summarise
+from trainer.metrics import average_ranks, check_own_metric, daily_ic, daily_rank_ic, daily_series, summarise
 
 
 def market(days: int = 12, stocks: int = 40, horizons: int = 2, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -167,3 +173,79 @@ def test_a_perfect_scorer_gets_one_and_a_shuffled_one_nothing() -> None:
     shuffled = target.roll(1, dims=1)  # unlike a random order it leaves no stock in its place, which would be right
     expected = -1 / 99  # of two different values of one day, whose mean is known
     assert abs(daily_rank_ic(shuffled, target).mean() - expected) < 4 * 0.1 / 400**0.5
+
+
+OWN = """
+import torch
+
+
+def earned(scores, returns, valid):
+    return (scores * returns).sum(dim=1) / valid.sum(dim=1)
+
+
+def overall(scores, returns, valid):
+    return (scores * returns).mean()
+
+
+def empty(scores, returns, valid):
+    return torch.full((len(scores), scores.shape[2]), torch.nan)
+
+
+def on_labels(scores, labels, valid):
+    return scores
+
+
+def rank_ic(scores, returns, valid):
+    return scores
+
+
+def earned_5d(scores, returns, valid):
+    return scores
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module `own_metrics` of the user's."""
+    (tmp_path / "own_metrics.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_metrics", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.usefixtures("own")
+def test_a_metric_of_ones_own_stands_beside_ours_by_horizon_and_over_all() -> None:
+    scores, target = market()
+    scores[3, MIN_STOCKS - 1 :] = torch.nan
+    check_own_metric("own_metrics:earned")
+    series = daily_series(scores, {"raw": target}, (1, 5), own="own_metrics:earned")
+    pairs = np.asarray(scores * target)[..., 1]
+    expected = np.array([np.nanmean(day) if np.isfinite(day).sum() >= MIN_STOCKS else np.nan for day in pairs])
+    np.testing.assert_allclose(series["earned_5d"], expected, rtol=1e-4)
+    assert np.isnan(series["earned_5d"][3])
+    summary = summarise(series, "earned")
+    assert summary["earned_5d"] == pytest.approx(np.nanmean(expected), rel=1e-4)
+    assert summary["earned"] == pytest.approx((summary["earned_1d"] + summary["earned_5d"]) / 2)
+    assert {name for name in summary if "icir" in name} == {"icir_1d", "icir_5d"}
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("on_labels", "its parameters must be scores, returns, valid"),
+        ("rank_ic", "a metric of ours is called rank_ic, or ends like it; give the function another name"),
+        ("earned_5d", "give the function another name"),
+        ("nothing", "has no 'nothing'"),
+    ],
+)
+def test_what_is_no_metric_is_refused_in_a_sentence(name: str, said: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(said)):
+        TrainConfig(own_metric=f"own_metrics:{name}")
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(("name", "said"), [("overall", "gave the shape []"), ("empty", "gave no finite value")])
+def test_a_metric_without_a_value_per_day_and_horizon_is_refused_before_training(name: str, said: str) -> None:
+    with pytest.raises(InputError, match=re.escape(said)):
+        check_own_metric(f"own_metrics:{name}")

@@ -67,7 +67,7 @@ class BoostedFold:
     def validate(self) -> tuple[dict[str, float], dict[str, NDArray[np.float32]]]:
         """Validation loss, and the daily series."""
         placed = self._valid.on_the_calendar(self._valid_scores)
-        series = daily_metrics(placed, self._panel, self._fold.valid)
+        series = daily_metrics(placed, self._panel, self._fold.valid, self._config.train.own_metric)
         return {"loss": self._valid.loss(self._valid_scores)}, series
 
     def judged(self, score: float) -> None:

@@ -50,7 +50,8 @@ class RidgeFold:
     def validate(self) -> tuple[dict[str, float], dict[str, NDArray[np.float32]]]:
         """Validation loss, and the daily series."""
         scores = self._scores(self._valid)
-        series = daily_metrics(self._valid.on_the_calendar(scores), self._panel, self._fold.valid)
+        placed, own = self._valid.on_the_calendar(scores), self._config.train.own_metric
+        series = daily_metrics(placed, self._panel, self._fold.valid, own)
         return {"loss": self._valid.loss(scores)}, series
 
     def judged(self, score: float) -> None:

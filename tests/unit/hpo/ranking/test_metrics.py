@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hpo.domain.metric import in_common
-from hpo.ranking.metrics import metrics_of, ratio_series, with_derived
+from hpo.ranking.metrics import doubt, metrics_of, ratio_series, with_derived
 from trainer.metric_names import MetricName, metric_names
 from trainer.metrics import summarise
 
@@ -21,6 +21,18 @@ def test_each_has_a_label_of_its_own_and_a_series_with_its_value_as_mean() -> No
     assert len({metric.shown for metric in metrics}) == len(metrics) == len(summary)
     for metric in metrics:
         assert float(series[metric.name].mean()) == pytest.approx(summary[metric.name], abs=1e-5)
+
+
+def test_a_metric_of_ones_own_has_its_series_a_mean_over_horizons_and_no_value_without_skill() -> None:
+    rng = np.random.default_rng(0)
+    daily = {f"hit_rate_{h}d": rng.normal(0.03, 0.1, 80).astype(np.float32) for h in HORIZONS}
+    summary, series = summarise(daily), with_derived(daily)
+    own = [metric for metric in metrics_of(HORIZONS, "judgement:hit_rate") if metric.no_skill is None]
+    assert [metric.name for metric in own] == ["hit_rate", "hit_rate_1d", "hit_rate_5d"]
+    assert [metric.shown for metric in own] == ["hit_rate", "hit_rate, 1 day", "hit_rate, 5 days"]
+    for metric in own:
+        assert float(series[metric.name].mean()) == pytest.approx(summary[metric.name], abs=1e-5)
+    assert doubt("hit_rate_5d", 0.9) == "", "what is beyond belief is known of ours alone"
 
 
 def test_a_ratios_series_scatters_as_its_estimate_does() -> None:
