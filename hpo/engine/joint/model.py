@@ -48,6 +48,11 @@ class Prior:
     mean: Array
     sd: Array
 
+    @property
+    def bounds(self) -> tuple[Array, Array]:
+        """Lowest and highest parameters that are considered."""
+        return self.mean - BOUND * self.sd, self.mean + BOUND * self.sd
+
     @classmethod
     def of(cls, num_axes: int) -> Prior:
         """Wide in what differs between searches: variance along an axis, noise."""
@@ -178,7 +183,7 @@ class Evidence:
     def fit(self, start: Array | None, num_steps: int) -> Array:
         """The vector of the highest posterior that a quasi-Newton search from start (or the prior) finds in
         num_steps iterations."""
-        low, high = self.prior.mean - BOUND * self.prior.sd, self.prior.mean + BOUND * self.prior.sd
+        low, high = self.prior.bounds
         begin = self.prior.mean if start is None else np.clip(start, low, high)
         if num_steps == 0:
             return np.array(begin)

@@ -77,6 +77,18 @@ def test_a_default_far_below_all_others_is_not_kept() -> None:
     assert choice.lead.gain == pytest.approx(52, abs=4)
 
 
+def test_the_lead_on_a_default_that_diverges_is_the_whole_distance() -> None:
+    def cliff(params: dict[str, float]) -> float:
+        return -0.3 if params["a"] == 0.5 else steep(params)
+
+    given = trials(cliff, 3)
+    choice = choose(given, SPACE, 0)
+    assert choice is not None
+    assert choice.lead is not None
+    truth = cliff(given[choice.lead.challenger].params) + 0.3
+    assert choice.lead.gain == pytest.approx(truth, abs=0.02)
+
+
 def test_only_complete_trials_are_chosen_and_pruned_ones_inform() -> None:
     given = trials(steep, 5)
     best = max(range(20), key=lambda n: steep(given[n].params))
