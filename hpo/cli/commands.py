@@ -22,7 +22,7 @@ from hpo.cli.status import status_lines, status_record
 from hpo.domain.campaign import CampaignState
 from hpo.domain.errors import EnvironmentFault, UsageError
 from hpo.usecases import results
-from hpo.wiring import embedded_database, log_to, open_app, serve
+from hpo.wiring import embedded_database, home_folder, log_to, open_app, serve
 
 WATCH_SECONDS = 1.0
 
@@ -47,6 +47,11 @@ def run(options: argparse.Namespace) -> None:
     from hpo.usecases import session
 
     config, space = composed(options, fork=options.fork)
+    if options.dry_run:
+        from hpo.cli.preview import preview
+
+        preview(config, space, Terminal(), home_folder() / "cache")
+        return
     with open_app() as app:
         timeout = options.timeout or config.worker.timeout
         session.run(app.stores, app.machine, config, space, Terminal(), timeout)
@@ -234,7 +239,6 @@ def data(options: argparse.Namespace) -> None:
     """Say what is recognised in a source, as a run with these settings would take it."""
     from hpo.cli.terminal import Terminal
     from hpo.usecases.campaigns import trainable_of
-    from hpo.wiring import home_folder
 
     options.overrides = [f"trainer.{word}" if word.startswith("data.") else word for word in options.overrides]
     config, _ = composed(options)

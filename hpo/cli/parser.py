@@ -183,6 +183,9 @@ def _sources(parser: argparse.ArgumentParser) -> None:
 def _run(parser: argparse.ArgumentParser) -> None:
     _sources(parser)
     parser.add_argument("--fork", metavar="NAME", help="start NAME afresh where the settings, data or code changed")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be done; train nothing and leave the stores as they are"
+    )
     _limits(parser)
 
 

@@ -43,7 +43,8 @@ class Prepared:
 
     search: what trials are given. holdout: what is opened once the champion is chosen; None: there is none.
     fingerprint: hex digest of the content and of every setting that shapes it. warnings: sentences for people.
-    summary: plain JSON values for the report. lines: what was recognised in the data, for people.
+    summary: plain JSON values for the report. lines: what was recognised in the data, for people. split: which units
+    each part has, for people.
     """
 
     search: Path
@@ -52,6 +53,7 @@ class Prepared:
     warnings: tuple[str, ...] = ()
     summary: Mapping[str, Any] = field(default_factory=dict)
     lines: tuple[str, ...] = ()
+    split: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,10 @@ class Trainable(ABC, Generic[S]):
     def check_memory(self, settings: S, data: Path, limit: int) -> None:
         """Raise TrialFailure (`does_not_fit`, with its excess) where a training needs more than limit bytes."""
         return
+
+    def memory_needed(self, settings: S, data: Path) -> int | None:
+        """Peak bytes of a training on `Prepared.search`, None where they are not known before it starts."""
+        return None
 
     def is_whole(self, checkpoint: Path) -> bool:
         """Whether a checkpoint's bytes are those that were written. Raises FileNotFoundError."""

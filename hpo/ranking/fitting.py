@@ -10,7 +10,7 @@ from trainer.config import TrainerConfig
 from trainer.data import open_training
 from trainer.training import loop
 from trainer.training.device import room
-from trainer.training.memory import check_fits
+from trainer.training.memory import check_fits, known_estimate
 from trainer.training.precision import choose_device, choose_precision
 
 VERDICTS = {Decision.CONTINUE: reports.Verdict.CONTINUE, Decision.STOP: reports.Verdict.STOP}
@@ -51,3 +51,8 @@ def check_memory(settings: TrainerConfig, data: Path, limit: int) -> None:
     """Raise trainer.errors.DoesNotFitError where a training needs more than there is."""
     shape = open_training(data).panel.features.shape
     check_fits(settings, shape, room(choose_device(settings.train.device), limit))
+
+
+def memory_needed(settings: TrainerConfig, data: Path) -> int | None:
+    """Bytes on a device; None where a part of the user's own cannot be followed."""
+    return known_estimate(settings, open_training(data).panel.features.shape)

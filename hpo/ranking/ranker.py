@@ -92,10 +92,12 @@ class Ranker(Trainable[TrainerConfig]):
 
     def prepare(self, settings: TrainerConfig, cache: Path, progress: Progress | None = None) -> Prepared:
         from trainer.data import prepare, summary_lines
+        from trainer.data.summary import split_lines
 
         with refusing():
             made = prepare(settings.data, settings.model.window, cache, progress)
-        return Prepared(**vars(made), lines=tuple(summary_lines(made.summary)))
+        split = tuple(split_lines(made.summary))
+        return Prepared(**vars(made), lines=tuple(summary_lines(made.summary)), split=split)
 
     def data_faults(self, cache: Path, fingerprint: str) -> Sequence[str]:
         from trainer.data import verify
@@ -115,6 +117,12 @@ class Ranker(Trainable[TrainerConfig]):
 
         with failing():
             check_memory(settings, data, limit)
+
+    def memory_needed(self, settings: TrainerConfig, data: Path) -> int | None:
+        from hpo.ranking.fitting import memory_needed
+
+        with refusing():
+            return memory_needed(settings, data)
 
     def is_whole(self, checkpoint: Path) -> bool:
         from trainer.training.checkpoint import is_whole

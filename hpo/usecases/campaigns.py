@@ -54,8 +54,22 @@ def open_campaign(ledger: Ledger, config: SearchConfig, space: Space, prepared: 
     """Create the campaign, or join the one of this name.
 
     Raises:
-        UsageError: it exists with another configuration, space, data, code or budget; or the space is unusable.
+        UsageError: it exists with another configuration, space, data, code or budget; or as `spec_of`.
     """
+    spec = spec_of(config, space, prepared)
+    campaign = ledger.open_campaign(spec)
+    changed = differences(campaign.spec, spec)
+    if changed:
+        raise UsageError(
+            f"The campaign '{config.study}' exists with other settings ({'; '.join(changed)}). "
+            f"{_how_to_go_on(campaign.spec, spec)}, or give this one another name (HPO_STUDY=..., or --fork NAME)."
+        )
+    return campaign
+
+
+def spec_of(config: SearchConfig, space: Space, prepared: Prepared) -> CampaignSpec:
+    """What a campaign of this configuration is; nothing is created. UsageError where the space, the sampler or the
+    pruner is unusable."""
     check_turns(load_trainable(config.trainable), space, config.trainer)
     spec = CampaignSpec(
         name=config.study,
@@ -70,14 +84,7 @@ def open_campaign(ledger: Ledger, config: SearchConfig, space: Space, prepared: 
         seed=config.seed,
     )
     check_first_stage(spec, config, space)
-    campaign = ledger.open_campaign(spec)
-    changed = differences(campaign.spec, spec)
-    if changed:
-        raise UsageError(
-            f"The campaign '{config.study}' exists with other settings ({'; '.join(changed)}). "
-            f"{_how_to_go_on(campaign.spec, spec)}, or give this one another name (HPO_STUDY=..., or --fork NAME)."
-        )
-    return campaign
+    return spec
 
 
 def refuse_changes(campaign: Campaign, config: SearchConfig, space: Space, prepared: Prepared) -> None:

@@ -68,6 +68,12 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
             f"Labels    {name}: {counts['labels']:,}, {counts['early']:,} of which end at an earlier close, as the "
             f"stock had none on the last day; {counts['missing']:,} usable stock-days have none"
         )
+    return [*lines, *split_lines(summary)]
+
+
+def split_lines(summary: Mapping[str, Any]) -> list[str]:
+    """The days of each part and the gaps between them, a line per fold and one for the holdout."""
+    lines = []
     for number, fold in enumerate(summary["folds"], start=1):
         which = f" fold {number}," if len(summary["folds"]) > 1 else ""
         lines.append(f"Split    {which} train {_span(fold['train'])}, validation {_span(fold['valid'])}")

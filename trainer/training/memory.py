@@ -44,15 +44,8 @@ def check_fits(config: TrainerConfig, panel_shape: tuple[int, int, int], availab
     is_own = is_path(config.model.kind)
     if not is_own and upper_bound(config, panel_shape) <= available:
         return
-    try:
-        needed = estimate(config, panel_shape)
-    except Exception as error:
-        if not own_paths(config):
-            raise
-        # A user's code may do what fake tensors cannot follow; its training will show.
-        logger.info("the memory that %s needs is not known before it starts: %s", own_paths(config), error)
-        return
-    if needed <= available:
+    needed = known_estimate(config, panel_shape)
+    if needed is None or needed <= available:
         return
     size = f"the size of {config.model.kind}" if is_own else "model.hidden_size"
     raise DoesNotFitError(
@@ -60,6 +53,17 @@ def check_fits(config: TrainerConfig, panel_shape: tuple[int, int, int], availab
         "train.batch_size or model.window.",
         excess=needed / max(1, available) - 1,
     )
+
+
+def known_estimate(config: TrainerConfig, panel_shape: tuple[int, int, int]) -> int | None:
+    """`estimate`; None where the user's code does what fake tensors cannot follow: its training will show."""
+    try:
+        return estimate(config, panel_shape)
+    except Exception as error:  # of a user's code
+        if not own_paths(config):
+            raise
+        logger.info("the memory that %s needs is not known before it starts: %s", own_paths(config), error)
+        return None
 
 
 def upper_bound(config: TrainerConfig, panel_shape: tuple[int, int, int]) -> int:
