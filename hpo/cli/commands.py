@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from hpo.cli import listing
+from hpo.cli import completion, listing
 from hpo.cli.parser import Command
 from hpo.cli.selection import composed, frozen, named_trial, side_of, study_of
 from hpo.cli.status import status_lines, status_record
@@ -279,6 +279,7 @@ COMMANDS: Mapping[str, Command] = {
     "list": listing.campaigns,
     "trials": listing.trials,
     "spaces": listing.spaces,
+    "completion": completion.completion,
     "predict": predict,
     "compare": compare_trials,
     "report": report,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from hpo import __version__
-from hpo.cli import listing
+from hpo.cli import completion, listing
 
 LONGEST = timedelta(days=3650)
 OVERRIDES = "key=value settings, e.g. trials=40 study=night trainer.model.kind=gru (all: `hpo config`)"
@@ -65,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     _finishing(add)
     listing.add_parsers(add)
     _tending(add)
+    completion.add_parser(add)
     return parser
 
 
