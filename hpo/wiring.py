@@ -33,6 +33,7 @@ from hpo.usecases.records import Records, Stores
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
+    from hpo.adapters.notices import Notices
     from hpo.domain.config import SearchConfig
     from hpo.domain.ports import Ledger, Tracker
     from hpo.engine.worker import Worker
@@ -67,6 +68,16 @@ def home_folder() -> Path:
         f"HPO_HOME cannot be used ({unusable}): {shown[:MAX_SHOWN]}{'...' * (len(shown) > MAX_SHOWN)}; "
         "name another folder."
     )
+
+
+def open_notices() -> Notices | None:
+    """Who is told how a campaign ended: HPO_NOTIFY, which is taken out of the environment, as it holds passwords."""
+    addresses = os.environ.pop("HPO_NOTIFY", "").strip()
+    if not addresses:
+        return None
+    from hpo.adapters.notices import Notices
+
+    return Notices(addresses)
 
 
 @dataclass(frozen=True)

@@ -60,15 +60,17 @@ def run(options: argparse.Namespace) -> None:
 def resume(options: argparse.Namespace) -> None:
     """Continue a campaign as it was created, with a larger budget if one is named."""
     from hpo.cli import config_loader
+    from hpo.cli.notice import notifying
     from hpo.cli.terminal import Terminal
     from hpo.usecases import session
 
     if options.fork and options.retry_failed:
         raise UsageError("--fork starts another campaign, in which nothing has failed; leave out --retry-failed.")
 
-    with open_app() as app:
+    face = Terminal()
+    with notifying(study_of(options.overrides), face.outcome), open_app() as app:
         campaign, config, space = frozen(app, options.overrides, allowed=("trials=", "worker."))
-        face, timeout = Terminal(), options.timeout or config.worker.timeout
+        timeout = options.timeout or config.worker.timeout
         if options.fork:
             config = config_loader.changed(config, [f"study={options.fork}"])
             session.run(app.stores, app.machine, config, space, face, timeout)

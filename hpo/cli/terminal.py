@@ -19,9 +19,16 @@ class Terminal:
 
     def __init__(self) -> None:
         self._console = Console(highlight=False, soft_wrap=True)
+        self._recommendation = ""
 
     def say(self, line: str) -> None:
+        if line.startswith("Recommendation: "):
+            self._recommendation = line
         say(line)
+
+    def outcome(self) -> str:
+        """How the campaign ended, as far as it was said."""
+        return self._recommendation or "Done."
 
     @contextmanager
     def preparing(self) -> Iterator[Callable[[str, float], None]]:

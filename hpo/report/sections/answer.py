@@ -51,7 +51,7 @@ def _score_facts(evidence: CampaignEvidence, findings: Findings, champion: Trial
     holdout_source = evidence.holdout.source if evidence.holdout else ""
     if findings.holdout:
         source = f"{holdout_source}, {findings.metric.name}; cosine estimator"
-        facts.append(_interval_fact("holdout", f"holdout {metric}", findings.holdout, source))
+        facts.append(_interval_fact("holdout", f"holdout {metric} of {findings.deployed}", findings.holdout, source))
     gain = findings.gain_holdout or findings.gain_validation
     if gain:
         source = f"{holdout_source or daily}; paired by day, trials {champion.slot} and {evidence.default_slot}"
@@ -92,13 +92,14 @@ def _interval_fact(key: str, label: str, interval: Interval | None, source: str)
 
 
 def _intervals(evidence: CampaignEvidence, findings: Findings, champion: TrialEvidence) -> list[Block]:
+    deployed = findings.deployed.removeprefix("the ")
     named = {
         "champion, validation, as it looks": (findings.validation, "muted"),
         "champion, validation, adjusted for selection": (findings.validation_adjusted, "accent"),
-        "champion, holdout": (findings.holdout, "accent"),
+        f"{deployed}, holdout": (findings.holdout, "accent"),
         "default, holdout": (findings.default_holdout, "second"),
-        "champion − default, validation, allowed for": (findings.gain_validation, "accent"),
-        "champion − default, holdout": (findings.gain_holdout, "accent"),
+        "champion − default, validation, adjusted for selection": (findings.gain_validation, "accent"),
+        f"{deployed} − default, holdout": (findings.gain_holdout, "accent"),
     }
     rows = [(name, interval, css) for name, (interval, css) in named.items() if interval]
     if not rows:

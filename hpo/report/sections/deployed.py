@@ -15,10 +15,11 @@ def build(evidence: CampaignEvidence, findings: Findings) -> Section:
 
 
 def _lead(evidence: CampaignEvidence, findings: Findings) -> str:
-    lead = "The single champion is what is deployed."
+    judged = "What is deployed" if findings.verdict.recommended else "What was judged, and is not recommended,"
+    lead = f"{judged} is the single champion."
     if len(evidence.members) > 1:
         lead = (
-            f"What is deployed is {findings.deployed}: the weighted mean of their daily ranks, horizon by horizon. "
+            f"{judged} is {findings.deployed}: the weighted mean of their daily ranks, horizon by horizon. "
             "Members were chosen by validation days alone."
         )
     return " ".join([lead, *(evidence.holdout.faults if evidence.holdout else ())])
@@ -70,7 +71,7 @@ def _rivals(evidence: CampaignEvidence, findings: Findings) -> list[Table]:
         Column("name", "who", kind="text"),
         Column("holdout", f"holdout {findings.metric.shown}", formatting.score),
         Column("interval", "interval", formatting.between),
-        Column("lead", "less what is deployed", formatting.score),
+        Column("lead", "less the first row", formatting.score),
         Column("lead_interval", "interval, paired by day", formatting.between),
     ]
     note = (

@@ -135,6 +135,9 @@ def test_members_and_contenders_are_shown(made_up: CampaignEvidence, committee_f
     assert made_up.holdout is not None
     campaign = committee_factory(made_up, **{"LightGBM with defaults": made_up.holdout.daily[1]})
     plainly = as_plain(build_report(campaign))
+    answer = plainly["sections"]["answer"]
+    (label,) = [fact["label"] for fact in answer["facts"].values() if fact["label"].startswith("holdout ")]
+    assert label.endswith(f"of the committee of {len(campaign.members)} trials")
     tables = plainly["sections"]["deployed"]["tables"]
 
     assert [row["member"] for row in tables["members"]["rows"]] == list(campaign.members)
