@@ -17,7 +17,7 @@ import yaml
 
 from hpo.cli import completion, listing
 from hpo.cli.parser import Command
-from hpo.cli.selection import composed, frozen, named_trial, side_of, study_of
+from hpo.cli.selection import agreed, composed, frozen, named_trial, side_of, study_of
 from hpo.cli.status import status_lines, status_record
 from hpo.domain.campaign import CampaignState
 from hpo.domain.errors import EnvironmentFault, UsageError
@@ -213,6 +213,21 @@ def doctor(options: argparse.Namespace) -> None:
         check_up(app.stores, app.host, campaign, say, repair=options.repair)
 
 
+def delete(options: argparse.Namespace) -> None:
+    """Take a campaign out of every store, once the user has agreed to it."""
+    from hpo.usecases.upkeep import deletion
+
+    with open_app() as app:
+        campaign = app.records.find(study_of(options.overrides))
+        if not options.yes and not agreed(
+            f"Delete the campaign '{campaign.name}' for ever, with all its trials? [y/N] "
+        ):
+            raise UsageError(f"Nothing was deleted; `hpo delete {campaign.name} --yes` deletes without asking.")
+        app.prepare_tracking()
+        deletion.delete(app.stores, app.host, campaign)
+        print(f"Deleted   {campaign.name}: its trials, runs, models, reports and files; the prepared data stay.")
+
+
 def check(options: argparse.Namespace) -> None:
     """Ask a trainable what every one promises, and say what was seen; an error where something does not hold."""
     from hpo.cli.config_loader import trainable_settings
@@ -291,6 +306,7 @@ COMMANDS: Mapping[str, Command] = {
     "sync": sync,
     "doctor": doctor,
     "check-trainable": check,
+    "delete": delete,
     "config": config,
     "data": data,
     "dashboard": dashboard,

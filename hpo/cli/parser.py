@@ -14,7 +14,7 @@ LONGEST = timedelta(days=3650)
 OVERRIDES = "key=value settings, e.g. trials=40 study=night trainer.model.kind=gru (all: `hpo config`)"
 
 
-NAMED = frozenset({"resume", "worker", "status", "best", "predict", "report", "sync", "doctor"})
+NAMED = frozenset({"resume", "worker", "status", "best", "predict", "report", "sync", "doctor", "delete"})
 """Commands that work on a campaign that is there: `NAME` alone says which, as `study=NAME` does."""
 
 
@@ -149,6 +149,9 @@ def _tending(add: Adder) -> None:
     doctor = add("doctor", "check that the ledger, Optuna, the run folders and MLflow agree", "hpo doctor study=night")
     _settings(doctor)
     doctor.add_argument("--repair", action="store_true", help="mend what can be mended first, and say what was done")
+    delete = add("delete", "take a campaign out of every store, for ever; asks first", "hpo delete night")
+    _settings(delete)
+    delete.add_argument("--yes", action="store_true", help="do not ask")
     check = add(
         "check-trainable", "check that a training of your own keeps its promises", "hpo check-trainable my_file:train"
     )

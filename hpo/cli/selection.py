@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,3 +73,10 @@ def frozen(app: App, overrides: Sequence[str], allowed: Sequence[str]) -> tuple[
     config, space = frozen_config(campaign)
     at_least = config.model_copy(update={"trials": campaign.spec.budget})
     return campaign, config_loader.changed(at_least, others), space
+
+
+def agreed(question: str) -> bool:
+    """Whether the user answers yes; not asked where nobody can answer."""
+    if not sys.stdin.isatty():
+        return False
+    return input(question).strip().lower() in ("y", "yes")

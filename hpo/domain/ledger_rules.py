@@ -108,3 +108,11 @@ def budget_too_small(name: str, budget: int, asked: int) -> UsageError:
         f"The campaign '{name}' already has {budget} trials; HPO_TRIALS={asked} would take some away. "
         f"Give {budget} or more, or choose another HPO_STUDY."
     )
+
+
+def worked_on(name: str) -> UsageError:
+    """The refusal to delete what somebody works on."""
+    return UsageError(
+        f"Somebody works on the campaign '{name}'; stop it with Ctrl-C (or wait until its lease has run out, where its "
+        "machine is gone), and delete it then."
+    )

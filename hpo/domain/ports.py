@@ -153,6 +153,12 @@ class Ledger(Protocol):
         """Add one and return the number of times the campaign's holdout has been opened."""
         ...
 
+    def delete_campaign(self, campaign_id: int, first: Callable[[], None]) -> None:
+        """Remove the campaign and all that belongs to it; nothing where it is gone. UsageError, and nothing changed,
+        while a lease has not run out. first: takes it out of the other stores, while nobody can claim a slot; may be
+        called again, and where it raises the campaign stays."""
+        ...
+
     def close(self) -> None:
         """Give all connections back."""
         ...
@@ -227,6 +233,11 @@ class Tracker(Protocol):
     def register_champion(self, campaign: Campaign, run_folder: Path, model: Path, *, recommended: bool) -> str | None:
         """Register the champion's model; its URI, None where there is no store. recommended: the alias `champion` goes
         to it too."""
+        ...
+
+    def delete(self, campaign: Campaign, runs: Path) -> None:
+        """Take out what was written of the campaign, so that another of its name begins with nothing.
+        StoreUnavailable as in `sync`."""
         ...
 
     def close(self) -> None: ...

@@ -54,6 +54,7 @@ class MemoryLedger:
         self._lock = threading.Lock()
         self._work: dict[int, _Work] = {}
         self._num_workers = 0
+        self._num_campaigns = 0
         self._named_locks: dict[str, threading.Lock] = {}
 
     def open_campaign(self, spec: CampaignSpec) -> Campaign:
@@ -67,7 +68,8 @@ class MemoryLedger:
             for work in self._work.values():
                 if work.campaign.name == spec.name:
                     return work.campaign
-            campaign_id = len(self._work) + 1
+            self._num_campaigns += 1
+            campaign_id = self._num_campaigns
             work = _Work(Campaign(campaign_id, kept, CampaignState.RUNNING, created_at=self._clock.now()))
             for tier in spec.tiers:
                 work.add_slots(tier.number, 0, tier.num_slots)
@@ -186,6 +188,17 @@ class MemoryLedger:
                 raise rules.not_begun(claim)
             reopen(slot)
             slot.view = replace(slot.view, state=SlotState.PAUSED, pauses=(*slot.view.pauses, epoch))
+
+    def delete_campaign(self, campaign_id: int, first: Callable[[], None]) -> None:
+        with self._lock:
+            if campaign_id not in self._work:
+                return
+            work, now = self._of(campaign_id), self._clock.now()
+            leases = [slot.view.lease_expires_at for slot in work.slots]
+            if any(lease is not None and lease > now for lease in leases):
+                raise rules.worked_on(work.campaign.name)
+            first()
+            del self._work[campaign_id]
 
     @contextmanager
     def exclusive(self, name: str) -> Iterator[None]:

@@ -62,12 +62,12 @@ def run_and_kill(log: Path, *words: str) -> None:
 def test_a_model_of_ones_own_is_searched_killed_resumed_reported_and_asked(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    words = ("study=mine", "trials=6", "--space", "lagged.yaml", "--data", "prices.parquet")
+    words = ("study=mine", "trials=5", "--space", "lagged.yaml", "--data", "prices.parquet")
     run_and_kill(folder / "log", *words, "trainer.data.horizons=[1,5]", "objective=hit_rate_5d")
 
     (folder / "helper.py").write_text("# beside the model, and no part of it\n")
     assert main(["resume", "study=mine"]) == 0
-    assert "[6/6]" in capfd.readouterr().out
+    assert "[5/5]" in capfd.readouterr().out
     tried = [json.loads(file.read_text()) for file in folder.glob("home/runs/mine/slot-*/*/config.json")]
     for values in (
         {each["model"]["own"]["width"] for each in tried},
@@ -90,3 +90,11 @@ def test_a_model_of_ones_own_is_searched_killed_resumed_reported_and_asked(
         file.write("# changed\n")
     assert main(["resume", "study=mine", "trials=7"]) == 2
     assert "started with: code" in capfd.readouterr().err
+
+    assert main(["delete", "mine"]) == 2, "nobody is there to agree"
+    assert main(["delete", "mine", "--yes"]) == 0
+    left = [path for path in (folder / "home").rglob("*") if "mine" in str(path.relative_to(folder / "home"))]
+    assert left == []
+    assert list((folder / "home/optuna-artifacts").iterdir()) == []
+    assert main(["status", "mine"]) == 2
+    assert "There is no campaign yet" in capfd.readouterr().err

@@ -25,7 +25,7 @@ from hpo.domain.campaign import (
     TierPlan,
     WorkerIdentity,
 )
-from hpo.domain.errors import LeaseLost, UsageError
+from hpo.domain.errors import LeaseLost, StoreUnavailable, UsageError
 from hpo.domain.ledger_invariants import invariants
 from hpo.domain.ports import Ledger
 from hpo.testing.clock import FakeClock
@@ -636,3 +636,49 @@ class TestExclusive:
 def test_an_unknown_campaign_is_refused(ledger: Ledger, call: Callable[[Ledger], object]) -> None:
     with pytest.raises(ValueError, match="no campaign with the id 404"):
         call(ledger)
+
+
+class TestADeletedCampaign:
+    def test_is_gone_with_all_that_belongs_to_it_and_its_name_is_free(self, ledger: Ledger) -> None:
+        kept = ledger.open_campaign(replace(SPEC, name="kept")).id
+        gone = ledger.open_campaign(SPEC).id
+        for campaign_id in (kept, gone):
+            worker = ledger.register_worker(campaign_id, SOMEONE)
+            claim = claimed(ledger, campaign_id, worker)
+            ledger.record_checkpoint(claim, CHECKPOINT)
+            ledger.finish(claim, Outcome.COMPLETE, 0.1)
+        before = ledger.slots(kept)
+        asked: list[int] = []
+        ledger.delete_campaign(gone, lambda: asked.append(1))
+        assert asked == [1]
+        assert ledger.find_campaign(SPEC.name) is None
+        assert [campaign.id for campaign in ledger.campaigns()] == [kept]
+        assert ledger.slots(kept) == before
+        assert len(ledger.checkpoints(kept)) == 1
+        ledger.delete_campaign(gone, lambda: asked.append(2))
+        assert asked == [1], "there is nothing left to take out elsewhere"
+        again = ledger.open_campaign(replace(SPEC, seed=5))
+        assert again.id not in (kept, gone)
+        assert again.spec.seed == 5
+
+    def test_is_refused_while_a_lease_runs_and_not_once_it_has_run_out(self, subject: Subject) -> None:
+        ledger = subject.ledger
+        campaign_id = ledger.open_campaign(SPEC).id
+        claim = claimed(ledger, campaign_id, ledger.register_worker(campaign_id, SOMEONE))
+        asked: list[int] = []
+        with pytest.raises(UsageError, match="Somebody works on the campaign 'alpha'"):
+            ledger.delete_campaign(campaign_id, lambda: asked.append(1))
+        assert asked == []
+        ledger.check(claim)
+        subject.expire(claim)
+        ledger.delete_campaign(campaign_id, lambda: asked.append(2))
+        assert asked == [2]
+        assert ledger.campaigns() == []
+
+    def test_stays_where_another_store_is_not_emptied(self, ledger: Ledger, campaign_id: int) -> None:
+        def fail() -> None:
+            raise StoreUnavailable("it is away")
+
+        with pytest.raises(StoreUnavailable):
+            ledger.delete_campaign(campaign_id, fail)
+        assert len(ledger.slots(campaign_id)) == SPEC.budget

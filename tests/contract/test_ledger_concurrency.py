@@ -82,6 +82,15 @@ def test_no_slot_is_claimed_twice(ledgers: list[PostgresLedger]) -> None:
     assert invariants(ledgers[0], campaign_id) == []
 
 
+def test_nobody_claims_a_slot_of_a_campaign_that_is_being_deleted(ledgers: list[PostgresLedger]) -> None:
+    campaign_id, worker = open_race(ledgers[0])
+    found: list[Claim | None] = []
+    ledgers[0].delete_campaign(campaign_id, lambda: found.append(ledgers[1].claim(campaign_id, worker, LEASE)))
+    assert found == [None]
+    assert ledgers[1].find_campaign(SPEC.name) is None
+    assert ledgers[1].claim(campaign_id, worker, LEASE) is None
+
+
 def test_an_expired_slot_goes_to_one_worker(ledgers: list[PostgresLedger]) -> None:
     spec = CampaignSpec("race", {}, {}, (TierPlan(1, "only", 1),), 0)
     campaign_id = ledgers[0].open_campaign(spec).id

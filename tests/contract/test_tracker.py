@@ -366,3 +366,28 @@ def test_postgres_holds_the_same(database_url: str, store: str, runs: Path, tmp_
     assert late.sync(campaign(), runs) > 0
     assert late.sync(campaign(), runs) == 0
     assert content(uri) == content(store)
+
+
+def test_deleting_what_was_never_written_is_no_fault(tracker: Tracker, runs: Path) -> None:
+    tracker.delete(campaign(), runs)
+    tracker.delete(campaign(), runs)
+
+
+def test_a_deleted_campaign_leaves_its_name_free_for_one_without_runs(
+    mlflow_tracker: MLflowTracker, store: str, runs: Path, tmp_path: Path
+) -> None:
+    play(runs, lambda: mlflow_tracker.sync(campaign(), runs))
+    client = MlflowClient(tracking_uri=store, registry_uri=store)
+    client.create_registered_model("tiertune-night")
+    client.create_registered_model("tiertune-nightly")
+    assert (tmp_path / "artifacts" / "night").is_dir()
+    mlflow_tracker.delete(campaign(), runs)
+    assert client.get_experiment_by_name("tiertune/night") is None
+    assert [model.name for model in client.search_registered_models()] == ["tiertune-nightly"]
+    assert not (tmp_path / "artifacts" / "night").exists()
+    shutil.rmtree(runs)
+    open_attempt(runs, 1).append_epoch(report(1))
+    mlflow_tracker.sync(campaign(), runs)
+    experiment = client.get_experiment_by_name("tiertune/night")
+    assert experiment is not None
+    assert len(client.search_runs([experiment.experiment_id])) == 3, "the campaign, its tier and its one trial"

@@ -17,7 +17,7 @@ from typing import Any
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
-from optuna.artifacts._upload import ArtifactMeta
+from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX, ArtifactMeta
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage
 
@@ -33,6 +33,9 @@ FILES = "optuna-artifacts"
 
 RULE = "\n\n---\n\n"
 """Parts the campaign's result, which is ours to renew, from the rest of a study's note."""
+
+_TRIAL_FILES = "dashboard:artifacts:"
+"""Beginning of the study attributes in which the dashboard looks for the files of trials."""
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +97,14 @@ class DashboardPages:
         """Optuna has no registry: None."""
         return None
 
+    def delete(self, campaign: Campaign, folder: Path) -> None:
+        """The files of its studies and their trials; the studies themselves are Optuna's."""
+        for study in filter(None, map(self._study, _study_names(campaign))):
+            for key, value in study._storage.get_study_system_attrs(study._study_id).items():
+                if key.startswith((ARTIFACTS_ATTR_PREFIX, _TRIAL_FILES)):
+                    (self._files / json.loads(value)["artifact_id"]).unlink(missing_ok=True)
+        self.close()
+
     def close(self) -> None:
         """Forget the connection and all that was seen; a later call starts anew."""
         self._opened: BaseStorage | None = None
@@ -151,7 +162,7 @@ class DashboardPages:
         for name, content in trial_files(attempt):
             identity = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{run['study_name']}#{run['trial_number']}/{name}"))
             # Optuna closes a trial's own attributes with the trial; the dashboard reads these as well.
-            key = f"dashboard:artifacts:{trial_id}:{identity}"
+            key = f"{_TRIAL_FILES}{trial_id}:{identity}"
             if key in present:
                 continue
             self._store().write(identity, io.BytesIO(content))

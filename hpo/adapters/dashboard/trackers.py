@@ -40,6 +40,11 @@ class Trackers:
         ]
         return next((uri for uri in uris if uri is not None), None)
 
+    def delete(self, campaign: Campaign, runs: Path) -> None:
+        """See `Tracker.delete`."""
+        for tracker in self._trackers:
+            tracker.delete(campaign, runs)
+
     def close(self) -> None:
         """Close those that were made."""
         for tracker in vars(self).get("_trackers", ()):

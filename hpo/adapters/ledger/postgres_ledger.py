@@ -318,6 +318,23 @@ class PostgresLedger:
 
         return self._database.run(work)
 
+    def delete_campaign(self, campaign_id: int, first: Callable[[], None]) -> None:
+        def work(session: Session, repeated: bool) -> None:
+            campaign = session.get(CampaignRow, campaign_id, with_for_update=True)
+            if campaign is None:
+                return
+            # Claims skip what is locked. A slot names its worker, so slots go before those.
+            own = SlotRow.campaign_id == campaign_id
+            slots = session.execute(select(SlotRow.lease_expires_at > func.now()).where(own).with_for_update())
+            if any(slots.scalars()):
+                raise rules.worked_on(campaign.name)
+            first()
+            for table in (CheckpointRow, SlotRow, WorkerRow, TierRow):
+                session.execute(delete(table).where(table.campaign_id == campaign_id))
+            session.delete(campaign)
+
+        self._database.run(work)
+
     def exclusive(self, name: str) -> AbstractContextManager[None]:
         return self._database.exclusive(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True))
 

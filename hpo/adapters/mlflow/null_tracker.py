@@ -22,5 +22,8 @@ class NullTracker:
         """There is no registry: None."""
         return None
 
+    def delete(self, campaign: Campaign, runs: Path) -> None:
+        """There is nothing."""
+
     def close(self) -> None:
         """Nothing is held."""

@@ -29,6 +29,15 @@ def model_name(campaign: str) -> str:
     return f"tiertune-{campaign}"
 
 
+def unregister(store: Store, campaign: Campaign) -> None:
+    """Delete the campaign's model with all its versions, if there is one."""
+    try:
+        store.client.delete_registered_model(model_name(campaign.name))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+
+
 def register(store: Store, campaign: Campaign, run_id: str, checkpoint: Path, *, recommended: bool) -> str | None:
     """Register the checkpoint as a version of the campaign's model, once, and where it is recommended let the alias
     point to it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -109,6 +110,22 @@ class Store:
             self.client.restore_experiment(found.experiment_id)
         self._follow(found.artifact_location, self._location(campaign))
         return Experiment(found.experiment_id, f"{found.experiment_id}@{found.creation_time}")
+
+    def delete_experiment(self, campaign: str) -> None:
+        """Put the campaign's experiment and runs into MLflow's trash, its artifacts away if they lie on this machine.
+
+        It is renamed: one in the trash would keep its name, and be restored with its runs by the next of that name.
+        """
+        name = experiment_name(campaign)
+        found = self.client.get_experiment_by_name(name)
+        if found is not None:
+            if found.lifecycle_stage == "deleted":
+                self.client.restore_experiment(found.experiment_id)
+            self.client.rename_experiment(found.experiment_id, f"{name} (deleted, {found.experiment_id})")
+            self.client.delete_experiment(found.experiment_id)
+        location = self._location(campaign)
+        if location is not None and location.startswith("file:"):
+            shutil.rmtree(_path(location), ignore_errors=True)
 
     def _follow(self, noted: str, here: str | None) -> None:
         """Note the new place of a campaign's artifacts where the state folder was moved with them in it: MLflow keeps

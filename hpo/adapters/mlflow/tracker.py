@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hpo.adapters.mlflow.projection import Projection
 from hpo.adapters.mlflow.records import report_metrics, report_tags
-from hpo.adapters.mlflow.registry import register
+from hpo.adapters.mlflow.registry import register, unregister
 from hpo.adapters.mlflow.store import Store, locked
 from hpo.domain.campaign import Campaign
 from hpo.runs.durable import read_json
@@ -58,6 +58,14 @@ class MLflowTracker:
                 if file.suffix == ".json":
                     report = read_json(file)
                     self._store.log(run_id, metrics=report_metrics(report), tags=report_tags(report))
+
+    def delete(self, campaign: Campaign, runs: Path) -> None:
+        """See `Tracker.delete`. The registered model and its versions go for good; the experiment with its runs goes
+        to MLflow's own trash, which `mlflow gc` empties, under another name."""
+        with self._store.answering():
+            unregister(self._store, campaign)
+            self._store.delete_experiment(campaign.name)
+        self.close()
 
     def address(self, campaign: Campaign, runs: Path, slot: int) -> str | None:
         """Where the MLflow UI shows the slot's run, None before it was synced."""

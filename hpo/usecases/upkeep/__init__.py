@@ -1,0 +1,1 @@
+"""What is done to a campaign as a whole, beside searching."""
