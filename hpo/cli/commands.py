@@ -17,7 +17,7 @@ import yaml
 
 from hpo.cli import completion, listing
 from hpo.cli.parser import Command
-from hpo.cli.selection import agreed, composed, frozen, named_trial, side_of, study_of
+from hpo.cli.selection import agreed, composed, frozen, named_trial, resumed, side_of, study_of
 from hpo.cli.status import status_lines, status_record
 from hpo.domain.campaign import CampaignState
 from hpo.domain.errors import EnvironmentFault, UsageError
@@ -43,6 +43,7 @@ def setup(options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Open or join the campaign and bring it to its full budget."""
+    from hpo.cli.notice import notifying
     from hpo.cli.terminal import Terminal
     from hpo.usecases import session
 
@@ -52,9 +53,10 @@ def run(options: argparse.Namespace) -> None:
 
         preview(config, space, Terminal(), home_folder() / "cache")
         return
-    with open_app() as app:
+    face = Terminal()
+    with notifying(config.study, face.outcome), open_app() as app:
         timeout = options.timeout or config.worker.timeout
-        session.run(app.stores, app.machine, config, space, Terminal(), timeout)
+        session.run(app.stores, app.machine, config, space, face, timeout)
 
 
 def resume(options: argparse.Namespace) -> None:
@@ -68,7 +70,7 @@ def resume(options: argparse.Namespace) -> None:
         raise UsageError("--fork starts another campaign, in which nothing has failed; leave out --retry-failed.")
 
     face = Terminal()
-    with notifying(study_of(options.overrides), face.outcome), open_app() as app:
+    with notifying(resumed(options.overrides), face.outcome), open_app() as app:
         campaign, config, space = frozen(app, options.overrides, allowed=("trials=", "worker."))
         timeout = options.timeout or config.worker.timeout
         if options.fork:

@@ -56,20 +56,24 @@ def study_of(overrides: Sequence[str]) -> str:
     return overrides[-1].removeprefix("study=") if overrides else DEFAULT_STUDY
 
 
+def resumed(overrides: Sequence[str]) -> str:
+    """The campaign that is meant where other settings may be given beside it."""
+    return study_of([override for override in overrides if override.startswith("study=")])
+
+
 def frozen(app: App, overrides: Sequence[str], allowed: Sequence[str]) -> tuple[Campaign, SearchConfig, Space]:
     """The campaign that is meant, with its own configuration and the allowed settings changed."""
     from hpo.cli import config_loader
     from hpo.usecases.campaigns import frozen_config
 
-    named = [override for override in overrides if override.startswith("study=")]
-    others = [override for override in overrides if override not in named]
+    others = [override for override in overrides if not override.startswith("study=")]
     for override in others:
         if not override.startswith(tuple(allowed)):
             raise UsageError(
                 f"'{override}': a campaign goes on as it was created; only {' and '.join(allowed)} may be "
                 "given. Start another with `hpo run study=NAME ...`, or fork it with --fork NAME."
             )
-    campaign = app.records.find(study_of(named))
+    campaign = app.records.find(resumed(overrides))
     config, space = frozen_config(campaign)
     at_least = config.model_copy(update={"trials": campaign.spec.budget})
     return campaign, config_loader.changed(at_least, others), space

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from support.inbox import Inbox, open_inbox
 
+from hpo.cli import commands, main
 from hpo.cli.notice import LONGEST, notifying
 from hpo.cli.terminal import Terminal
 from hpo.domain.errors import EnvironmentFault, UsageError
+from hpo.wiring import App
 
 
 @pytest.fixture
@@ -39,6 +42,18 @@ def test_what_went_wrong_is_told_without_secrets_and_goes_on_its_way(inbox: Inbo
     assert "is gone" in message["message"]
     assert "hunter2" not in message["message"]
     assert len(message["message"]) <= LONGEST
+
+
+@pytest.mark.parametrize("words", [["run", "study=night", "trials=4"], ["resume", "night", "trials=4"]])
+def test_run_and_resume_say_how_they_ended(words: list[str], inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def unreachable() -> Iterator[App]:
+        raise EnvironmentFault("the database is away.")
+        yield
+
+    monkeypatch.setattr(commands, "open_app", unreachable)
+    assert main(words) == 3
+    assert [(each["title"], each["message"]) for each in inbox.messages] == [("hpo: night", "the database is away.")]
 
 
 def test_a_key_is_pressed_by_somebody_who_is_there(inbox: Inbox) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,6 +49,22 @@ def test_bind_puts_values_in_place_and_leaves_the_rest() -> None:
     changed = {name: value for name, value in bound.items() if flatten(base)[name] != value}
     assert changed == {"optim.lr": 5e-4, "model.hidden_size": 64, "data.split.num_folds": 2}
     assert base == binding.complete(RANKER, {}), "the base is left as it was"
+
+
+def test_a_model_of_ones_own_brings_settings_that_are_bound_and_checked_like_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[3] / "support" / "own")
+    bound = flatten(bind({}, {"model.own.width": 8, "model.kind": "lagged:Lagged"}))
+    assert (bound["model.own.width"], bound["model.own.dropout"]) == (8, 0.1)
+    base = {"model": {"kind": "lagged:Lagged"}}
+    dimensions = [IntegerDimension(name="model.own.width", low=4, high=32, default=8)]
+    check_turns(space(*dimensions), bind(base, {}))
+    too_low = IntegerDimension(name="model.own.width", low=1, high=32, default=8)
+    with pytest.raises(UsageError, match=r"dimension model\.own\.width at 1: .*greater than or equal to 2"):
+        check_turns(space(too_low), bind(base, {}))
+    with pytest.raises(UsageError, match=r"model\.hidden_size between 16 and 128 has no effect"):
+        check_turns(space(WIDTH), bind(base, {}))
 
 
 @pytest.mark.parametrize(
