@@ -10,6 +10,9 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hpo.engine.joint import choose
+from hpo.engine.joint.coordinates import Coordinates
+from hpo.engine.joint.fitting import fit
+from hpo.engine.joint.uncertainty import predictions
 
 SPACE: dict[str, BaseDistribution] = {name: FloatDistribution(0.0, 1.0) for name in "abcd"}
 
@@ -87,6 +90,39 @@ def test_the_lead_on_a_default_that_diverges_is_the_whole_distance() -> None:
     assert choice.lead is not None
     truth = cliff(given[choice.lead.challenger].params) + 0.3
     assert choice.lead.gain == pytest.approx(truth, abs=0.02)
+
+
+def test_the_error_of_a_lead_counts_what_is_not_known_of_the_parameters() -> None:
+    given = trials(steep, 4)
+    choice = choose(given, SPACE, 0)
+    fitted = fit(given, Coordinates.of(SPACE), sign=1.0, thorough=True)
+    assert choice is not None
+    assert choice.lead is not None
+    assert fitted is not None
+    weights, means, covariances = predictions(fitted, fitted.points[[choice.lead.challenger, 0]])
+    gains = means[:, 0] - means[:, 1]
+    within = float(weights @ (covariances[:, 0, 0] + covariances[:, 1, 1] - 2 * covariances[:, 0, 1]))
+    between = float(weights @ (gains - weights @ gains) ** 2)
+    assert between > 0.03 * within
+    assert choice.lead.error == pytest.approx(fitted.seen.scale * (within + between) ** 0.5, rel=0.01)
+
+
+def test_a_lead_is_worth_less_the_more_challengers_there_are() -> None:
+    def mild(params: dict[str, float]) -> float:
+        return 0.06 - 0.03 * (params["a"] - 0.9) ** 2
+
+    given = trials(mild, 8)
+    among_many = choose(given, SPACE, 0)
+    assert among_many is not None
+    assert among_many.lead is not None
+    for position, trial in enumerate(given):
+        if position not in (0, among_many.lead.challenger):
+            trial.state = TrialState.PRUNED
+    alone = choose(given, SPACE, 0)
+    assert alone is not None
+    assert alone.lead is not None
+    assert alone.lead.challenger == among_many.lead.challenger
+    assert among_many.lead.probability < alone.lead.probability - 0.02
 
 
 def test_only_complete_trials_are_chosen_and_pruned_ones_inform() -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import numpy as np
 import optuna
 import pytest
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, create_trial
+from scipy.special import digamma
 
-from hpo.engine.joint.coordinates import Coordinates
+from hpo.engine.joint.coordinates import Array, Coordinates
 from hpo.engine.joint.fitting import Fitted, fit
+from hpo.engine.joint.model import Evidence
 from hpo.engine.joint.uncertainty import draws, predictions
 
 AXES: dict[str, BaseDistribution] = {f"x{n}": FloatDistribution(0.0, 1.0) for n in range(3)}
@@ -42,6 +47,17 @@ def test_draws_lie_around_the_best_fit_and_are_the_same_each_time(fitted: Fitted
     assert weights.sum() == pytest.approx(1.0)
     assert 1 / float((weights**2).sum()) > 10
     assert np.all(np.abs(weights @ vectors - fitted.vector) < 1.5 * fitted.evidence.prior.sd)
+
+
+def test_draws_are_weighted_to_the_posterior_that_is_not_normal() -> None:
+    """The logarithm of a gamma variable with shape 2: its mode is log 2, its mean digamma(2), which is less."""
+
+    def loss(vector: Array) -> tuple[float, Array]:
+        return float(np.sum(np.exp(vector) - 2.0 * vector)), np.exp(vector) - 2.0
+
+    prior = SimpleNamespace(sd=np.ones(1) * 10, bounds=(np.full(1, -40.0), np.full(1, 40.0)))
+    vectors, weights = draws(cast(Evidence, SimpleNamespace(loss=loss, prior=prior)), np.log(np.full(1, 2.0)))
+    assert digamma(2) - 0.05 < float(weights @ vectors[:, 0]) < np.log(2) - 0.05
 
 
 def test_no_draw_is_a_better_fit_by_far(fitted: Fitted) -> None:

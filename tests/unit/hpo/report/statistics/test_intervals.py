@@ -47,3 +47,15 @@ def test_simultaneous_interval_is_wider_and_ignores_constant_columns(trials_fact
     alone = simultaneous_interval(series[:, [chosen]], 0, 1)
     assert alone is not None
     assert alone.high - alone.low == pytest.approx(plain.high - plain.low, rel=0.05)
+
+
+def test_simultaneous_interval_of_trials_that_are_much_alike_is_hardly_wider(trials_factory: Trials) -> None:
+    widths = []
+    for correlation in (0.0, 0.99):
+        series = trials_factory(np.random.default_rng(9), 250, np.zeros(20), correlation)
+        wide, plain = simultaneous_interval(series, 0, 1), mean_interval(series[:, 0], 1)
+        assert wide is not None
+        assert plain is not None
+        widths.append((wide.high - wide.low) / (plain.high - plain.low))
+    assert widths[0] > 1.4
+    assert widths[1] < 1.2
