@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -17,13 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo.adapters.dashboard.trackers import Trackers
+from hpo.adapters.engines.local import LocalEngine
+from hpo.adapters.engines.slurm import SlurmEngine
 from hpo.adapters.ledger.postgres_ledger import PostgresLedger
 from hpo.adapters.mlflow.address import shown, tracking_uri
 from hpo.adapters.postgres.database import Database, open_database, prepare_mlflow
 from hpo.adapters.postgres.embedded import EmbeddedPostgres
 from hpo.adapters.processes import host as processes
 from hpo.adapters.processes.clock import SystemClock
-from hpo.adapters.processes.local_worker import LocalWorker
 from hpo.domain.campaign import Campaign
 from hpo.domain.errors import UsageError
 from hpo.domain.redaction import redact_error
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
     from hpo.adapters.notices import Notices
     from hpo.domain.config import SearchConfig
-    from hpo.domain.ports import Ledger, Tracker
+    from hpo.domain.ports import Engine, Ledger, Tracker
     from hpo.engine.worker import Worker
     from hpo.usecases.session import Machine
     from search_spaces import Space
@@ -131,7 +133,7 @@ class App:
         return Machine(
             SystemClock(),
             self.database.revive,
-            partial(start_worker, self.home),
+            partial(engine_of, self.home),
             partial(build_worker, self.records, self.storage),
             self.host,
         )
@@ -244,21 +246,26 @@ def build_worker(
     )
 
 
-def start_worker(home: Path, campaign: Campaign, config: SearchConfig, number: int) -> LocalWorker:
-    """A worker process of its own on this machine."""
-    log = home / "logs" / campaign.name / f"worker-{number}.log"
-    return LocalWorker(
-        ["worker", f"study={campaign.name}", *worker_overrides(config)],
-        log=log,
-        home=home,
-        number=number,
-        num_workers=config.worker.num_workers,
-    )
+def engine_of(home: Path, campaign: Campaign, config: SearchConfig) -> Engine:
+    """Where the campaign's workers run."""
+    logs = home / "logs" / campaign.name
+    if config.worker.engine == "slurm":
+        options = config.worker.sbatch
+        return SlurmEngine(worker_command(config), logs=logs, home=home, name=campaign.name, options=options)
+    supervised = [*worker_command(config), "--supervised"]
+    return LocalEngine(supervised, logs=logs, home=home, num_workers=config.worker.num_workers)
+
+
+def worker_command(config: SearchConfig) -> Sequence[str]:
+    """The program that a worker is, wherever it runs."""
+    settings = [f"study={config.study}", *worker_overrides(config)]
+    # -P: a folder in the working directory that is named `hpo` or `trainer` is not ours.
+    return [sys.executable, "-P", "-m", "hpo", "worker", *settings]
 
 
 def worker_overrides(config: SearchConfig) -> Sequence[str]:
     """Run-time settings that a worker must share with its supervisor."""
-    settings = config.worker.model_dump(mode="json", exclude={"timeout"})
+    settings = config.worker.model_dump(mode="json", exclude={"timeout", "engine", "sbatch"})
     return [f"worker.{name}={'null' if value is None else value}" for name, value in settings.items()]
 
 

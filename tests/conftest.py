@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import NullPool, create_engine, text
+from support import slurm
 
 from hpo.adapters.postgres.database import prepare
 from hpo.adapters.postgres.embedded import EmbeddedPostgres
@@ -102,6 +103,22 @@ def ledger_database_url(_ledger_database: str) -> str:
     """URL of a prepared database whose ledger is empty: quicker than a fresh one, for tests of the ledger alone."""
     _execute(_ledger_database, "DELETE FROM hpo.campaign")
     return _ledger_database
+
+
+@pytest.fixture(scope="session")
+def slurm_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One Slurm of one node for the whole session; see `cluster`."""
+    absent = slurm.missing()
+    if absent:
+        pytest.skip(f"Slurm is not installed here (Debian: slurm-wlm): {absent}")
+    with slurm.open_cluster(tmp_path_factory.mktemp("slurm")) as settings:
+        yield settings
+
+
+@pytest.fixture
+def cluster(slurm_settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slurm's commands reach a cluster of one node."""
+    monkeypatch.setenv("SLURM_CONF", str(slurm_settings))
 
 
 @contextmanager

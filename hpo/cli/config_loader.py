@@ -32,7 +32,7 @@ from search_spaces import Space, load_space
 OPEN_KEYS = ("sampler.options", "pruner.options")
 """Mappings whose keys are Optuna's, not ours: any key may be added below them."""
 
-TEXTS = ("study", "space", "trainable")
+TEXTS = ("study", "space", "trainable", "worker.sbatch")
 """Settings that are taken letter by letter, beside the trainable's source."""
 
 

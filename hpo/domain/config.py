@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import shlex
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator, model_validator
 
 from hpo.domain.campaign import DEFAULT_STUDY, DEFAULT_TRAINABLE
 
@@ -70,7 +71,11 @@ class WorkerConfig(Section):
     """How the work is done. Nothing here changes a result with one worker; it may differ from run to run."""
 
     num_workers: Annotated[int, Field(ge=1, le=1024)] = 1
-    """Local worker processes."""
+    """Worker processes that `hpo run` and `hpo resume` start."""
+    engine: Literal["local", "slurm"] = "local"
+    """Where they run: on this machine, or as tasks of a Slurm job array."""
+    sbatch: str = ""
+    """Further options of Slurm's sbatch: `--partition=gpu --gres=gpu:1 --time=8:00:00`."""
     lease: Annotated[timedelta, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = timedelta(seconds=60)
     """How long a silent worker keeps its slot."""
     timeout: Limit | None = None
@@ -89,6 +94,16 @@ class WorkerConfig(Section):
     max_losses: Annotated[int, Field(ge=1, le=100_000)] = 100
     """The same for a slot whose worker was lost (killed, or its machine) this many times in a row. Healthy trials meet
     with that too, so the limit is high; lower it for a trial that takes its worker down every time."""
+
+    @model_validator(mode="after")
+    def _options_have_a_reader(self) -> WorkerConfig:
+        if self.sbatch and self.engine != "slurm":
+            raise ValueError("sbatch has no effect with engine=local; add worker.engine=slurm")
+        try:
+            shlex.split(self.sbatch)
+        except ValueError as error:
+            raise ValueError(f"sbatch is no line of options: {str(error).lower()}") from None
+        return self
 
 
 class SearchConfig(Section):

@@ -1,8 +1,8 @@
-"""The four seams of the search. A port exists only where two implementations ship."""
+"""The five seams of the search. A port exists only where two implementations ship."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -216,6 +216,41 @@ class TrialRunner(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class Engine(Protocol):
+    """Runs the workers of one campaign somewhere: on this machine, under a cluster's scheduler.
+
+    A worker has a number, from 1. The ledger alone says what is done: an engine may be slow to notice an end, and may
+    lose a worker, but never starts a second one under the number of one that lives.
+    """
+
+    def start(self, numbers: Iterable[int]) -> None:
+        """Start a worker under each of these numbers, of which none lives.
+
+        Raises:
+            UsageError: the settings are refused where workers are started. EnvironmentFault: no worker can be started.
+        """
+        ...
+
+    def poll(self) -> Mapping[int, int | None]:
+        """By number, how the worker ended that was started last under it; None while it waits, runs or ends.
+
+        2 and 3 are the exit codes of a worker that refuses its input, or its environment, wherever it runs; a negative
+        one is the signal that ended it."""
+        ...
+
+    def drain(self) -> None:
+        """Ask all workers to checkpoint, release and end; those that have not begun to work never will."""
+        ...
+
+    def kill(self) -> None:
+        """End all workers at once."""
+        ...
+
+    def last_words(self, number: int) -> str:
+        """The end of the log of the worker of this number; empty where there is none."""
+        ...
 
 
 class Tracker(Protocol):

@@ -1,4 +1,4 @@
-"""Runs a campaign's local workers, shows their progress, stops them when asked, and replaces one that dies."""
+"""Runs a campaign's workers on an engine, shows their progress, stops them when asked, and replaces one that dies."""
 
 from __future__ import annotations
 
@@ -6,39 +6,20 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
 
 from hpo.domain.campaign import Campaign, SlotState, SlotView
 from hpo.domain.errors import EnvironmentFault, Interrupted, UsageError
 from hpo.domain.failures import hopeless, suspects, suspicion
-from hpo.domain.ports import Clock, Ledger
+from hpo.domain.ports import Clock, Engine, Ledger
 
 TICK = timedelta(seconds=0.5)
+INTERRUPTED = 130
+"""Exit code of a worker that somebody else asked to end, as a scheduler does at a time limit: it is no death."""
 INPUT, ENVIRONMENT = 2, 3
 """Exit codes of a worker that was refused (its code changed), or whose database, disk or data are not usable: starting
 another would not help."""
 MAX_FRUITLESS_DEATHS = 3
 """Workers that may die in a row without a slot being finished in between, per worker."""
-
-
-class WorkerProcess(Protocol):
-    """A started worker, as the supervisor handles it."""
-
-    def poll(self) -> int | None:
-        """Its exit code, None while it lives."""
-        ...
-
-    def drain(self) -> None:
-        """Ask it to checkpoint, release and end."""
-        ...
-
-    def kill(self) -> None:
-        """End it at once."""
-        ...
-
-    def last_words(self) -> str:
-        """The end of its log."""
-        ...
 
 
 @dataclass
@@ -61,14 +42,14 @@ class Supervisor:
         self,
         ledger: Ledger,
         campaign: Campaign,
-        start_worker: Callable[[int], WorkerProcess],
+        engine: Engine,
         num_workers: int,
         clock: Clock,
         stop: StopRequest,
         on_progress: Callable[[Sequence[SlotView]], None],
         timeout: timedelta | None = None,
     ) -> None:
-        self._ledger, self._campaign, self._start = ledger, campaign, start_worker
+        self._ledger, self._campaign, self._engine = ledger, campaign, engine
         self._num_workers, self._clock, self._stop = num_workers, clock, stop
         self._on_progress, self._timeout = on_progress, timeout
         self._deaths = 0
@@ -85,17 +66,17 @@ class Supervisor:
             UsageError: the same, for a reason that lies in the settings.
         """
         deadline = None if self._timeout is None else self._clock.monotonic() + self._timeout.total_seconds()
-        workers = {number: self._start(number) for number in range(1, self._num_workers + 1)}
         try:
+            self._engine.start(range(1, self._num_workers + 1))
             while not self._finished():
                 if self._stop.count:
                     raise Interrupted("Stopped at your request.")
                 if deadline is not None and self._clock.monotonic() > deadline:
                     raise Interrupted(f"Stopped: the time limit of {self._timeout} was reached.")
-                self._replace_dead(workers)
+                self._replace_dead()
                 self._clock.sleep(TICK)
         finally:
-            self._end(list(workers.values()))
+            self._end()
 
     def _finished(self) -> bool:
         slots = self._slots = self._ledger.slots(self._campaign.id)
@@ -110,34 +91,30 @@ class Supervisor:
                 raise reason
         return num_done == len(slots)
 
-    def _replace_dead(self, workers: dict[int, WorkerProcess]) -> None:
-        for number, worker in workers.items():
-            code = worker.poll()
-            if code is None:
-                continue
-            if self._finished():
-                return
-            self._deaths += 1
+    def _replace_dead(self) -> None:
+        ended = {number: code for number, code in self._engine.poll().items() if code is not None}
+        if not ended or self._finished():
+            return
+        for number, code in ended.items():
+            self._deaths += code != INTERRUPTED
             if code == INPUT:
-                raise UsageError(f"A worker was refused:\n{worker.last_words()}")
+                raise UsageError(f"A worker was refused:\n{self._engine.last_words(number)}")
             if code == ENVIRONMENT:
-                raise EnvironmentFault(f"A worker had to give up:\n{worker.last_words()}")
+                raise EnvironmentFault(f"A worker had to give up:\n{self._engine.last_words(number)}")
             if self._deaths > MAX_FRUITLESS_DEATHS * self._num_workers:
                 raise EnvironmentFault(
                     f"Workers keep ending (exit code {code}) without finishing a trial. "
-                    f"{' '.join(map(suspicion, suspects(self._slots)))}\nThe last one said:\n{worker.last_words()}"
+                    f"{' '.join(map(suspicion, suspects(self._slots)))}\n"
+                    f"The last one said:\n{self._engine.last_words(number)}"
                 )
-            workers[number] = self._start(number)
+        self._engine.start(ended)
 
-    def _end(self, workers: list[WorkerProcess]) -> None:
+    def _end(self) -> None:
         """Drain, and kill on a second request."""
-        for worker in workers:
-            if worker.poll() is None:
-                worker.drain()
-        while any(worker.poll() is None for worker in workers):
+        self._engine.drain()
+        while None in self._engine.poll().values():
             if self._stop.count > 1:
-                for worker in workers:
-                    worker.kill()
+                self._engine.kill()
             self._clock.sleep(TICK / 5)
 
 

@@ -18,9 +18,9 @@ from hpo.domain.campaign import Campaign, CampaignState, SlotState, SlotView
 from hpo.domain.config import SearchConfig, WorkerConfig
 from hpo.domain.errors import Interrupted, UsageError
 from hpo.domain.failures import hopeless
-from hpo.domain.ports import Clock, Ledger
+from hpo.domain.ports import Clock, Engine, Ledger
 from hpo.domain.trainable import Prepared
-from hpo.engine.supervisor import Chore, StopRequest, Supervisor, WorkerProcess
+from hpo.engine.supervisor import Chore, StopRequest, Supervisor
 from hpo.engine.worker import Worker
 from hpo.usecases.campaigns import (
     decide_rest,
@@ -58,13 +58,13 @@ class BuildWorker(Protocol):
 class Machine:
     """What a sitting is given of the machine it runs on.
 
-    revive: starts the database's server again where it is ours and has died. start_worker: a worker process on a
-    campaign, by its number. build_worker: a worker of this process.
+    revive: starts the database's server again where it is ours and has died. engine: where a campaign's
+    workers run. build_worker: a worker of this process.
     """
 
     clock: Clock
     revive: Callable[[], object]
-    start_worker: Callable[[Campaign, SearchConfig, int], WorkerProcess]
+    engine: Callable[[Campaign, SearchConfig], Engine]
     build_worker: BuildWorker
     host: Host
 
@@ -222,7 +222,7 @@ def _supervise(
         supervisor = Supervisor(
             ledger,
             campaign,
-            lambda number: machine.start_worker(campaign, config, number),
+            machine.engine(campaign, config),
             config.worker.num_workers,
             machine.clock,
             stop,

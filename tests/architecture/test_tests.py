@@ -44,6 +44,7 @@ TOGETHER = {
         "one suite for both runners of a training",
         "hpo/adapters/processes/ends hpo/domain/training hpo/ranking/fitting hpo/adapters/processes/clock",
     ),
+    "contract/test_engines.py": ("one suite for all engines", "hpo/adapters/engines/logs"),
     "contract/test_damage.py": (
         "a whole campaign through the wiring, its files damaged one by one",
         "hpo/usecases/doctor/checkup hpo/usecases/doctor/files hpo/wiring hpo/cli/terminal hpo/runs/durable",

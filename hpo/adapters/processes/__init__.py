@@ -1,1 +1,1 @@
-"""Processes: who they are, trials and workers as processes, time."""
+"""Processes: who they are, trials as processes, time."""

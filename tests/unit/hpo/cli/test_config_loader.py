@@ -158,3 +158,13 @@ def test_settings_as_overrides_are_what_the_trainer_takes() -> None:
         ["bash", "-c", 'printf "%s\\n" $(cat)'], input="\n".join(overrides), text=True, capture_output=True, check=True
     )
     assert words.stdout.splitlines() == overrides
+
+
+def test_options_of_sbatch_are_a_text_and_need_slurm() -> None:
+    given = ["worker.engine=slurm", "worker.sbatch=--gres=gpu:1 --time=8:00:00"]
+    config, _ = config_loader.load(given)
+    assert config.worker.sbatch == "--gres=gpu:1 --time=8:00:00"
+    with pytest.raises(UsageError, match=r"add worker\.engine=slurm"):
+        config_loader.load(given[1:])
+    with pytest.raises(UsageError, match="no line of options"):
+        config_loader.load([given[0], "worker.sbatch=--comment='open"])

@@ -1,9 +1,9 @@
-"""The supervisor with workers that are not processes and a clock that does not wait."""
+"""The supervisor with an engine whose workers are not processes and a clock that does not wait."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 
 import pytest
@@ -45,6 +45,33 @@ class FakeWorker:
         return "no more disk"
 
 
+class FakeEngine:
+    """Notes which worker was started under which number."""
+
+    def __init__(self, make: Callable[[int], FakeWorker], started: list[tuple[int, FakeWorker]]) -> None:
+        self._make, self._started = make, started
+        self._workers: dict[int, FakeWorker] = {}
+
+    def start(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            self._workers[number] = self._make(len(self._started))
+            self._started.append((number, self._workers[number]))
+
+    def poll(self) -> Mapping[int, int | None]:
+        return {number: worker.poll() for number, worker in self._workers.items()}
+
+    def drain(self) -> None:
+        for worker in self._workers.values():
+            worker.drain()
+
+    def kill(self) -> None:
+        for worker in self._workers.values():
+            worker.kill()
+
+    def last_words(self, number: int) -> str:
+        return self._workers[number].last_words()
+
+
 class Arena:
     """A campaign of a few slots and the workers that were started on it."""
 
@@ -68,14 +95,13 @@ class Arena:
     def supervise(
         self, make: Callable[[int], FakeWorker], num_workers: int = 1, timeout: timedelta | None = None
     ) -> None:
-        def start(number: int) -> FakeWorker:
-            self.started.append((number, make(len(self.started))))
-            return self.started[-1][1]
+        """make: the worker that is the nth to be started, from 0."""
 
         def watch(slots: Sequence[SlotView]) -> None:
             self.seen.append(sum(slot.outcome is not None for slot in slots))
 
-        Supervisor(self.ledger, self.campaign, start, num_workers, self.clock, self.stop, watch, timeout).run()
+        engine = FakeEngine(make, self.started)
+        Supervisor(self.ledger, self.campaign, engine, num_workers, self.clock, self.stop, watch, timeout).run()
 
 
 def idle() -> bool:

@@ -67,7 +67,7 @@ def refuse(*arguments: object) -> Any:
     raise AssertionError("nobody is started here")
 
 
-MACHINE = Machine(FakeClock(), lambda: None, refuse, refuse, Host(lambda worker: False, refuse, refuse))
+MACHINE = Machine(FakeClock(), lambda: None, lambda *_: None, refuse, Host(lambda worker: False, refuse, refuse))
 
 
 def run(stores: Stores, face: Listener) -> None:

@@ -1,0 +1,1 @@
+"""Engines: where a campaign's workers run, and how they are started, followed and ended."""
