@@ -90,6 +90,10 @@ test: $(STAMP) ## Run the whole test suite
 test-faults: $(STAMP) ## Kill, starve and confuse the search at every named point, and print what it cost
 	@$(BIN)/python -m pytest tests/faults -m 'slow_faults or not slow_faults' $(HPO_ARGS)
 
+.PHONY: reference
+reference: $(STAMP) ## Write docs/settings.md and docs/commands.md from the classes and the parser
+	@$(BIN)/python docs/reference.py
+
 .PHONY: check
 check: $(STAMP) ## Format, lint, types, import arrows
 	@$(BIN)/ruff format --check .

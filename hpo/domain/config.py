@@ -121,6 +121,7 @@ class SearchConfig(Section):
     """The validation metric that is maximised, one of the trainable's (of the ranker it sets
     `trainer.train.monitor`)."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Of the search; every trial's own follows from it and the trial's number."""
     sampler: SamplerConfig = SamplerConfig()
     pruner: PrunerConfig = PrunerConfig()
     tiers: TierPolicy = TierPolicy()

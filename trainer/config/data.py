@@ -54,22 +54,34 @@ class ColumnsConfig(Section):
     """Which column of a file is taken for what, where its name alone does not say it; None: found by its name."""
 
     date: str | None = None
+    """The day, in any form that pandas reads."""
     symbol: str | None = None
+    """The stock's name."""
     open: str | None = None
+    """First price of the day."""
     high: str | None = None
+    """Highest price of the day."""
     low: str | None = None
+    """Lowest price of the day."""
     close: str | None = None
+    """Last price of the day."""
     volume: str | None = None
+    """Shares traded on the day."""
     adj_open: str | None = None
     """Adjusted for splits and dividends, like the next four; with `adj_close` alone the other bars are scaled by its
     ratio to `close`."""
     adj_high: str | None = None
+    """The adjusted highest price."""
     adj_low: str | None = None
+    """The adjusted lowest price."""
     adj_close: str | None = None
+    """The adjusted last price."""
     adj_volume: str | None = None
+    """The adjusted volume."""
     turnover: str | None = None
     """Traded value of the day."""
     sector: str | None = None
+    """The stock's sector or industry on the day."""
     universe: str | None = None
     """Whether the stock belongs to the universe on the day (true or false, 1 or 0, or the name of an index, empty
     outside it): outside it is neither ranked nor learnt from, but its history counts."""

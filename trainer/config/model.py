@@ -101,10 +101,13 @@ class ModelConfig(Section):
     window: Annotated[int, Field(ge=1, le=250)] = 20
     """Look-back of a score in trading days, today included, in total over all layers."""
     hidden_size: Annotated[int, Field(ge=4, le=4096)] = 32
+    """Width of all layers."""
     num_heads: Annotated[int, Field(ge=1, le=64)] = 4
     """Attention heads; must divide hidden_size."""
     num_layers: Annotated[int, Field(ge=1, le=16)] = 2
+    """Layers of the encoder, one after another."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
+    """Share of a layer's outputs that is set to zero in training."""
     variable_selection: bool = True
     """Whether features are embedded one by one and weighed by a gate that sees all of them; else one linear map."""
     frequency_normalisation: bool = False

@@ -142,7 +142,9 @@ class OptimConfig(Section):
     final_lr_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.01
     """Share of the peak rate at which cosine, polynomial and exponential end."""
     plateau_factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    """What schedule=plateau multiplies the learning rate by."""
     plateau_patience: Annotated[int, Field(ge=0, le=10_000)] = 2
+    """Epochs without a better validation score that schedule=plateau lets pass first."""
     clip_norm: NonNegative = 1.0
     """Limit of the norm of the whole gradient; 0: off."""
     clip_value: NonNegative = 0.0
@@ -155,6 +157,7 @@ class TrainConfig(Section):
     """The loop."""
 
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 4
+    """Passes over the training days."""
     batch_size: Annotated[int, Field(ge=1, le=1_000_000_000)] = 2048
     """Labelled stock-days per optimizer step (a span of days for a set of stocks)."""
     stocks_per_batch: Annotated[int, Field(ge=0, le=1_000_000)] = 32
@@ -180,11 +183,13 @@ class TrainConfig(Section):
     score_epochs: Annotated[int, Field(ge=1, le=10_000)] = 3
     """Last epochs averaged into the score; less noisy than one epoch alone, and no choice of the luckiest."""
     precision: Literal["bf16", "fp32"] = "bf16"
+    """Arithmetic of the forward and backward pass; weights and the optimizer's state are float32 in both."""
     device: str = "auto"
     """`auto`: cuda where there is one, else cpu; or a torch device name."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """CPU threads for torch and for LightGBM; 0: leave torch's own choice."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Of weights, batches and dropout. In a search it is the trial's own, drawn from the campaign's."""
 
     @field_validator("own_metric")
     @classmethod
