@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 from alembic import context
+from sqlalchemy import Connection
 
 from hpo.adapters.ledger.models import SCHEMA, Base
 
@@ -12,10 +15,10 @@ def ours(name: str | None, kind: str, parent_names: object) -> bool:
     return kind != "schema" or name == SCHEMA
 
 
-def run() -> None:
-    """Migrate over the connection that `hpo.adapters.postgres.migrations_runner` passes in, in one transaction."""
+def run(connection: Connection) -> None:
+    """What the command does, in one transaction."""
     context.configure(
-        connection=context.config.attributes["connection"],
+        connection=connection,
         target_metadata=Base.metadata,
         version_table_schema=SCHEMA,
         include_schemas=True,
@@ -26,4 +29,24 @@ def run() -> None:
         context.run_migrations()
 
 
-run()
+def run_on_the_projects_database() -> None:
+    """For `alembic current`, `alembic revision --autogenerate` and the like, typed in a checkout: on what `hpo setup`
+    made there. Nothing is migrated on the way."""
+    from hpo.adapters.postgres.database import Database, engine_for
+    from hpo.adapters.postgres.embedded import EmbeddedPostgres
+    from hpo.wiring import home_folder
+
+    url = os.environ.get("HPO_DATABASE_URL")
+    embedded = None if url else EmbeddedPostgres(home_folder())
+    with Database(url or "") if embedded is None else Database(embedded.acquire(), embedded) as database:
+        engine = engine_for(database.url)
+        with engine.begin() as connection:
+            run(connection)
+        engine.dispose()
+
+
+given = context.config.attributes.get("connection")
+if given is None:
+    run_on_the_projects_database()
+else:
+    run(given)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -106,3 +110,20 @@ def test_the_package_holds_the_migrations() -> None:
     root = migrations_runner.MIGRATIONS
     assert {path.name for path in root.iterdir()} >= {"env.py", "script.py.mako", "versions"}
     assert not (root / "__init__.py").exists(), "it would hide the library `alembic`"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [("current", f"{migrations_runner.head()} (head)"), ("check", "No new upgrade operations"), ("upgrade head", "")],
+)
+def test_alembics_own_commands_work_in_a_checkout(database_url: str, words: str, said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "alembic", *words.split()],
+        cwd=Path(__file__).resolve().parents[5],
+        env={**os.environ, "HPO_DATABASE_URL": database_url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert said in done.stdout
