@@ -73,9 +73,14 @@ def test_scale_shift_and_direction_do_not_matter(scale: float, shift: float) -> 
 
 
 def test_trainings_that_diverged_do_not_hide_the_rest() -> None:
-    study = search(24, lambda number, params: -300.0 if params["rate"] > 5e-3 else quality(params))
-    assert best_regret(study) < 0.1
-    assert sum(trial.value == -300.0 for trial in study.trials[12:]) <= 3
+    """On five seeds, as one search in sixteen ends further away by luck."""
+    studies = [
+        search(24, lambda number, params: -300.0 if params["rate"] > 5e-3 else quality(params), seed=seed)
+        for seed in range(5)
+    ]
+    assert np.median([best_regret(study) for study in studies]) < 0.1
+    late = [trial.value for study in studies for trial in study.trials[12:]]
+    assert late.count(-300.0) <= len(late) / 4
 
 
 @pytest.mark.parametrize(
@@ -129,10 +134,11 @@ def test_running_trials_of_others_keep_a_proposal_away() -> None:
     assert len(set(asked)) == 4
 
 
-def test_curves_inform_and_pruned_trials_count() -> None:
+def search_with_curves(seed: int) -> optuna.Study:
+    """Every third trial is pruned after half of its epochs."""
     study = optuna.create_study(direction="maximize")
     for number in range(16):
-        study.sampler = JointSampler(seed=number, budget=16)
+        study.sampler = JointSampler(seed=1000 * seed + number, budget=16)
         trial = study.ask(SPACE)
         level = quality(trial.params)
         scores = [level + 0.02 * math.exp(-epoch / 2) for epoch in range(1, 13)]
@@ -144,7 +150,11 @@ def test_curves_inform_and_pruned_trials_count() -> None:
         for epoch, score in enumerate(scores, start=1):
             trial.report(score, epoch)
         study.tell(trial, sum(scores[-3:]) / 3)
-    assert best_regret(study) < 0.15
+    return study
+
+
+def test_curves_inform_and_pruned_trials_count() -> None:
+    assert np.median([best_regret(search_with_curves(seed)) for seed in range(5)]) < 0.15
 
 
 def test_conditional_parameters_break_nothing() -> None:
@@ -159,16 +169,21 @@ def test_conditional_parameters_break_nothing() -> None:
     assert len(late) >= 5
 
 
-def test_what_violates_a_constraint_is_avoided_and_never_the_base() -> None:
+def constrained(seed: int) -> list[float]:
+    """What a search whose best values are forbidden proposes in its second half."""
     study = optuna.create_study(direction="maximize")
     for number in range(20):
-        study.sampler = JointSampler(seed=number, budget=20)
+        study.sampler = JointSampler(seed=1000 * seed + number, budget=20)
         trial = study.ask({"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)})
         x, y = trial.params["x"], trial.params["y"]
         trial.set_constraint("memory", x - 0.6)
         study.tell(trial, x - (y - 0.5) ** 2)
-    feasible = [trial.params["x"] <= 0.6 for trial in study.trials[10:]]
-    assert sum(feasible) >= 5
+    return [trial.params["x"] for trial in study.trials[10:]]
+
+
+def test_what_violates_a_constraint_is_avoided_and_never_the_base() -> None:
+    proposed = [x for seed in range(5) for x in constrained(seed)]
+    assert sum(x <= 0.6 for x in proposed) >= len(proposed) / 2
 
 
 def test_several_objectives_are_refused_by_name() -> None:
