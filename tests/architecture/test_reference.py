@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from hpo.domain.config import SearchConfig
-from trainer.config import TrainerConfig
-
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
@@ -32,5 +29,3 @@ def test_the_page_is_what_make_reference_writes(page: str) -> None:
 def test_every_setting_says_what_it_is() -> None:
     page = reference()["settings.md"]()
     assert [line for line in page.splitlines() if line.startswith("| `") and line.endswith("|  |")] == []
-    for model in (SearchConfig, TrainerConfig):
-        assert model.__doc__

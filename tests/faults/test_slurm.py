@@ -1,8 +1,9 @@
-"""Campaigns whose workers are tasks of a real Slurm of one node: killed, cancelled, told that time is up."""
+"""Campaigns whose workers are tasks of a real Slurm of one node: killed, cancelled, requeued, out of time."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 
 import pytest
@@ -42,6 +43,41 @@ def test_a_search_ends_where_the_undisturbed_one_ends(tree: Tree, strike: str) -
     until(lambda: tasks(name) == [])
     assert tree.arena.examine(name) == []
     assert tree.arena.history(name) == tree.undisturbed(*SETTINGS)
+
+
+def test_ctrl_c_ends_the_tasks_and_resume_goes_on(tree: Tree) -> None:
+    tree.environment["SLURM_CONF"] = os.environ["SLURM_CONF"]
+    process = tree.start("stopped", *SETTINGS, *ON_SLURM)
+    tree.wait_for_epoch("stopped")
+    process.send_signal(signal.SIGINT)
+    tree.finish(process, "stopped", 130)
+    until(lambda: tasks("stopped") == [])
+    tree.finish(tree.command("resume", "study=stopped", *ON_SLURM), "stopped")
+    assert tree.arena.history("stopped") == tree.undisturbed(*SETTINGS)
+
+
+def test_tasks_outlive_the_command_and_resume_joins_them(tree: Tree) -> None:
+    tree.environment["SLURM_CONF"] = os.environ["SLURM_CONF"]
+    process = tree.start("left", *SETTINGS, *ON_SLURM)
+    tree.wait_for_epoch("left")
+    process.kill()
+    process.wait()
+    assert len(tasks("left")) == 1
+    tree.finish(tree.command("resume", "study=left", *ON_SLURM), "left")
+    until(lambda: tasks("left") == [])
+    assert [slot.state for slot in tree.arena.slots("left")] == [SlotState.DONE] * NUM_TRIALS
+    assert tree.arena.examine("left") == []
+
+
+def test_a_task_whose_time_is_up_is_submitted_again(tree: Tree) -> None:
+    tree.environment["SLURM_CONF"] = os.environ["SLURM_CONF"]
+    many = 150
+    tree.run("long", f"trials={many}", "worker.lease=PT3S", "worker.engine=slurm", "worker.sbatch=--time=3")
+    ends = sorted((tree.home / "logs" / "long").glob("worker-1.[0-9]*"), key=lambda file: int(file.suffix[1:]))
+    assert [file.read_text().strip() for file in ends[:-1]] == ["130"] * (len(ends) - 1)
+    assert len(ends) > 1, "the campaign was over before its time was up"
+    assert [slot.state for slot in tree.arena.slots("long")] == [SlotState.DONE] * many
+    assert tree.arena.examine("long") == []
 
 
 def test_two_workers_share_the_budget_exactly(tree: Tree) -> None:

@@ -47,7 +47,12 @@ PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE OverTimeLimit=0 State=U
 
 def missing() -> str:
     """What of Slurm is not installed here."""
-    return ", ".join(name for name in PROGRAMS if shutil.which(name) is None)
+    return ", ".join(name for name in PROGRAMS if _where(name) is None)
+
+
+def _where(name: str) -> str | None:
+    """Debian puts the daemons where root alone looks for them."""
+    return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
 
 
 @contextmanager
@@ -61,7 +66,7 @@ def open_cluster(folder: Path) -> Iterator[Path]:
         SETTINGS.format(host=host, user=getpass.getuser(), folder=folder, ports=_free_ports(), cpus=os.cpu_count())
     )
     environment = {**os.environ, "SLURM_CONF": str(settings)}
-    programs = [["slurmctld", "-D", "-c"], ["slurmd", "-D", "-N", host]]
+    programs = [[str(_where("slurmctld")), "-D", "-c"], [str(_where("slurmd")), "-D", "-N", host]]
     started = [
         subprocess.Popen(p, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT) for p in programs
     ]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hpo.adapters.engines.logs import last_lines, log_file
 from hpo.domain.errors import EnvironmentFault
+from hpo.engine.supervisor import INTERRUPTED
 
 NOTICE_SECONDS = 120
 """A job is asked to end so long before its time limit: an epoch should fit into it."""
@@ -21,16 +22,17 @@ POLL_SECONDS = 2.0
 
 COMMAND_SECONDS = 60.0
 
-SIGNALS, INTERRUPTED = 128, 130
-"""A shell adds the former to the signal that ended a command; a worker that drained ends with the latter itself."""
+SIGNALS = 128
+"""What a shell adds to the signal that ended a command."""
 
 SCRIPT = """\
 #!/bin/bash
 number=$SLURM_ARRAY_TASK_ID
 export HPO_HOME={home} HPO_WORKER_NUMBER=$number OMP_WAIT_POLICY=${{OMP_WAIT_POLICY:-PASSIVE}}
+trap 'asked=yes; kill -TERM $worker 2> /dev/null' TERM
 {command} < /dev/null &
 worker=$!
-trap 'kill -TERM $worker' TERM
+[ -n "$asked" ] && kill -TERM $worker
 while kill -0 $worker 2> /dev/null; do wait $worker; done
 trap '' TERM
 wait $worker
@@ -52,6 +54,7 @@ class SlurmEngine:
         self._options = shlex.split(options)
         self._jobs: dict[int, str] = {}
         self._alive: set[tuple[str, str]] = set()
+        self._draining: set[str] = set()
         self._asked = -POLL_SECONDS
 
     def script(self) -> str:
@@ -88,7 +91,8 @@ class SlurmEngine:
         return {number: self._ended(number, job) for number, job in self._jobs.items()}
 
     def drain(self) -> None:
-        for job in sorted(set(self._jobs.values())):
+        for job in sorted(set(self._jobs.values()) - self._draining):
+            self._draining.add(job)  # a second signal would end a worker amid its last steps
             _run(["scancel", "--quiet", "--state=PENDING", job], check=False)
             _run(["scancel", "--quiet", "--state=RUNNING", "--batch", "--signal=TERM", job], check=False)
 
@@ -117,7 +121,7 @@ class SlurmEngine:
         if not text:
             return -signal.SIGKILL  # no shell was left to write it
         ended = int(text)
-        by_signal = ended > SIGNALS and ended != INTERRUPTED
+        by_signal = ended > SIGNALS and ended != INTERRUPTED  # a worker that drained says that itself
         return SIGNALS - ended if by_signal else ended
 
 

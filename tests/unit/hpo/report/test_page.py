@@ -16,6 +16,7 @@ import pytest
 from hpo.domain.campaign import Outcome
 from hpo.report import CampaignEvidence, TrialEvidence, analyse, build_report, render, summary_lines, write_report
 from hpo.report.document import as_plain, plain
+from hpo.report.sections import deployed
 
 MakeCampaign = Callable[..., CampaignEvidence]
 
@@ -152,6 +153,17 @@ def test_members_and_contenders_are_shown(made_up: CampaignEvidence, committee_f
     )
     assert summary_lines(campaign)[0] == f"Recommendation: {plainly['advice']}."
     assert f"Recommendation: {plainly['advice']}" in render(build_report(campaign))
+
+
+def test_what_is_not_recommended_is_not_called_deployed(
+    made_up: CampaignEvidence, committee_factory: MakeCampaign
+) -> None:
+    assert made_up.holdout is not None
+    findings = analyse(committee_factory(made_up))
+    assert findings.verdict.recommended
+    assert deployed.build(made_up, findings).lead.startswith("What is deployed is")
+    refused = replace(findings, verdict=replace(findings.verdict, recommended=False))
+    assert deployed.build(made_up, refused).lead.startswith("What was judged, and is not recommended, is")
 
 
 def test_no_ceiling_on_real_data(made_up: CampaignEvidence) -> None:
