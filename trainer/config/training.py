@@ -186,6 +186,8 @@ class TrainConfig(Section):
     """Arithmetic of the forward and backward pass; weights and the optimizer's state are float32 in both."""
     device: str = "auto"
     """`auto`: cuda where there is one, else cpu; or a torch device name."""
+    cuda_graphs: bool = True
+    """Launch a step's kernels together on a CUDA device, where the model allows it; has no effect on a CPU."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """CPU threads for torch and for LightGBM; 0: leave torch's own choice."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

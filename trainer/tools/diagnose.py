@@ -18,10 +18,9 @@ from trainer.data.panel import TrainingData
 from trainer.tools.figures import new_figure, save_figure
 from trainer.training.device import DeviceWatch
 from trainer.training.feed import Batch
-from trainer.training.folds import FoldRun
-from trainer.training.labels import make_labels
+from trainer.training.folds import FoldRun, first_fold
 from trainer.training.memory import estimate, step_bytes
-from trainer.training.precision import choose_precision
+from trainer.training.precision import choose_device
 
 WARM_UP_STEPS = 30
 LANDSCAPE_POINTS = 21
@@ -78,9 +77,12 @@ class Diagnosis:
 
 def diagnose(config: TrainerConfig, data: TrainingData, steps: int = WARM_UP_STEPS) -> Diagnosis:
     """Train the first fold for `steps` steps, then look at one batch."""
-    precision = choose_precision(config.train)
-    watch = DeviceWatch(precision.device)
-    run = FoldRun(config, data.panel, make_labels(data.panel, config.data), data.folds[0], 0, precision)
+    with DeviceWatch(choose_device(config.train.device)) as watch:
+        return _diagnosis(config, data, steps, watch)
+
+
+def _diagnosis(config: TrainerConfig, data: TrainingData, steps: int, watch: DeviceWatch) -> Diagnosis:
+    run = first_fold(config, data)
     run.model.train()
     batches = itertools.chain.from_iterable(run.batches(epoch) for epoch in itertools.count(1))
     for number, batch in enumerate(itertools.islice(batches, steps)):

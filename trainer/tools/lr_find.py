@@ -16,9 +16,7 @@ from trainer.data.panel import TrainingData
 from trainer.errors import NonFiniteError
 from trainer.tools.figures import new_figure, save_figure
 from trainer.training.feed import Batch
-from trainer.training.folds import FoldRun
-from trainer.training.labels import make_labels
-from trainer.training.precision import choose_precision
+from trainer.training.folds import FoldRun, first_fold
 
 LOWEST, HIGHEST = 1e-6, 1.0
 STEPS = 120
@@ -54,9 +52,7 @@ def find_rate(config: TrainerConfig, data: TrainingData, steps: int = STEPS) -> 
 
     The suggestion is a tenth of the rate at which the smoothed loss was lowest. Ends early at divergence.
     """
-    run = FoldRun(
-        config, data.panel, make_labels(data.panel, config.data), data.folds[0], 0, choose_precision(config.train)
-    )
+    run = first_fold(config, data)
     run.model.train()
     with torch.no_grad():
         untrained = [float(run.loss(batch[0], progress=0.0)[0]) for batch in _first(run, steps)]

@@ -10,9 +10,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from trainer.config import TrainerConfig
 from trainer.data.panel import TrainingData
-from trainer.training.folds import FoldRun
-from trainer.training.labels import make_labels
-from trainer.training.precision import choose_precision
+from trainer.training.folds import first_fold
+from trainer.training.precision import choose_device
 
 WARM_UP_STEPS = 3
 
@@ -41,13 +40,12 @@ class Profile:
 
 def profile_steps(config: TrainerConfig, data: TrainingData, steps: int = 10, rows: int = 15) -> Profile:
     """Profile `steps` optimizer steps of the first fold after a warm-up; the `rows` dearest operators."""
-    precision = choose_precision(config.train)
-    run = FoldRun(config, data.panel, make_labels(data.panel, config.data), data.folds[0], 0, precision)
+    run = first_fold(config, data)
     run.model.train()
     batches = itertools.chain.from_iterable(run.batches(epoch) for epoch in itertools.count(1))
     for batch in itertools.islice(batches, WARM_UP_STEPS):
         run.step(batch, progress=0.0)
-    on_cuda = precision.device.type == "cuda"
+    on_cuda = choose_device(config.train.device).type == "cuda"
     gather = step = samples = 0.0
     with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_cuda else [])]) as profiler:
         for _ in range(steps):

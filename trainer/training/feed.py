@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -52,17 +53,24 @@ class Feed:
     """Spans of one panel and its labels, as batches for `model` on `device`."""
 
     def __init__(self, panel: Panel, labels: Labels, model: ModelConfig, device: torch.device) -> None:
+        self.panel, self.labels = panel, labels
         self._device = device
         self._graphs: GraphSchedule | None = None
         if model.neighbours:
             self._graphs = GraphSchedule(panel.dates, panel.returns, panel.sectors, model.neighbours)
         self._arrays = (panel.features, panel.mask, labels.label, labels.returns)
-        self._resident: list[Tensor] | None = None
-        days, stocks, num_features = panel.features.shape
-        size = resident_bytes((days, stocks, num_features, len(panel.horizons)))
-        # On the CPU the memory map itself is the resident copy, shared by all processes.
-        if device.type == "cuda" and size <= RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]:
-            self._resident = [torch.from_numpy(np.array(array)).to(device) for array in self._arrays]
+
+    @cached_property
+    def _resident(self) -> list[Tensor] | None:
+        """The panel on the device, made at the first batch; None where it is read from the memory map.
+
+        On the CPU the memory map itself is the resident copy, shared by all processes.
+        """
+        days, stocks, features = self.panel.features.shape
+        size = resident_bytes((days, stocks, features, len(self.panel.horizons)))
+        if self._device.type != "cuda" or size > RESIDENT_SHARE * torch.cuda.mem_get_info(self._device)[0]:
+            return None
+        return [torch.from_numpy(np.array(array)).to(self._device) for array in self._arrays]
 
     def batch(self, span: Span) -> Batch:
         """One span, gathered where the panel lies.
@@ -100,15 +108,19 @@ class Feed:
         """Stocks of the panel."""
         return int(self._arrays[1].shape[1])
 
-    def labels(self, days: range) -> tuple[Tensor, Tensor, Tensor]:
+    def targets(self, days: range) -> tuple[Tensor, Tensor, Tensor]:
         """Labels and returns of all stocks (0 where there is none) and whether there is one, each [len(days), S, H]."""
         rows = slice(days.start, days.stop)
-        mask, label, returns = (self._upload(array[rows]) for array in self._arrays[1:])
+        if self._resident is not None:
+            mask, label, returns = (tensor[rows] for tensor in self._resident[1:])
+        else:
+            mask, label, returns = (self._upload(array[rows]) for array in self._arrays[1:])
         return _labelled(mask, label, returns)
 
     def steps(self, plan: Iterable[tuple[Span, ...]]) -> Iterator[tuple[Batch, ...]]:
-        """The batches of every optimizer step; gathered ahead by a thread where they must travel to a device."""
-        if self._device.type == "cpu" or self._resident is not None:
+        """The batches of every optimizer step; gathered ahead by a thread where they, or their graphs, must travel to a
+        device."""
+        if self._device.type == "cpu" or (self._resident is not None and self._graphs is None):
             yield from (tuple(map(self.batch, spans)) for spans in plan)
             return
         with ThreadPoolExecutor(1) as pool:

@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainer.config import TrainerConfig
-from trainer.data.panel import Fold, Panel
+from trainer.data.panel import Fold, Panel, TrainingData
 from trainer.errors import InputError
 from trainer.models import build_model
 from trainer.training.batches import plan
 from trainer.training.evaluate import daily_metrics, score_days
 from trainer.training.feed import Batch, Feed
-from trainer.training.labels import Labels
+from trainer.training.labels import Labels, make_labels
 from trainer.training.losses import build_loss
 from trainer.training.optim import StepGuard, WeightAverage, build_optimizer, clip_gradients, needs_second_pass
-from trainer.training.precision import Precision
+from trainer.training.precision import Precision, choose_precision
+from trainer.training.replay import Replay, can_replay
 from trainer.training.schedules import Schedule
 
 
@@ -49,21 +50,20 @@ class FoldRun:
     Raises InputError where the fold has no labelled stock-day.
     """
 
-    def __init__(
-        self, config: TrainerConfig, panel: Panel, labels: Labels, fold: Fold, index: int, precision: Precision
-    ) -> None:
-        self._config, self._panel, self._fold, self._index = config, panel, fold, index
-        self._precision = precision
-        labelled = check_labelled(panel, labels, fold, index)
+    def __init__(self, config: TrainerConfig, feed: Feed, fold: Fold, index: int, precision: Precision) -> None:
+        self._config, self._feed, self._fold, self._index = config, feed, fold, index
+        self._precision, panel = precision, feed.panel
+        labelled = check_labelled(panel, feed.labels, fold, index)
         self.plan = plan(labelled, fold.train, config.model.window, config.train)
-        self._feed = Feed(panel, labels, config.model, precision.device)
         torch.manual_seed(int(np.random.SeedSequence([config.train.seed, index]).generate_state(1)[0]))
         self.model = build_model(config.model, len(panel.feature_names), len(panel.horizons)).to(precision.device)
         self._loss = build_loss(config.loss, panel.horizons)
         self.optimizer = build_optimizer(self.model, config.optim)
         self.schedule = Schedule(config.optim, self.plan.steps * config.train.epochs)
         self.average = WeightAverage(self.model, config.train)
-        self._guard = StepGuard(list(self.model.parameters()), precision.device)
+        self._guard = StepGuard(precision.device)
+        replays = can_replay(config, self.plan, precision.device)
+        self._replay = Replay(self.plan, precision.device) if replays else None
 
     def batches(self, epoch: int) -> Iterator[tuple[Batch, ...]]:
         """What every optimizer step of `epoch` passes through the model; the same at every call."""
@@ -91,13 +91,14 @@ class FoldRun:
         means = sums.means()
         return {**means, "lr": rate, "samples": means["samples"] * sums.steps}
 
+    @torch.no_grad()
     def validate(self) -> tuple[dict[str, float], dict[str, NDArray[np.float32]]]:
         """Validation loss, and the daily series of the scored module on the fold's validation days."""
         days, window = self._fold.valid, self._config.model.window
         scores = score_days(self.average.scored, self._feed, days, window, self._precision)
-        loss, parts = self._loss(scores.nan_to_num(), *self._feed.labels(days), progress=1.0)
+        loss, parts = self._loss(scores.nan_to_num(), *self._feed.targets(days), progress=1.0)
         scalars = {"loss": float(loss), **{f"loss_{name}": float(value) for name, value in parts.items()}}
-        return scalars, daily_metrics(scores, self._panel, days, self._config.train.own_metric)
+        return scalars, daily_metrics(scores, self._feed.panel, days, self._config.train.own_metric)
 
     @property
     def num_parameters(self) -> int:
@@ -155,23 +156,40 @@ class FoldRun:
         Returns, on the device and not waited for: mean `loss` and its parts `loss_*`, `grad_norm` before clipping,
         `samples`.
         """
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=self._replay is None)
         sums = Sums()
-        samples = torch.zeros((), device=self._precision.device)
+        parts = len(batches)
+        variant = parts, *self._loss.weights(progress).items()
         for batch in batches:
-            loss, parts = self.loss(batch, progress)
-            torch.autograd.backward(loss / len(batches))
-            sums.add({"loss": loss.detach(), **{f"loss_{name}": value for name, value in parts.items()}})
-            samples += batch.labelled.any(-1).sum()
+            if self._replay is None:
+                sums.add(self._descend(batch, progress, parts))
+            else:
+                sums.add(self._replay(batch, lambda padded: self._descend(padded, progress, parts), variant))
+        samples = sums.values.pop("samples")
         norm = clip_gradients(self.model.parameters(), self._config.optim)
-        means = {name: value / len(batches) for name, value in sums.values.items()}
+        means = {name: value / parts for name, value in sums.values.items()}
         return {**means, "grad_norm": norm, "samples": samples}
+
+    def _descend(self, batch: Batch, progress: float, parts: int) -> dict[str, Tensor]:
+        """Add a span's share of the gradient of a step in so many parts to the parameters'. Returns the span's `loss`,
+        its parts `loss_*` and the number of `samples`."""
+        loss, terms = self.loss(batch, progress)
+        torch.autograd.backward(loss / parts)
+        samples = batch.labelled.any(-1).sum()
+        return {"loss": loss.detach(), "samples": samples, **{f"loss_{name}": value for name, value in terms.items()}}
 
     def loss(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of one span and its parts: forward under autocast, everything after it in full precision."""
         with self._precision.autocast():
             scores = self.model(*batch.inputs)
         return self._loss(scores[batch.span.context :], batch.label, batch.returns, batch.labelled, progress)
+
+
+def first_fold(config: TrainerConfig, data: TrainingData) -> FoldRun:
+    """The first fold of a training, for tools that look at one. Raises as `FoldRun` and `choose_precision` do."""
+    precision = choose_precision(config.train)
+    feed = Feed(data.panel, make_labels(data.panel, config.data), config.model, precision.device)
+    return FoldRun(config, feed, data.folds[0], 0, precision)
 
 
 def _is_finite(scalars: dict[str, Tensor]) -> Tensor:

@@ -24,6 +24,7 @@ from trainer.metrics import check_own_metric, summarise
 from trainer.reports import Ending, EpochReport, FitResult, Reporter, Verdict
 from trainer.training import checkpoint
 from trainer.training.device import DeviceWatch, memory_errors
+from trainer.training.feed import Feed
 from trainer.training.fitters import FITTERS
 from trainer.training.folds import FoldRun
 from trainer.training.labels import make_labels
@@ -62,9 +63,9 @@ class _Run:
     def __init__(self, config: TrainerConfig, data: TrainingData, folder: Path, precision: Precision) -> None:
         self._config, self._folder, self._device = config, folder, precision.device
         self._panel = data.panel
-        labels = make_labels(data.panel, config.data)
+        feed = Feed(data.panel, make_labels(data.panel, config.data), config.model, precision.device)
         fitter = FITTERS.get(config.model.kind, FoldRun)  # a user's own model is trained by gradients
-        self._folds = [fitter(config, data.panel, labels, fold, i, precision) for i, fold in enumerate(data.folds)]
+        self._folds = [fitter(config, feed, fold, i, precision) for i, fold in enumerate(data.folds)]
         self._reports: list[EpochReport] = []
         self._kept = 0  # the epoch in model.pt
         torch.manual_seed(config.train.seed)
@@ -85,8 +86,16 @@ class _Run:
 
     def _epoch(self, epoch: int, stop: Callable[[], bool]) -> EpochReport | None:
         """Train and validate one epoch, and save it; None when stopped in its midst."""
+        with DeviceWatch(self._device) as watch:
+            report = self._trained(epoch, stop, watch)
+        if report is not None:
+            for fold in self._folds:
+                fold.judged(report.score)
+            self._save(report)
+        return report
+
+    def _trained(self, epoch: int, stop: Callable[[], bool], watch: DeviceWatch) -> EpochReport | None:
         started = time.perf_counter()
-        watch = DeviceWatch(self._device)
         trained: list[dict[str, float]] = []
         for fold in self._folds:
             scalars = fold.train_epoch(epoch, stop)
@@ -103,11 +112,7 @@ class _Run:
         }
         daily = {name: np.concatenate([series[name] for _, series in validated]) for name in validated[0][1]}
         score = metrics[f"valid/{self._config.train.monitor}"]
-        report = EpochReport(epoch, score, metrics, daily, time.perf_counter() - started)
-        for fold in self._folds:
-            fold.judged(score)
-        self._save(report)
-        return report
+        return EpochReport(epoch, score, metrics, daily, time.perf_counter() - started)
 
     def _summary(self, scalars: Mapping[str, float], daily: Mapping[str, NDArray[np.float32]]) -> dict[str, float]:
         return {**scalars, **summarise(daily, self._config.train.monitor)}

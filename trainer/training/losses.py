@@ -12,7 +12,7 @@ from trainer import imports
 from trainer.config import OWN_TERM, LossConfig, LossPhase
 from trainer.errors import InputError
 from trainer.metrics import average_ranks
-from trainer.training.labels import EPSILON, unit
+from trainer.training.labels import CHUNK_DAYS, EPSILON, unit
 
 MIN_STOCKS = 5
 """Days with fewer labelled stocks contribute nothing."""
@@ -121,7 +121,9 @@ class RankingLoss:
         with torch.autocast(scores.device.type, enabled=False):
             scores = scores.float().masked_fill(~valid, 0.0)
             label, returns = (target.float().masked_fill(~valid, 0.0) for target in (label, returns))
-            emphasis = self._horizon_weights.to(scores.device) * valid.any(dim=1).any(dim=0)
+            if self._horizon_weights.device != scores.device:
+                self._horizon_weights = self._horizon_weights.to(scores.device)
+            emphasis = self._horizon_weights * valid.any(dim=1).any(dim=0)
             emphasis = emphasis / emphasis.sum().clamp(min=EPSILON)
             loss = scores.sum() * 0.0
             parts: dict[str, torch.Tensor] = {}
@@ -170,6 +172,9 @@ def soft_rank(values: torch.Tensor, valid: torch.Tensor, temperature: float = RA
     standard deviations over the temperature. Partners are RANK_PARTNERS evenly spaced order statistics of the same
     day, so that the cost is S log S + S * RANK_PARTNERS, without chance. values, valid: [T, S, H].
     """
+    if not torch.is_grad_enabled() and len(values) > CHUNK_DAYS:  # the memory of a whole validation is bounded so
+        pieces = zip(torch.split(values, CHUNK_DAYS), torch.split(valid, CHUNK_DAYS), strict=True)
+        return torch.cat([soft_rank(*piece, temperature) for piece in pieces])
     scaled = (unit(values, valid) / temperature).transpose(1, 2)  # partners last: the sums run over memory in order
     present = valid.transpose(1, 2)
     stocks = values.shape[1]

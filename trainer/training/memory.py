@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import weakref
 from dataclasses import replace
 from typing import Any
@@ -14,17 +15,18 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from trainer.config import TABULAR_KINDS, TrainerConfig, own_paths
+from trainer.config import TABULAR_KINDS, SplitConfig, TrainerConfig, own_paths
 from trainer.errors import DoesNotFitError
 from trainer.imports import is_path
 from trainer.models import build_model
-from trainer.models.graph import Graph
+from trainer.models.graph import REFRESH_DAYS, Graph
 from trainer.training.batches import Span, SpanPlan, day_chunks, size_plan
-from trainer.training.evaluate import CHUNK_STOCK_DAYS
-from trainer.training.feed import resident_bytes
+from trainer.training.evaluate import chunk_budget
+from trainer.training.feed import PREFETCHED, RESIDENT_SHARE, resident_bytes
 from trainer.training.fitters.samples import table_bytes
 from trainer.training.losses import build_loss
-from trainer.training.precision import Precision, choose_precision
+from trainer.training.precision import Precision, choose_device, choose_precision
+from trainer.training.replay import can_replay
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +46,7 @@ def check_fits(config: TrainerConfig, panel_shape: tuple[int, int, int], availab
     is_own = is_path(config.model.kind)
     if not is_own and upper_bound(config, panel_shape) <= available:
         return
-    needed = known_estimate(config, panel_shape)
+    needed = known_estimate(config, panel_shape, available)
     if needed is None or needed <= available:
         return
     size = f"the size of {config.model.kind}" if is_own else "model.hidden_size"
@@ -55,10 +57,12 @@ def check_fits(config: TrainerConfig, panel_shape: tuple[int, int, int], availab
     )
 
 
-def known_estimate(config: TrainerConfig, panel_shape: tuple[int, int, int]) -> int | None:
+def known_estimate(
+    config: TrainerConfig, panel_shape: tuple[int, int, int], available: int | None = None
+) -> int | None:
     """`estimate`; None where the user's code does what fake tensors cannot follow: its training will show."""
     try:
-        return estimate(config, panel_shape)
+        return estimate(config, panel_shape, available)
     except Exception as error:  # of a user's code
         if not own_paths(config):
             raise
@@ -76,18 +80,20 @@ def upper_bound(config: TrainerConfig, panel_shape: tuple[int, int, int]) -> int
     span_stocks = min(stocks, span_stocks * (1 + config.model.neighbours))
     chunk = _chunk(config, days, stocks)
     units = 2 * (16 + model.window + model.num_neighbours) * (features + model.hidden_size * (model.num_layers + 1))
-    rows = max(span_days * span_stocks, (chunk.context + len(chunk.days)) * stocks)
+    rows = span_days * span_stocks + (chunk.context + len(chunk.days)) * stocks
     return resident_bytes((*panel_shape, len(config.data.horizons))) + LIBRARY_WORKSPACE + 4 * rows * units
 
 
-def estimate(config: TrainerConfig, panel_shape: tuple[int, int, int]) -> int:
-    """Peak bytes that training `config` allocates on a CUDA device, for a panel of [D, S, F].
+def estimate(config: TrainerConfig, panel_shape: tuple[int, int, int], available: int | None = None) -> int:
+    """Peak bytes that training `config` allocates on a CUDA device of which `available` bytes are free (None: enough),
+    for a panel of [D, S, F].
 
-    Counted are the resident panel, and per fold weights, gradients, optimizer state and averages; on top the largest
-    of a training step (forward, loss, backward of the largest span) and a chunk of validation. Tensors are followed
-    through both on fake tensors, without computing anything, so the count is exact for the operators that the CPU
-    would choose; agreement with real CPU tensors is tested. It is NOT calibrated on CUDA, whose attention kernels keep
-    less (above all in bf16) and whose libraries keep workspaces; only their documented sizes are added.
+    Counted are the panel, or the batches under way where it is streamed, and per fold weights, gradients, optimizer
+    state and averages; on top the larger of a training step (forward, loss, backward of the largest span) and a chunk
+    of validation, or both where steps are replayed, since a CUDA graph keeps its memory. Tensors are followed through
+    both on fake tensors of the device that would train, without computing anything, so the count is that of the
+    operators that would run there; workspaces of libraries are not seen, only the usual one of cuBLAS is added, and the
+    one of cuDNN for `gru` is large.
     """
     days, stocks, features = panel_shape
     horizons = len(config.data.horizons)
@@ -97,15 +103,24 @@ def estimate(config: TrainerConfig, panel_shape: tuple[int, int, int]) -> int:
     with FakeTensorMode():
         weights = 4 * sum(p.numel() for p in build_model(config.model, features, horizons).parameters())
         span_days, span_stocks = plan.largest
-        training = step_bytes(config, features, span_days, min(stocks, span_stocks * (1 + config.model.neighbours)))
+        refreshes = 2 + 7 * span_days // (5 * REFRESH_DAYS)  # of neighbours, each of which may bring others
+        span_stocks = min(stocks, span_stocks * (1 + config.model.neighbours * refreshes))
+        training = step_bytes(config, features, span_days, span_stocks)
         scoring = score_bytes(config, features, chunk.context + len(chunk.days), stocks)
+        judging = judge_bytes(config, math.ceil(days * _share_judged(config.data.split)), stocks)
     averages = 1 if config.train.ema_decay or config.train.swa_fraction else 0
-    # 1 for the copy that undoes a step that was not finite. Weights and gradients are within `training`.
-    copies = STATE_COPIES[config.optim.name] + averages + 1
+    # Weights and gradients of one fold are within `training`.
     folds = config.data.split.num_folds
+    fixed = folds * (STATE_COPIES[config.optim.name] + averages) * weights + (folds - 1) * 2 * weights
     panel = resident_bytes((days, stocks, features, horizons))
-    fixed = folds * copies * weights + (folds - 1) * 2 * weights
-    return panel + fixed + max(training, scoring + weights) + LIBRARY_WORKSPACE
+    batch = resident_bytes((span_days, span_stocks, features, horizons))
+    if available is not None and panel > RESIDENT_SHARE * available:
+        panel = (PREFETCHED + 2) * batch
+    validation = max(scoring, judging)
+    moment = max(training, validation + weights)
+    if can_replay(config, plan, choose_device(config.train.device)):
+        moment = folds * (training + batch) + validation
+    return panel + fixed + moment + LIBRARY_WORKSPACE
 
 
 def step_bytes(config: TrainerConfig, features: int, days: int, stocks: int) -> int:
@@ -115,12 +130,12 @@ def step_bytes(config: TrainerConfig, features: int, days: int, stocks: int) -> 
     """
     horizons = config.data.horizons
     scored = days - config.model.window + 1
-    with LiveBytes() as live:
+    with LiveBytes() as live, _counted_on(config):
         model = build_model(config.model, features, len(horizons))
         batch = _inputs(config, features, days, stocks)
         target = torch.zeros(scored, stocks, len(horizons))
         labelled = torch.ones(scored, stocks, len(horizons), dtype=torch.bool)
-        with _on_cpu(config).autocast():
+        with _native(config).autocast():
             scores = model(*batch)
         loss, _ = build_loss(config.loss, horizons)(scores[-scored:], target, target.clone(), labelled)
         torch.autograd.backward(loss)
@@ -129,12 +144,26 @@ def step_bytes(config: TrainerConfig, features: int, days: int, stocks: int) -> 
 
 def score_bytes(config: TrainerConfig, features: int, days: int, stocks: int) -> int:
     """Peak of weights and activations in scoring a [days, stocks] chunk; see `step_bytes`."""
-    with LiveBytes() as live, torch.no_grad():
+    with LiveBytes() as live, _counted_on(config), torch.no_grad():
         model = build_model(config.model, features, len(config.data.horizons)).eval()
         batch = _inputs(config, features, days, stocks)
-        with _on_cpu(config).autocast():
+        with _native(config).autocast():
             model(*batch)
     return int(live.peak)
+
+
+def judge_bytes(config: TrainerConfig, days: int, stocks: int) -> int:
+    """Peak of computing the validation loss of [days, stocks]; see `step_bytes`."""
+    horizons = config.data.horizons
+    with LiveBytes() as live, _counted_on(config), torch.no_grad():
+        scores, label, returns = torch.zeros(3, days, stocks, len(horizons)).unbind()
+        build_loss(config.loss, horizons)(scores, label, returns, torch.ones_like(label, dtype=torch.bool))
+    return int(live.peak)
+
+
+def _share_judged(split: SplitConfig) -> float:
+    """Of a panel that ends before the holdout, the days that a fold validates; with dates as if by the fractions."""
+    return split.valid_fraction / (split.train_fraction + split.valid_fraction) / split.num_folds
 
 
 def _plan(config: TrainerConfig, days: int, stocks: int) -> SpanPlan:
@@ -143,16 +172,22 @@ def _plan(config: TrainerConfig, days: int, stocks: int) -> SpanPlan:
 
 def _chunk(config: TrainerConfig, days: int, stocks: int) -> Span:
     """The largest that validation scores at once."""
-    return next(day_chunks(range(days), config.model.window, stocks, CHUNK_STOCK_DAYS))
+    return next(day_chunks(range(days), config.model.window, stocks, chunk_budget(choose_device(config.train.device))))
 
 
 def _gib(size: int) -> str:
     return f"{size / 2**30:.2f} GiB"
 
 
-def _on_cpu(config: TrainerConfig) -> Precision:
+def _counted_on(config: TrainerConfig) -> torch.device:
+    # cuDNN's recurrent layers ask a tensor for its address, which a fake one has not.
+    return torch.device("cpu") if config.model.kind == "gru" else choose_device(config.train.device)
+
+
+def _native(config: TrainerConfig) -> Precision:
     # What a GPU would keep in bf16 is counted as bf16, also where this CPU would only round to it.
-    return replace(choose_precision(config.train.model_copy(update={"device": "cpu"})), is_emulated=False)
+    device = str(_counted_on(config))
+    return replace(choose_precision(config.train.model_copy(update={"device": device})), is_emulated=False)
 
 
 def _inputs(config: TrainerConfig, features: int, days: int, stocks: int) -> tuple[Tensor, Tensor, Graph | None]:

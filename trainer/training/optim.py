@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel
 
 from trainer.config import OptimConfig, TrainConfig
 from trainer.errors import NonFiniteError
@@ -16,8 +16,6 @@ from trainer.errors import NonFiniteError
 MOMENTUM = 0.9
 SHIFTS = ("bias", "offset", "threshold")
 """Ends of the names of parameters that are added, not multiplied by; those of several heads are matrices."""
-
-Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
 
 
 def _library(name: str) -> Callable[..., Optimizer]:
@@ -78,7 +76,7 @@ def clip_gradients(parameters: Iterable[nn.Parameter], config: OptimConfig) -> T
 
         with torch.no_grad():
             for weight, gradient in learning:
-                weight.grad = agc(weight, gradient, agc_clip_val=config.clip_adaptive)
+                gradient.copy_(agc(weight, gradient, agc_clip_val=config.clip_adaptive))
     if config.clip_value:
         nn.utils.clip_grad_value_(weights, config.clip_value)
     if config.clip_norm:
@@ -87,34 +85,26 @@ def clip_gradients(parameters: Iterable[nn.Parameter], config: OptimConfig) -> T
 
 
 class StepGuard:
-    """Keeps a step whose loss or gradient is not finite from the weights, and ends the run with NonFiniteError.
+    """Ends a run with NonFiniteError when a loss or gradient is not finite.
 
-    On the CPU at once, before the step. On CUDA asking would make the host wait at every step: there the weights are
-    put back on the device, and the error is raised at the next look, every `LOOK_EVERY` steps and in `settle`.
+    On the CPU before the step that it would spoil. On CUDA asking would make the host wait at every step: there the
+    error is raised at the next look, every `LOOK_EVERY` steps and in `settle`, which comes before anything is saved.
     """
 
     LOOK_EVERY = 50
 
-    def __init__(self, parameters: list[nn.Parameter], device: torch.device, *, wait: bool | None = None) -> None:
-        self._parameters = parameters
+    def __init__(self, device: torch.device, *, wait: bool | None = None) -> None:
         self._wait = device.type != "cuda" if wait is None else wait
         self._sound = torch.ones((), dtype=torch.bool, device=device)
         self._steps = 0
 
     def step(self, finite: Tensor, update: Callable[[], None]) -> None:
-        """Run `update` (the optimizer step) unless `finite` (scalar, bool) says that it would spoil the weights."""
+        """Run `update` (the optimizer step) after a look at `finite` (scalar, bool), where one is due."""
         self._steps += 1
         self.watch(finite)
         if self._steps % self.LOOK_EVERY == 0:
             self.settle()
-        if self._wait:
-            update()
-            return
-        before = [parameter.detach().clone() for parameter in self._parameters]
         update()
-        with torch.no_grad():
-            for parameter, old in zip(self._parameters, before, strict=True):
-                parameter.copy_(torch.where(self._sound, parameter, old))
 
     def watch(self, finite: Tensor) -> None:
         """Take note of a gradient, also of one that is computed within an update."""
@@ -141,45 +131,41 @@ class WeightAverage:
         self._decay = config.ema_decay
         self._first_swa_epoch = config.epochs - round(config.swa_fraction * config.epochs) + 1
         self._swa = config.swa_fraction > 0
-        self._average: AveragedModel | None = None
-        if self._decay:
-            self._average = AveragedModel(model, multi_avg_fn=self._ema_update)
-        elif self._swa:
-            self._average = AveragedModel(model)
-        if self._average is not None:
-            self._average.requires_grad_(False)
+        self._average = copy.deepcopy(model).requires_grad_(False) if self._decay or self._swa else None
+        self._count = 0  # on the host: one on the device would be waited for at every step
 
     @property
     def scored(self) -> nn.Module:
         """The module to validate and to keep."""
-        if self._average is None or int(self._average.n_averaged) == 0:
-            return self._model
-        module: nn.Module = self._average.module
-        return module
+        return self._model if self._average is None or not self._count else self._average
 
     def step_ended(self) -> None:
         """After an optimizer step."""
-        if self._decay and self._average is not None:
-            self._average.update_parameters(self._model)
+        if self._decay:
+            # While few steps are averaged the decay is smaller, so that the random start does not linger.
+            self._update(1.0 - min(self._decay, (1.0 + self._count) / (10.0 + self._count)))
 
     def epoch_ended(self, epoch: int) -> None:
         """After the last step of `epoch` (counted from 1), before its validation."""
-        if self._swa and self._average is not None and epoch >= self._first_swa_epoch:
-            self._average.update_parameters(self._model)
+        if self._swa and epoch >= self._first_swa_epoch:
+            self._update(1.0 / (1.0 + self._count))
 
     def state_dict(self) -> dict[str, Any] | None:
         """What a resumed run needs; None without averaging."""
-        return None if self._average is None else self._average.state_dict()
+        return None if self._average is None else {"count": self._count, "weights": self._average.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any] | None) -> None:
         """Go on from `state_dict`."""
         if self._average is not None and state is not None:
-            self._average.load_state_dict(state)
+            self._count = state["count"]
+            self._average.load_state_dict(state["weights"])
 
-    def _ema_update(self, averages: Tensors, weights: Tensors, _: Tensor | int) -> None:
-        # While few steps are averaged the decay is smaller, so that the random start does not linger. The count is
-        # read from the average, where it lies on the CPU, and not from the argument, which may be on the device.
-        count = 0 if self._average is None else int(self._average.n_averaged)
-        decay = min(self._decay, (1.0 + count) / (10.0 + count))
-        with torch.no_grad():
-            torch._foreach_lerp_(averages, weights, 1.0 - decay)
+    @torch.no_grad()
+    def _update(self, share: float) -> None:
+        """Move the average by `share` of its distance to the weights; the first time onto them."""
+        assert self._average is not None
+        averages, weights = (list[Tensor](module.parameters()) for module in (self._average, self._model))
+        torch._foreach_lerp_(averages, weights, share if self._count else 1.0)
+        for kept, value in zip(self._average.buffers(), self._model.buffers(), strict=True):
+            kept.copy_(value)
+        self._count += 1

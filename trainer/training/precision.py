@@ -63,12 +63,12 @@ class Precision:
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` or a torch device name.
+    """`auto` or a torch device name; a CUDA device comes with its index.
 
     Raises InputError for a name that torch does not know or a device that is not there.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -79,6 +79,9 @@ def choose_device(name: str) -> torch.device:
         raise InputError(
             f"train.device={name!r}: this machine has {torch.cuda.device_count()} CUDA devices; use train.device=auto."
         )
+    if device.type == "cuda" and device.index is None:
+        # The current device belongs to a thread: another one would take "cuda" for the first.
+        return torch.device("cuda", torch.cuda.current_device())
     return device
 
 

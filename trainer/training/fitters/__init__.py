@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.config import TrainerConfig
-from trainer.data.panel import Fold, Panel
+from trainer.data.panel import Fold
+from trainer.training.feed import Feed
 from trainer.training.fitters.boosting import BoostedFold
 from trainer.training.fitters.ridge import RidgeFold
 from trainer.training.folds import FoldRun
-from trainer.training.labels import Labels
 from trainer.training.precision import Precision
 
 
@@ -50,7 +50,7 @@ class Fitter(Protocol):
         ...
 
 
-FITTERS: Mapping[str, Callable[[TrainerConfig, Panel, Labels, Fold, int, Precision], Fitter]] = {
+FITTERS: Mapping[str, Callable[[TrainerConfig, Feed, Fold, int, Precision], Fitter]] = {
     "ridge": RidgeFold,
     "lightgbm": BoostedFold,
     "linear": FoldRun,

@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from trainer.config import TrainerConfig
-from trainer.data.panel import Fold, Panel
+from trainer.data.panel import Fold
 from trainer.models.tabular import Trees
 from trainer.training.evaluate import daily_metrics
+from trainer.training.feed import Feed
 from trainer.training.fitters.samples import samples, training_samples
 from trainer.training.folds import check_labelled
-from trainer.training.labels import Labels
 from trainer.training.precision import Precision
 
 if TYPE_CHECKING:
@@ -32,9 +32,8 @@ class BoostedFold:
     epoch adds depends on nothing else, so that a resumed run equals the uninterrupted one bit for bit.
     """
 
-    def __init__(
-        self, config: TrainerConfig, panel: Panel, labels: Labels, fold: Fold, index: int, precision: Precision
-    ) -> None:
+    def __init__(self, config: TrainerConfig, feed: Feed, fold: Fold, index: int, precision: Precision) -> None:
+        panel, labels = feed.panel, feed.labels
         self._config, self._panel, self._fold, self._index = config, panel, fold, index
         check_labelled(panel, labels, fold, index)
         self._train = training_samples(panel, labels, fold.train)

@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from trainer.config import TrainerConfig
-from trainer.data.panel import Fold, Panel
+from trainer.data.panel import Fold
 from trainer.models.tabular import Ridge
 from trainer.training.evaluate import daily_metrics
+from trainer.training.feed import Feed
 from trainer.training.fitters.samples import Samples, samples, training_samples
 from trainer.training.folds import check_labelled
-from trainer.training.labels import Labels
 from trainer.training.precision import Precision
 
 # Rows that are in memory in double precision at once.
@@ -25,9 +25,8 @@ CHUNK = 65_536
 class RidgeFold:
     """Least squares per horizon with a penalty of `model.alpha` times the number of samples (Hoerl & Kennard 1970)."""
 
-    def __init__(
-        self, config: TrainerConfig, panel: Panel, labels: Labels, fold: Fold, index: int, precision: Precision
-    ) -> None:
+    def __init__(self, config: TrainerConfig, feed: Feed, fold: Fold, index: int, precision: Precision) -> None:
+        panel, labels = feed.panel, feed.labels
         self._config, self._panel, self._fold = config, panel, fold
         check_labelled(panel, labels, fold, index)
         self._train = training_samples(panel, labels, fold.train)

@@ -9,9 +9,7 @@ import torch
 
 from trainer.tools import diagnose as room
 from trainer.tools.diagnose import Diagnosis, Layer, diagnose
-from trainer.training.folds import FoldRun
-from trainer.training.labels import make_labels
-from trainer.training.precision import choose_precision
+from trainer.training.folds import first_fold
 
 
 def test_layers_landscape_and_memory_are_found(make_config: Any, make_data: Any) -> None:
@@ -35,9 +33,7 @@ def test_a_dead_unit_is_seen(make_config: Any, make_data: Any) -> None:
 
 def test_the_landscape_leaves_the_weights_alone(make_config: Any, make_data: Any) -> None:
     config, data = make_config(), make_data()
-    run = FoldRun(
-        config, data.panel, make_labels(data.panel, config.data), data.folds[0], 0, choose_precision(config.train)
-    )
+    run = first_fold(config, data)
     before = [weight.detach().clone() for weight in run.model.parameters()]
     batch = next(run.batches(1))[0]
     points = room._landscape(run, batch)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
+import threading
 import time
 from types import SimpleNamespace
 
 import psutil
+import pynvml
 import pytest
 import torch
 
 from trainer.errors import DeviceMemoryError
+from trainer.training import device
 from trainer.training.device import DeviceWatch, describe_device, memory_errors, room
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
@@ -22,20 +24,25 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A CUDA device as far as it is asked."""
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 5_000)
-    monkeypatch.setattr(torch.cuda, "utilization", lambda device: 40)
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByUUID", {"GPU-0a-1b": "the card"}.__getitem__)
+    rates = iter([20, 60, 40])
+    monkeypatch.setattr(
+        pynvml, "nvmlDeviceGetUtilizationRates", lambda handle: SimpleNamespace(gpu=next(rates), memory=0)
+    )
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (7_000, 9_000))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    card = SimpleNamespace(name="Card", total_memory=8 << 30)
+    card = SimpleNamespace(name="Card", total_memory=8 << 30, uuid="0a-1b")
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: card)
 
 
 def test_on_a_cpu_cores_and_memory_are_measured() -> None:
-    watch = DeviceWatch(CPU)
-    end = time.process_time() + 0.2
-    while time.process_time() < end:
-        pass
-    measured = watch.metrics()
+    with DeviceWatch(CPU) as watch:
+        end = time.process_time() + 0.2
+        while time.process_time() < end:
+            pass
+        measured = watch.metrics()
     assert measured.keys() == HOST
     assert 0.05 < measured["system/cpu_cores"] < 1.5
     assert measured["system/memory_bytes"] == pytest.approx(psutil.Process().memory_info().rss, rel=0.2)
@@ -43,24 +50,54 @@ def test_on_a_cpu_cores_and_memory_are_measured() -> None:
 
 
 def test_a_process_that_waits_keeps_no_core_busy() -> None:
-    watch = DeviceWatch(CPU)
-    time.sleep(0.3)
+    with DeviceWatch(CPU) as watch:
+        time.sleep(0.3)
     assert watch.metrics()["system/cpu_cores"] < 0.3
 
 
 @pytest.mark.usefixtures("gpu")
-@pytest.mark.parametrize("has_management_library", [True, False])
-def test_with_a_gpu_its_peak_and_utilisation_too(has_management_library: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if has_management_library else None)
-    measured = DeviceWatch(GPU).metrics()
+def test_with_a_gpu_its_peak_and_its_mean_utilisation_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "_BETWEEN_LOOKS", 0.02)
+    threads = threading.active_count()
+    with DeviceWatch(GPU) as watch:
+        while watch._utilisation and len(watch._utilisation._seen) < 3:
+            time.sleep(0.01)
+        measured = watch.metrics()
     assert measured["system/device_memory_bytes"] == 5_000.0
-    assert measured.get("system/device_utilisation") == (0.4 if has_management_library else None)
+    assert measured["system/device_utilisation"] == pytest.approx(0.4)
     assert measured.keys() >= HOST
+    while threading.active_count() > threads:
+        time.sleep(0.01)
 
 
 @pytest.mark.usefixtures("gpu")
-def test_room_is_what_is_free_on_the_device_or_a_share_of_the_host() -> None:
-    assert room(GPU, 100) == 7_000
+def test_an_epoch_shorter_than_the_first_look_is_looked_at_once() -> None:
+    with DeviceWatch(GPU) as watch:
+        assert watch.metrics()["system/device_utilisation"] == 0.2
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("missing", ["nvmlInit", "nvmlDeviceGetHandleByUUID", "nvmlDeviceGetUtilizationRates"])
+def test_a_slice_of_a_gpu_tells_no_utilisation(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    monkeypatch.setattr(pynvml, missing, refuse)
+    with DeviceWatch(GPU) as watch:
+        measured = watch.metrics()
+    assert measured.keys() == HOST | {"system/device_memory_bytes"}
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize(("fraction", "expected"), [(1.0, 7_000), (0.25, 2_250)])
+def test_room_is_what_is_free_on_the_device_and_allowed(
+    fraction: float, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_per_process_memory_fraction", lambda device: fraction)
+    assert room(GPU, 100) == expected
+
+
+def test_room_on_a_cpu_is_the_share_of_the_host() -> None:
     assert room(CPU, 100) == 100
 
 

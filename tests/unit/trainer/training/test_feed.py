@@ -16,10 +16,9 @@ from trainer.models.graph import GraphSchedule
 from trainer.training import feed as room
 from trainer.training.batches import Span
 from trainer.training.feed import Feed, resident_bytes
-from trainer.training.folds import FoldRun
+from trainer.training.folds import FoldRun, first_fold
 from trainer.training.labels import make_labels, target_variant
 from trainer.training.losses import build_loss
-from trainer.training.precision import choose_precision
 
 CPU = torch.device("cpu")
 STOCKS = np.array([1, 4, 7])
@@ -75,7 +74,7 @@ def test_days_before_the_panel_are_masked(panel: Panel) -> None:
 def test_the_labels_of_days_are_those_of_their_batch(panel: Panel) -> None:
     feed = Feed(panel, make_labels(panel, DataConfig()), MODEL, CPU)
     batch = feed.batch(Span(range(60, 65), np.arange(10), 3))
-    label, returns, labelled = feed.labels(range(60, 65))
+    label, returns, labelled = feed.targets(range(60, 65))
     assert torch.equal(label, batch.label)
     assert torch.equal(returns, batch.returns)
     assert torch.equal(labelled, batch.labelled)
@@ -123,9 +122,7 @@ def test_the_target_of_the_loss(target: str, lag: int, variant: str) -> None:
 
 def test_a_batch_s_loss_is_that_of_its_scored_days(make_config: Any, make_data: Any) -> None:
     config, data = make_config({"model.dropout": 0.0}), make_data()
-    run = FoldRun(
-        config, data.panel, make_labels(data.panel, config.data), data.folds[0], 0, choose_precision(config.train)
-    )
+    run = first_fold(config, data)
     batch = next(run.batches(1))[0]
     scores = run.model(*batch.inputs)[batch.span.context :]
     expected, _ = build_loss(config.loss, data.panel.horizons)(scores, batch.label, batch.returns, batch.labelled)
@@ -134,9 +131,7 @@ def test_a_batch_s_loss_is_that_of_its_scored_days(make_config: Any, make_data: 
 
 def test_the_parts_of_a_batch_count_alike(make_config: Any, make_data: Any) -> None:
     config, data = make_config({"model.dropout": 0.0, "train.accumulate": 2, "optim.clip_norm": 0.0}), make_data()
-    run = FoldRun(
-        config, data.panel, make_labels(data.panel, config.data), data.folds[0], 0, choose_precision(config.train)
-    )
+    run = first_fold(config, data)
     parts = next(run.batches(1))
     assert len(parts) == 2
 
@@ -157,9 +152,7 @@ def test_the_phases_of_the_loss_go_by_the_epochs_behind(
     make_config: Any, make_data: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, data = make_config({"train.epochs": 4}), make_data()
-    run = FoldRun(
-        config, data.panel, make_labels(data.panel, config.data), data.folds[0], 0, choose_precision(config.train)
-    )
+    run = first_fold(config, data)
     seen: list[float] = []
     step = FoldRun.step
 
@@ -177,7 +170,7 @@ def test_the_phases_of_the_loss_go_by_the_epochs_behind(
 def test_the_validation_loss_is_that_of_the_validation_days(make_config: Any, make_data: Any) -> None:
     config, data = make_config(), make_data()
     fold, panel = data.folds[0], data.panel
-    run = FoldRun(config, panel, make_labels(panel, config.data), fold, 0, choose_precision(config.train))
+    run = first_fold(config, data)
     rows = slice(fold.valid.start - config.model.window + 1, fold.valid.stop)
     with torch.no_grad():
         scores = run.model.eval()(torch.from_numpy(panel.features[rows]), torch.from_numpy(panel.mask[rows]))
@@ -195,6 +188,6 @@ def test_only_usable_stock_days_with_a_label_are_samples(make_config: Any, make_
     mask = data.panel.mask.copy()
     mask[:, 3] = False  # labelled, and never usable
     panel = replace(data.panel, targets={**data.panel.targets, "raw": labels}, mask=mask)
-    run = FoldRun(config, panel, make_labels(panel, config.data), data.folds[0], 0, choose_precision(config.train))
+    run = first_fold(config, replace(data, panel=panel))
     assert 3 not in run.plan.stocks
     assert len(run.plan.stocks) == 23

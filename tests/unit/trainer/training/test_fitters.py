@@ -18,6 +18,7 @@ from trainer.models import MODELS
 from trainer.reports import Ending
 from trainer.scoring.scorer import evaluate, load_scorer
 from trainer.training import checkpoint
+from trainer.training.feed import Feed
 from trainer.training.fitters import FITTERS
 from trainer.training.fitters.boosting import SETTINGS
 from trainer.training.labels import make_labels
@@ -66,7 +67,9 @@ def test_a_setting_changes_a_training_exactly_where_the_table_says_so(
     def trained(settings: dict[str, Any]) -> dict[str, Any]:
         config = make_config({"model.kind": kind, "model.window": 8, "model.hidden_size": 16, **settings})
         labels = make_labels(data.panel, config.data)
-        fold = FITTERS[kind](config, data.panel, labels, data.folds[0], 0, choose_precision(config.train))
+        precision = choose_precision(config.train)
+        feed = Feed(data.panel, labels, config.model, precision.device)
+        fold = FITTERS[kind](config, feed, data.folds[0], 0, precision)
         fold.train_epoch(1, lambda: False)
         state = fold.weights()
         return {**state, "coefficients": state["coefficients"].tolist()} if kind == "ridge" else state

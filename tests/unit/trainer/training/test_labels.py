@@ -91,12 +91,11 @@ def test_one_wild_return_does_not_rule_the_z_scores() -> None:
 
 def test_the_span_of_a_batch_does_not_change_a_label(make_config: Any, make_data: Any) -> None:
     """Statistics within the few stocks of a span would."""
-    from trainer.training.folds import FoldRun
-    from trainer.training.precision import choose_precision
+    from trainer.training.folds import first_fold
 
     data, configuration = make_data(), make_config({"train.stocks_per_batch": 6})
     labels = make_labels(data.panel, configuration.data)
-    run = FoldRun(configuration, data.panel, labels, data.folds[0], 0, choose_precision(configuration.train))
+    run = first_fold(configuration, data)
     for (batch,) in run.batches(1):
         days = slice(batch.span.days.start, batch.span.days.stop)
         label = labels.label[days][:, batch.span.stocks]

@@ -40,6 +40,15 @@ def test_auto_is_the_cpu_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) 
     assert choose_device("auto") == torch.device("cpu")
 
 
+@pytest.mark.parametrize(("name", "index"), [("auto", 2), ("cuda", 2), ("cuda:1", 1)])
+def test_a_cuda_device_comes_with_its_index(name: str, index: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads have a current device each, so that "cuda" alone is another device in another thread."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 2)
+    assert choose_device(name) == torch.device("cuda", index)
+
+
 def test_a_bf16_run_keeps_fp32_weights_and_says_so(
     make_config: Any, make_data: Any, recorder: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
