@@ -228,7 +228,7 @@ def build_worker(
         trainable,
         records.ledger,
         storage,
-        ProcessRunner([*trainable.preload, *libraries(config.trainable)]),
+        ProcessRunner([*trainable.preload, *libraries(config.trainable)], config.worker.per_gpu),
         data,
         records.runs(campaign.name),
         identity,

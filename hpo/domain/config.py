@@ -85,6 +85,9 @@ class WorkerConfig(Section):
     trial_memory: Annotated[ByteSize, Field(ge=1 << 20, le=1 << 50)] | None = None
     """Memory a trial on a CPU may take (`4GiB`): one that needs more is not started. None: what is available when its
     worker starts, divided by `num_workers`. On CUDA counts what is free on the device."""
+    per_gpu: Annotated[int, Field(ge=1, le=64)] = 1
+    """Workers that share a GPU; the trials of each may take that part of its memory. The workers of a machine are dealt
+    out to its GPUs in turn, whoever started them."""
     keep_checkpoints: Annotated[int, Field(ge=0, le=1_000_000)] = 10
     """When the campaign is complete, the checkpoints of this many best trials stay, beside those of the committee's
     members and of the default configuration."""

@@ -45,7 +45,7 @@ class LocalEngine:
     def _launch(self, number: int) -> subprocess.Popen[bytes]:
         log = log_file(self._logs, number)
         log.parent.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, "HPO_HOME": str(self._home), "HPO_WORKER_NUMBER": str(number)}
+        environment = {**os.environ, "HPO_HOME": str(self._home)}
         environment.setdefault("OMP_NUM_THREADS", str(self._threads))
         environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads that spin ruin whoever shares the cores
         with log.open("ab") as output:

@@ -28,7 +28,7 @@ SIGNALS = 128
 SCRIPT = """\
 #!/bin/bash
 number=$SLURM_ARRAY_TASK_ID
-export HPO_HOME={home} HPO_WORKER_NUMBER=$number OMP_WAIT_POLICY=${{OMP_WAIT_POLICY:-PASSIVE}}
+export HPO_HOME={home} OMP_WAIT_POLICY=${{OMP_WAIT_POLICY:-PASSIVE}}
 trap 'asked=yes; kill -TERM $worker 2> /dev/null' TERM
 {command} < /dev/null &
 worker=$!

@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from hpo.adapters.processes.ends import death, end_of, failure
+from hpo.adapters.processes.seats import seats_folder, take_gpu, take_seat
 from hpo.domain.ports import TrialEnd, TrialRequest
 from hpo.domain.training import Decision, EpochReport, Reporter
 from hpo.runs.folder import Attempt
@@ -37,8 +38,6 @@ PRELOAD = ["hpo.adapters.processes.runners"]
 """What the warm parent imports, whatever is trained."""
 LAST = "last.pt"
 """The checkpoint that a trial goes on from."""
-WORKER_NUMBER = "HPO_WORKER_NUMBER"
-"""Environment variable in which a supervisor tells its workers apart, counted from 1."""
 SAFE_PATH = "PYTHONSAFEPATH"
 SECRETS = ("HPO_DATABASE_URL", "MLFLOW_TRACKING_", "PG", "AWS_", "AZURE_")
 """Beginnings of environment variables that name a store or open it. A trial needs none."""
@@ -109,10 +108,11 @@ class ProcessRunner:
     """A process per trial, started from a fork server that has imported what trains but never touched CUDA.
 
     Make it before other threads run: for a moment the environment lacks what trials must not have.
-    preload: modules that the fork server imports (`Trainable.preload`).
+    preload: modules that the fork server imports (`Trainable.preload`). per_gpu: workers that share a GPU.
     """
 
-    def __init__(self, preload: Sequence[str] = ()) -> None:
+    def __init__(self, preload: Sequence[str] = (), per_gpu: int = 1) -> None:
+        self._seat, self._per_gpu = take_seat(seats_folder()), per_gpu
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([*preload, *PRELOAD])
         # Safe path: without it the fork server, which is `python -c`, would look for modules in the working directory
@@ -124,7 +124,8 @@ class ProcessRunner:
         self, request: TrialRequest, on_epoch: Callable[[EpochReport], Decision], stop: Callable[[], bool]
     ) -> TrialEnd:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_train, args=(request, theirs), name="trial", daemon=True)
+        given = (request, theirs, self._seat, self._per_gpu)
+        process = self._context.Process(target=_train, args=given, name="trial", daemon=True)
         process.start()
         theirs.close()
         try:
@@ -228,7 +229,7 @@ def _answer(pipe: Connection, decision: Decision) -> None:
         return  # the trial died; the next poll finds out how
 
 
-def _train(request: TrialRequest, connection: Connection) -> None:
+def _train(request: TrialRequest, connection: Connection, seat: int, per_gpu: int) -> None:
     """A trial process from its first line to its last."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the worker decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -236,7 +237,7 @@ def _train(request: TrialRequest, connection: Connection) -> None:
         _send_output_to(request.folder / "trial.log")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
     _offer_memory()
-    _take_gpu()
+    take_gpu(seat, per_gpu)
     reporter = PipeReporter(connection, Attempt(request.folder))
     reporter.end(_fit(request, reporter))
     os._exit(0)  # no interpreter shutdown: nothing is left to save, and torch's takes a while
@@ -245,19 +246,6 @@ def _train(request: TrialRequest, connection: Connection) -> None:
 def _offer_memory() -> None:
     with suppress(OSError):  # not on this system, or not allowed here
         Path("/proc/self/oom_score_adj").write_text(str(FIRST_VICTIM))
-
-
-def _take_gpu() -> None:
-    """Spread the workers of one supervisor over the GPUs there are; what calls itself `cuda` is then the chosen one."""
-    number = os.environ.get(WORKER_NUMBER)
-    if not number:
-        return
-    if "torch" not in sys.modules:
-        return
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.set_device((int(number) - 1) % torch.cuda.device_count())
 
 
 def _send_output_to(log: Path) -> None:

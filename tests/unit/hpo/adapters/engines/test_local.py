@@ -40,13 +40,10 @@ def test_a_folder_of_the_users_that_is_named_as_our_package_is_not_run(
     assert said.startswith("tiertune ")
 
 
-def test_a_worker_knows_its_number_and_home_and_its_share_of_the_cores(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_knows_its_home_and_its_share_of_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS")
     engine = LocalEngine([sys.executable, "-c", SHOWS], logs=tmp_path, home=tmp_path / "home", num_workers=2)
     environment, session = json.loads(said_by(engine, number=2))
-    assert environment["HPO_WORKER_NUMBER"] == "2"
     assert environment["HPO_HOME"] == str(tmp_path / "home")
     assert environment["OMP_NUM_THREADS"] == str(max(1, (os.cpu_count() or 1) // 2))
     assert session != os.getsid(0), "Ctrl-C in the terminal reaches it"
