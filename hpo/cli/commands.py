@@ -17,7 +17,7 @@ import yaml
 
 from hpo.cli import completion, listing
 from hpo.cli.parser import Command
-from hpo.cli.selection import agreed, composed, frozen, named_trial, resumed, side_of, study_of
+from hpo.cli.selection import agreed, composed, frozen, resumed, sides, study_of
 from hpo.cli.status import status_lines, status_record
 from hpo.domain.campaign import CampaignState
 from hpo.domain.errors import EnvironmentFault, UsageError
@@ -131,19 +131,9 @@ def predict(options: argparse.Namespace) -> None:
 def compare_trials(options: argparse.Namespace) -> None:
     """Two champions or trials on the same days, paired."""
     from hpo.report.comparison import compare, comparison_lines
-    from hpo.usecases import compare as contenders
 
     with open_app() as app:
-        named = [named_trial(app, name) for name in (options.first, options.second)]
-        sides = [(each, side_of(app, each, slot)) for each, slot in named]
-        if sides[0] == sides[1]:
-            which = "what is deployed" if sides[0][1] is None else f"trial {sides[0][1]}"
-            raise UsageError(
-                f"'{options.first}' and '{options.second}' are both {which} of '{sides[0][0].name}'; "
-                "name two different trials."
-            )
-        with_holdout = all(contenders.has_holdout(app.records, *side) for side in sides)
-        first, second = (contenders.contender(app.records, *side, with_holdout=with_holdout) for side in sides)
+        first, second = sides(app, options.first, options.second)
     for line in comparison_lines(first, second, compare(first, second)):
         print(line)
 

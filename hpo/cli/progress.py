@@ -100,7 +100,7 @@ def render(campaign: Campaign, slots: Sequence[SlotView], num_epochs: int, now: 
         Text(f"{campaign.name}: {campaign.spec.budget} trials, {len(campaign.spec.tiers)} tiers", style="bold"),
         _tier_table(campaign.spec.tiers, slots, campaign),
         _running_table(slots, campaign.spec.objective.shown, num_epochs, now),
-        _totals(slots, campaign.spec.objective.shown, time_left(slots, now)),
+        Text(summary(slots, campaign.spec.objective.shown, time_left(slots, now))),
     )
 
 
@@ -141,7 +141,8 @@ def running_cells(slot: SlotView, label: str, num_epochs: int, now: datetime) ->
     return f"epoch {slot.epoch or 0}/{num_epochs}", score, rate
 
 
-def _totals(slots: Sequence[SlotView], label: str, left: timedelta | None) -> Text:
+def summary(slots: Sequence[SlotView], label: str, left: timedelta | None) -> str:
+    """The campaign in a line: trials done, pruned, failed, the best score, the time left."""
     outcomes = Counter(slot.outcome for slot in slots if slot.outcome)
     parts = [f"{sum(outcomes.values())}/{len(slots)} done"]
     if outcomes[Outcome.PRUNED]:
@@ -153,7 +154,7 @@ def _totals(slots: Sequence[SlotView], label: str, left: timedelta | None) -> Te
         parts.append(f"best {label} {best:+.4f}")
     if left is not None:
         parts.append(f"about {left} left")
-    return Text(", ".join(parts))
+    return ", ".join(parts)
 
 
 def ago(moment: datetime | None, now: datetime) -> str:

@@ -15,6 +15,7 @@ from hpo.wiring import App
 
 if TYPE_CHECKING:
     from hpo.domain.config import SearchConfig
+    from hpo.report.comparison import Contender
     from search_spaces import Space
 
 
@@ -46,6 +47,22 @@ def side_of(app: App, campaign: Campaign, slot: int | None) -> int | None:
     if slot is not None or (campaign.crowned is not None and campaign.crowned.is_committee):
         return slot
     return results.best_slot(app.records, campaign)
+
+
+def sides(app: App, first: str, second: str) -> tuple[Contender, Contender]:
+    """The two sides of a comparison, each named as in `named_trial`. UsageError where they are the same."""
+    from hpo.usecases.compare import contender, has_holdout
+
+    named = [named_trial(app, name) for name in (first, second)]
+    chosen = [(each, side_of(app, each, slot)) for each, slot in named]
+    if chosen[0] == chosen[1]:
+        which = "what is deployed" if chosen[0][1] is None else f"trial {chosen[0][1]}"
+        raise UsageError(
+            f"'{first}' and '{second}' are both {which} of '{chosen[0][0].name}'; name two different trials."
+        )
+    with_holdout = all(has_holdout(app.records, *side) for side in chosen)
+    one, other = (contender(app.records, *side, with_holdout=with_holdout) for side in chosen)
+    return one, other
 
 
 def study_of(overrides: Sequence[str]) -> str:

@@ -76,24 +76,43 @@ def predict(
     trial: int | None = None,
     together: Sequence[Campaign] = (),
 ) -> Predicted:
+    """Write the scores of new data, see `scores`, to output: `.parquet` or `.csv`.
+
+    Raises:
+        UsageError: output is no such file, or the source itself, and as `scores`. EnvironmentFault: output cannot be
+            written, and as `scores`.
+    """
+    _check_source(source)
+    _check_output(output, source)
+    made = scores(records, campaign, source, everything=everything, trial=trial, together=together)
+    _write(made.table, output)
+    return made
+
+
+def scores(
+    records: Records,
+    campaign: Campaign,
+    source: Path,
+    *,
+    everything: bool,
+    trial: int | None = None,
+    together: Sequence[Campaign] = (),
+) -> Predicted:
     """Score new data with what the campaign deploys, refitted where `hpo finalize` did that, or with the best trial so
-    far, and write the table to output.
+    far.
 
     trial: one trial alone instead. together: further campaigns that were finalized with this one.
 
-    source: a file or folder in the columns of the training data. output: `.parquet` or `.csv`.
-    everything: score also the days up to the last one the search was given.
+    source: a file or folder in the columns of the training data. everything: score also the days up to the last one
+    the search was given.
 
     Raises:
-        UsageError: output is no such file, or the source itself; the data do not fit the model, or hold no later
-            day; the trainable cannot predict. EnvironmentFault: the recorded checkpoint is not here, or another file is
-            in its place; output cannot be written.
+        UsageError: the data do not fit the model, or hold no later day; the trainable cannot predict.
+            EnvironmentFault: the recorded checkpoint is not here, or another file is in its place.
     """
     from hpo.trainable.loading import load_trainable
 
-    if not source.exists():
-        raise UsageError(f"--data {source}: there is no such file or folder.")
-    _check_output(output, source)
+    _check_source(source)
     trainable = load_trainable(campaign.spec.trainable)
     if together and trial is not None:
         raise UsageError(f"--trial {trial}: name one campaign, as study={campaign.name}.")
@@ -105,7 +124,6 @@ def predict(
             f"`hpo finalize {' '.join(names)}`."
         )
     made = trainable.predict(final or _scoring_file(records, campaign, trial), source, everything=everything)
-    _write(made.table, output)
     if final is None:
         return made
     return replace(made, notes=("Scored with the models that `hpo finalize` refitted.", *made.notes))
@@ -119,6 +137,11 @@ def _scoring_file(records: Records, campaign: Campaign, trial: int | None) -> Pa
     if trial is not None and not 1 <= trial <= num_trials:
         raise UsageError(f"--trial {trial}: the campaign '{campaign.name}' has trials 1 to {num_trials}.")
     return records.archive(campaign).model(best_slot(records, campaign) if trial is None else trial)
+
+
+def _check_source(source: Path) -> None:
+    if not source.exists():
+        raise UsageError(f"--data {source}: there is no such file or folder.")
 
 
 def _check_output(output: Path, source: Path) -> None:

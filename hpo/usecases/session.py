@@ -196,7 +196,10 @@ def tracking(stores: Stores, campaign: Campaign) -> Chore:
 
 @contextmanager
 def handling_signals(stop: StopRequest) -> Iterator[None]:
-    """SIGINT, SIGTERM and SIGHUP become requests to stop while the block runs."""
+    """SIGINT, SIGTERM and SIGHUP become requests to stop while the block runs. Only a main thread can hear them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def ask(number: int, frame: FrameType | None) -> None:
         stop.ask()

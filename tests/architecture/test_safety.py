@@ -19,7 +19,11 @@ from trainer.errors import CacheFault, CheckpointError, InputError
 from trainer.training import checkpoint
 
 ROOT = Path(__file__).parents[2]
-FILES = [path for package in ("hpo", "trainer", "search_spaces", "alembic") for path in (ROOT / package).rglob("*.py")]
+FILES = [
+    path
+    for package in ("hpo", "tiertune", "trainer", "search_spaces", "alembic")
+    for path in (ROOT / package).rglob("*.py")
+]
 REQUIRED = {
     "torch.load": {"weights_only": True},
     "np.load": {"allow_pickle": False},

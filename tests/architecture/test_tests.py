@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("hpo", "trainer", "search_spaces")
+PACKAGES = ("hpo", "tiertune", "trainer", "search_spaces")
 ELSEWHERE = ("contract", "property")
 """Folders below tests/ beside `unit`: suites over all implementations of one thing."""
 
@@ -60,6 +60,7 @@ TOGETHER = {
     ),
     "unit/hpo/usecases/test_contenders.py": ("trained and judged for a report", "hpo/ranking/contenders"),
     "unit/hpo/usecases/test_session.py": ("a record of functions, used by a sitting", "hpo/usecases/host"),
+    "unit/tiertune/test_campaign.py": ("a campaign is started before it is looked at", "tiertune/start"),
     "unit/hpo/report/test_holdout.py": ("the report measures what the ranker scores", "hpo/ranking/holdout"),
     "unit/hpo/ranking/test_metrics.py": (
         "names and their labels",

@@ -14,7 +14,7 @@ from hpo.adapters.postgres.migrations_runner import head
 from search_spaces import catalog
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ("alembic", "hpo", "search_spaces", "trainer", "pyproject.toml", "README.md")
+SOURCES = ("alembic", "hpo", "tiertune", "search_spaces", "trainer", "pyproject.toml", "README.md")
 BUILD = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
 LOOK = """
 import sys
@@ -50,7 +50,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_no_file_of_the_packages_is_left_behind(unpacked: Path) -> None:
-    for package in ("hpo", "search_spaces", "trainer"):
+    for package in ("hpo", "search_spaces", "tiertune", "trainer"):
         ours = {path.relative_to(ROOT) for path in (ROOT / package).rglob("*") if is_source(path)}
         assert ours
         assert {path for path in ours if not (unpacked / path).exists()} == set()
@@ -60,7 +60,7 @@ def test_no_file_of_the_packages_is_left_behind(unpacked: Path) -> None:
 
 def test_nothing_but_the_packages_is_installed(unpacked: Path) -> None:
     tops = {path.name for path in unpacked.iterdir() if not path.name.endswith(".dist-info")}
-    assert tops == {"hpo", "search_spaces", "trainer"}
+    assert tops == {"hpo", "search_spaces", "tiertune", "trainer"}
 
 
 def test_migrations_spaces_and_templates_are_found_there(unpacked: Path, tmp_path: Path) -> None:

@@ -25,12 +25,25 @@ PHRASES = (
     "go back in time",
 )
 PLACES = [
-    *(file for folder in ("hpo", "trainer", "search_spaces") for file in sorted((ROOT / folder).rglob("*.py"))),
+    *(
+        file
+        for folder in ("hpo", "tiertune", "trainer", "search_spaces")
+        for file in sorted((ROOT / folder).rglob("*.py"))
+    ),
     *sorted((ROOT / "hpo/report/templates").iterdir()),
     *sorted((ROOT / "search_spaces/catalog").iterdir()),
     *(
         ROOT / "docs" / name
-        for name in ("architecture.md", "extending.md", "faults.md", "glossary.md", "statistics.md", "trainable.md")
+        for name in (
+            "architecture.md",
+            "extending.md",
+            "faults.md",
+            "glossary.md",
+            "gpu.md",
+            "slurm.md",
+            "statistics.md",
+            "trainable.md",
+        )
     ),
     ROOT / "README.md",
 ]
