@@ -18,6 +18,7 @@ import yaml
 from hpo.cli import completion, listing
 from hpo.cli.parser import Command
 from hpo.cli.selection import agreed, composed, each, frozen, resumed, sides, study_of
+from hpo.cli.show import show
 from hpo.cli.status import status_lines, status_record
 from hpo.domain.campaign import CampaignState
 from hpo.domain.errors import EnvironmentFault, UsageError
@@ -94,8 +95,8 @@ def status(options: argparse.Namespace) -> None:
         while True:
             campaign = app.records.find(study_of(options.overrides))
             slots, now = app.ledger.slots(campaign.id), datetime.now(UTC)
-            if sys.stdout.isatty():
-                print("\033[H\033[J" if options.watch else "", end="")
+            if (options.format or ("text" if sys.stdout.isatty() else "json")) == "text":
+                print("\033[H\033[J" if options.watch and sys.stdout.isatty() else "", end="")
                 print("\n".join(status_lines(campaign, slots, now)))
             else:
                 print(json.dumps(status_record(campaign, slots, now)), flush=True)
@@ -137,10 +138,13 @@ def predict(options: argparse.Namespace) -> None:
 
 def compare_trials(options: argparse.Namespace) -> None:
     """Two champions or trials on the same days, paired."""
-    from hpo.report.comparison import compare, comparison_lines
+    from hpo.report.comparison import compare, comparison_lines, comparison_record
 
     with open_app() as app:
         first, second = sides(app, options.first, options.second)
+    if options.format == "json":
+        print(json.dumps(comparison_record(first, second, compare(first, second)), indent=2))
+        return
     for line in comparison_lines(first, second, compare(first, second)):
         print(line)
 
@@ -207,9 +211,15 @@ def doctor(options: argparse.Namespace) -> None:
     from hpo.cli.output import say
     from hpo.usecases.doctor.checkup import check_up
 
+    record: dict[str, object] = {}
     with open_app() as app:
         campaign = app.records.find(study_of(options.overrides))
-        check_up(app.stores, app.host, campaign, say, repair=options.repair)
+        try:
+            heard = record.update if options.format == "json" else None
+            check_up(app.stores, app.host, campaign, say, repair=options.repair, heard=heard)
+        finally:
+            if record:
+                print(json.dumps(record, indent=2))
 
 
 def delete(options: argparse.Namespace) -> None:
@@ -262,6 +272,9 @@ def data(options: argparse.Namespace) -> None:
     face = Terminal()
     with face.preparing() as progress:
         prepared = trainable.prepare(settings, home_folder() / "cache", progress)
+    if options.format == "json":
+        print(json.dumps({**prepared.summary, "warnings": list(prepared.warnings)}, indent=2, default=str))
+        return
     for line in (*prepared.lines, *(f"Warning: {warning}" for warning in prepared.warnings)):
         face.say(line)
 
@@ -295,6 +308,7 @@ COMMANDS: Mapping[str, Command] = {
     "list": listing.campaigns,
     "trials": listing.trials,
     "spaces": listing.spaces,
+    "show": show,
     "completion": completion.completion,
     "predict": predict,
     "compare": compare_trials,

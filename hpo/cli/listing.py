@@ -51,7 +51,12 @@ def spaces(options: argparse.Namespace) -> None:
     if options.name is not None:
         space = load_space(options.name)
         rows = [
-            {"tier": tier.name, "setting": dimension.name, "default": dimension.default, "values": _values(dimension)}
+            {
+                "tier": tier.name,
+                "setting": dimension.name,
+                "default": dimension.default,
+                "values": shown_values(dimension),
+            }
             for tier in space.tiers
             for dimension in tier.dimensions
         ]
@@ -68,7 +73,7 @@ def _space(space: Any) -> dict[str, Any]:
     }
 
 
-def _values(dimension: Any) -> str:
+def shown_values(dimension: Any) -> str:
     """`0.0001 to 0.01, log` or `8, 16, 32`."""
     if hasattr(dimension, "choices"):
         return ", ".join(map(str, dimension.choices))

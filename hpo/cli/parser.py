@@ -14,7 +14,7 @@ LONGEST = timedelta(days=3650)
 OVERRIDES = "key=value settings, e.g. trials=40 study=night trainer.model.kind=gru (all: `hpo config`)"
 
 
-NAMED = frozenset({"resume", "worker", "status", "best", "predict", "report", "sync", "doctor", "delete"})
+NAMED = frozenset({"resume", "worker", "status", "best", "predict", "report", "sync", "doctor", "delete", "show"})
 """Commands that work on a campaign that is there: `NAME` alone says which, as `study=NAME` does."""
 
 
@@ -92,6 +92,10 @@ def _looking(add: Adder) -> None:
     status = add("status", "show tiers, running trials and the best so far", "hpo status study=night --watch")
     _settings(status)
     status.add_argument("--watch", action="store_true", help="refresh until the campaign ends")
+    status.add_argument("--format", choices=("text", "json"), help="default: text in a terminal, JSON in a pipe")
+    shown = add("show", "show what a campaign is: data, budget, space, settings", "hpo show night")
+    _settings(shown)
+    _formats(shown)
     best = add("best", "print the champion's configuration", "hpo best study=night --format yaml > best.yaml")
     _settings(best)
     best.add_argument(
@@ -115,6 +119,7 @@ def _looking(add: Adder) -> None:
     compare = add("compare", "compare two campaigns or two trials on the same days", "hpo compare night#7 other")
     for name in ("first", "second"):
         compare.add_argument(name, metavar="NAME[#TRIAL]", help="what a campaign deploys, or one of its trials")
+    _formats(compare)
     report = add("report", "write the campaign's report as HTML and JSON", "hpo report study=night")
     _settings(report)
     report.add_argument("--output", metavar="FOLDER", help="where to write (default: HPO_HOME/reports/STUDY)")
@@ -149,6 +154,7 @@ def _tending(add: Adder) -> None:
     doctor = add("doctor", "check that the ledger, Optuna, the run folders and MLflow agree", "hpo doctor study=night")
     _settings(doctor)
     doctor.add_argument("--repair", action="store_true", help="mend what can be mended first, and say what was done")
+    _formats(doctor)
     delete = add("delete", "take a campaign out of every store, for ever; asks first", "hpo delete night")
     _settings(delete)
     delete.add_argument("--yes", action="store_true", help="do not ask")
@@ -163,6 +169,7 @@ def _tending(add: Adder) -> None:
     data.add_argument("data", metavar="FILE", help="Parquet, Feather or CSV, or a folder of them")
     _settings(data)
     data.set_defaults(space=None, config=None)
+    _formats(data)
     dashboard = add("dashboard", "open a user interface on this database, on loopback", "hpo dashboard optuna")
     dashboard.add_argument("which", choices=("optuna", "mlflow"))
     dashboard.add_argument("--port", type=port, help="default: 8080 for optuna, 5000 for mlflow")
@@ -175,6 +182,10 @@ def _tending(add: Adder) -> None:
 
 def _settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=OVERRIDES)
+
+
+def _formats(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
 
 
 def _sources(parser: argparse.ArgumentParser) -> None:

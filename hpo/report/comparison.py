@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,6 +91,27 @@ def comparison_lines(first: Contender, second: Contender, found: dict[str, list[
     if "holdout" not in found:
         lines += ["", "No holdout comparison: only complete campaigns' leaders are scored there."]
     return lines
+
+
+def comparison_record(
+    first: Contender, second: Contender, found: Mapping[str, Sequence[Difference]]
+) -> dict[str, object]:
+    """The same as plain JSON: per window and metric the means of both, and their difference with its interval."""
+    return {
+        "first": first.name,
+        "second": second.name,
+        "windows": {
+            window: {
+                each.metric.name: {
+                    "first": each.first and each.first.estimate,
+                    "second": each.second and each.second.estimate,
+                    "difference": each.difference and asdict(each.difference),
+                }
+                for each in differences
+            }
+            for window, differences in found.items()
+        },
+    }
 
 
 def _differences(

@@ -112,6 +112,14 @@ def test_the_champion_retrains_to_the_same_bits(
     assert len(expected) == 3
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["list", "trials used", "status used", "show used", "best used", "compare used#1 used#2", "doctor used", "spaces"],
+)
+def test_programs_get_one_json_document(said: Callable[..., str], words: str) -> None:
+    assert json.loads(said(*words.split(), "--format", "json"))
+
+
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
 def test_days_after_the_search_are_scored_as_the_trainer_scores_them(
     home: Path, said: Callable[..., str], champion: Path, prices: Path, tmp_path: Path, suffix: str

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from hpo.domain.campaign import Campaign, CampaignState
 from hpo.domain.errors import EnvironmentFault, InvariantBroken, UsageError
@@ -23,18 +25,25 @@ def check_up(
     say: Callable[[str], None],
     *,
     repair: bool,
+    heard: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> None:
     """Say every invariant with the number of things it was asked of; mend first where `repair`.
+
+    heard: is told the same as plain JSON instead.
 
     Raises:
         InvariantBroken: something does not hold.
     """
     doctor = _doctor(stores, host, campaign)
+    done: list[str] = []
     if repair:
-        done = [*doctor.repair(campaign.name), *_make_again(stores, host, campaign, say)]
-        for line in done or ["nothing had to be mended"]:
-            say(f"Repair: {line}.")
+        done = [*doctor.repair(campaign.name), *_make_again(stores, host, campaign, say if heard is None else _nobody)]
     checks = [*doctor.examine(campaign.name), *_derived(stores, campaign)]
+    if heard is not None:
+        heard({"campaign": campaign.name, "repairs": done, "checks": [asdict(check) for check in checks]})
+        say = _nobody
+    for line in (done or ["nothing had to be mended"]) if repair else ():
+        say(f"Repair: {line}.")
     for check in checks:
         say(f"{'BROKEN' if check.breaches else 'holds ':6}  {check.num_checked:6}  {check.rule}")
         for breach in check.breaches:
@@ -44,6 +53,10 @@ def check_up(
         raise InvariantBroken(
             f"The campaign '{campaign.name}' breaks {len(breaches)} of its invariants. {_remedy(campaign, breaches)}"
         )
+
+
+def _nobody(line: str) -> None:
+    """Hears a line, and does nothing."""
 
 
 def _remedy(campaign: Campaign, breaches: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -109,3 +110,10 @@ def test_what_cannot_be_used_ends_with_one_sentence(panel: pd.DataFrame, capsys:
     said = capsys.readouterr().err
     assert "feature 'alpha_7'" in said
     assert "it contains the answer" in said
+
+
+def test_programs_get_the_summary_as_one_json_document(panel: pd.DataFrame, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check("prices.csv", "--format", "json") == EXIT_DONE
+    found = json.loads(capsys.readouterr().out)
+    assert (found["stocks"], found["days"]) == (panel["Ticker"].nunique(), panel["Date"].nunique())
+    assert any("Dividends" in warning for warning in found["warnings"]) or "Dividends" in json.dumps(found)
