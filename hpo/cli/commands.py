@@ -17,7 +17,7 @@ import yaml
 
 from hpo.cli import completion, listing
 from hpo.cli.parser import Command
-from hpo.cli.selection import agreed, composed, frozen, resumed, sides, study_of
+from hpo.cli.selection import agreed, composed, each, frozen, resumed, sides, study_of
 from hpo.cli.show import show
 from hpo.cli.status import status_lines, status_record
 from hpo.domain.campaign import CampaignState
@@ -48,16 +48,23 @@ def run(options: argparse.Namespace) -> None:
     from hpo.cli.terminal import Terminal
     from hpo.usecases import session
 
-    config, space = composed(options, fork=options.fork)
+    if options.multirun:
+        for one in each(options):
+            run(one)
+        return
+    if options.cfg:
+        config(options)
+        return
+    settings, space = composed(options, fork=options.fork)
     if options.dry_run:
         from hpo.cli.preview import preview
 
-        preview(config, space, Terminal(), home_folder() / "cache")
+        preview(settings, space, Terminal(), home_folder() / "cache")
         return
     face = Terminal()
-    with notifying(config.study, face.outcome), open_app() as app:
-        timeout = options.timeout or config.worker.timeout
-        session.run(app.stores, app.machine, config, space, face, timeout)
+    with notifying(settings.study, face.outcome), open_app() as app:
+        timeout = options.timeout or settings.worker.timeout
+        session.run(app.stores, app.machine, settings, space, face, timeout)
 
 
 def resume(options: argparse.Namespace) -> None:

@@ -1,11 +1,13 @@
-"""Turns what the user typed into a frozen `SearchConfig`: the only importer of hydra in this package.
+"""Turns what the user typed into a frozen `SearchConfig`: with `overrides` the only importer of hydra in this package.
 
-Order, later wins: the defaults of the configuration classes, the space's own settings, a `--config` file, overrides.
+Order, later wins: the defaults of the configuration classes, the space's own settings, a `--config` file, choices from
+groups, single settings.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,12 @@ from typing import Any
 from hydra import compose, initialize
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
+from hpo.cli.overrides import grouped, parsed, swept
 from hpo.domain.campaign import DEFAULT_TRAINABLE
 from hpo.domain.config import SearchConfig
 from hpo.domain.errors import UsageError, nearest
@@ -40,7 +42,7 @@ def load(overrides: Sequence[str], file: Path | None = None, data: str | None = 
     """The configuration and its space.
 
     Args:
-        overrides: Hydra overrides such as `trials=40` or `trainer.model.kind=mlp`.
+        overrides: Hydra overrides such as `trials=40`, `trainer.model.kind=mlp` or `trainer/model=mlp`.
         file: YAML with any part of the configuration, applied below the overrides.
         data: the trainable's source, instead of an override.
 
@@ -48,16 +50,19 @@ def load(overrides: Sequence[str], file: Path | None = None, data: str | None = 
         UsageError: an unknown key, a value of the wrong kind, an unreadable file, a metric that the trainable does not
             have. SpaceError: an unusable space.
     """
+    overrides = [text.lstrip("+") for text in overrides]
     given = read(file) if file else {}
     trainable = load_trainable(_last(overrides, "trainable") or str(given.get("trainable", DEFAULT_TRAINABLE)))
     texts = _texts(trainable)
-    overrides = [*overrides, *_source_override(trainable, overrides, data)]
+    overrides, picked = grouped([*overrides, *_source_override(trainable, overrides, data)], trainable, texts)
+    in_file, given = given, merge(given, picked)
     keys = _keys_of(overrides, texts)
     named = _last(overrides, "space") or given.get("space", SearchConfig().space)
     space = load_space(_named_space({"space": named}))
     settings = nest({f"trainer.{key}": value for key, value in space.settings.items()})
     defaults = _defaults(trainable, _bringing(trainable, flatten(merge(settings, given)), overrides))
-    _refuse_unknown(flatten(given), defaults, str(file))
+    _refuse_unknown(flatten(in_file), defaults, str(file))
+    _refuse_unknown(flatten(picked), defaults, "a chosen group")
     _refuse_unknown(keys, defaults, "the command line")
     first = _compose(merge(defaults, given), overrides, texts)
     _refuse_overruled(trainable, keys, flatten(_defaults(trainable, {})), flatten(first), space)
@@ -120,6 +125,21 @@ def _last(overrides: Sequence[str], key: str) -> str | None:
     """The value that a setting is given last."""
     given = [text.partition("=")[2] for text in overrides if text.partition("=")[0] == key]
     return given[-1].strip("'\"") if given else None
+
+
+def multirun(overrides: Sequence[str]) -> dict[str, list[str]]:
+    """Each run of a multirun by the name of its campaign: `night-seed-0` for `study=night seed=0,1,2`. UsageError where
+    nothing varies, or two would be called alike."""
+    trainable = load_trainable(_last(overrides, "trainable") or DEFAULT_TRAINABLE)
+    found: dict[str, list[str]] = {}
+    for run in swept(overrides, _texts(trainable)):
+        given = {key: value.strip("'\"") for key, value, _ in run}
+        tail = [f"{re.split('[./]', key)[-1]}-{given[key]}" for key, _, varies in run if varies and key != "study"]
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join([given.get("study", SearchConfig().study), *tail]))
+        if name in found:
+            raise UsageError(f"--multirun: two campaigns would be called '{name}'; name each value once.")
+        found[name] = [*(f"{key}={value}" for key, value, _ in run if key != "study"), f"study={name}"]
+    return found
 
 
 def _texts(trainable: Trainable[Any]) -> tuple[str, ...]:
@@ -185,18 +205,11 @@ def _opened(override: str, texts: Sequence[str]) -> str:
 
 
 def _keys_of(overrides: Sequence[str], texts: Sequence[str]) -> list[str]:
-    parser = OverridesParser.create()
     keys = []
     for text in overrides:
-        try:
-            override = parser.parse_override(verbatim(text, texts))
-        except HydraException as error:
-            raise UsageError(
-                f"'{text}' is not an override ({_first_line(error)}); write key=value, and quote values with "
-                "spaces or punctuation as key='\"value\"'."
-            ) from None
-        if override.is_delete() or override.is_sweep_override():
-            raise UsageError(f"'{text}': deleting keys and sweeps are not supported here; write key=value.")
+        override = parsed(text, texts)
+        if override.is_sweep_override():
+            raise UsageError(f"'{text}' lists several values: `hpo run --multirun` runs a campaign with each of them.")
         keys.append(override.key_or_group)
     return keys
 

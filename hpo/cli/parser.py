@@ -201,6 +201,10 @@ def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would be done; train nothing and leave the stores as they are"
     )
+    parser.add_argument(
+        "-m", "--multirun", action="store_true", help="a campaign for every combination of listed values: seed=0,1,2"
+    )
+    parser.add_argument("-c", "--cfg", choices=("job",), help="print the composed configuration as YAML and stop")
     _limits(parser)
 
 

@@ -34,6 +34,21 @@ def composed(options: argparse.Namespace, fork: str | None = None) -> tuple[Sear
     return config_loader.load(overrides, Path(options.config) if options.config else None, options.data)
 
 
+def each(options: argparse.Namespace) -> list[argparse.Namespace]:
+    """The options of each campaign of a multirun, all of them composed once before the first one starts."""
+    from hpo.cli import config_loader
+
+    if options.fork is not None:
+        raise UsageError("--multirun names its campaigns by what varies, and --fork by hand; give one of them.")
+    runs = [
+        argparse.Namespace(**{**vars(options), "overrides": overrides, "multirun": False})
+        for overrides in config_loader.multirun(options.overrides).values()
+    ]
+    for run in runs:
+        composed(run)
+    return runs
+
+
 def named_trial(app: App, name: str) -> tuple[Campaign, int | None]:
     """`NAME` (None: its champion) or `NAME#7`."""
     study, _, number = name.partition("#")

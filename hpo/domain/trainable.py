@@ -156,6 +156,10 @@ class Trainable(ABC, Generic[S]):
         """What of the settings a training reads: two settings that agree in it train alike."""
         return self.plain(settings)
 
+    def choices(self, group: str) -> Mapping[str, Mapping[str, Any]]:
+        """Nested settings that go by a name (`trainer/GROUP=NAME`), by that name; empty: there is no such group."""
+        return {}
+
     def resolve_source(self, source: str) -> str:
         """A source as every process will find it: an absolute path."""
         return str(Path(source).expanduser().absolute())

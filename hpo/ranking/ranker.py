@@ -76,6 +76,12 @@ class Ranker(Trainable[TrainerConfig]):
     def effective(self, settings: TrainerConfig) -> Mapping[str, Any]:
         return effective(settings)
 
+    def choices(self, group: str) -> Mapping[str, Mapping[str, Any]]:
+        from trainer.tools.groups import chosen, named
+
+        with refusing():
+            return {name: chosen(group, [name]) for name in named(group)}
+
     def resolve_source(self, source: str) -> str:
         return source if source.startswith(BUILT_IN) else super().resolve_source(source)
 

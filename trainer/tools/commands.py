@@ -3,24 +3,50 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from trainer.config import TABULAR_KINDS, TrainerConfig
 from trainer.data import open_training, prepare
 from trainer.data.panel import TrainingData
-from trainer.errors import InputError
-from trainer.reports import Ending
+from trainer.errors import InputError, TrainingFailure
+from trainer.reports import Ending, FitResult
 from trainer.tools.contract import Outcome, check_model
 from trainer.tools.diagnose import diagnose, draw_diagnosis
 from trainer.tools.lr_find import draw_rate_test, find_rate
 from trainer.tools.profiling import profile_steps
-from trainer.tools.terminal import TerminalReporter, preparation_progress, say, show_layers, show_result
+from trainer.tools.terminal import TerminalReporter, preparation_progress, say, show_layers, show_result, show_runs
 from trainer.training.loop import fit
 
 
 def train(config: TrainerConfig, folder: Path, cache: Path) -> bool:
     """Train, show the result; whether it was interrupted (everything up to the last whole epoch is saved then)."""
+    return _trained(config, folder, cache).ending is Ending.STOPPED
+
+
+def train_each(configs: Mapping[str, TrainerConfig], folder: Path, cache: Path) -> bool:
+    """Train one after another, each in a numbered folder of its own, and show a table; whether it was interrupted.
+    configs: by what was typed for each."""
+    rows: list[tuple[str, float | TrainingFailure, Path]] = []
+    for number, (words, config) in enumerate(configs.items(), start=1):
+        say(f"[{number}/{len(configs)}] {words}")
+        place = folder / str(number)
+        try:
+            result = _trained(config, place, cache)
+        except TrainingFailure as failure:  # a rate that diverges says nothing of the next one
+            rows.append((words, failure, place))
+            continue
+        if result.ending is Ending.STOPPED:
+            return True
+        rows.append((words, result.score, place))
+    show_runs(rows)
+    failures = [outcome for _, outcome, _ in rows if isinstance(outcome, TrainingFailure)]
+    if len(failures) == len(rows):
+        raise failures[-1]
+    return False
+
+
+def _trained(config: TrainerConfig, folder: Path, cache: Path) -> FitResult:
     data = _data(config, cache)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(config.model_dump_json(indent=2), encoding="utf-8")
@@ -32,9 +58,9 @@ def train(config: TrainerConfig, folder: Path, cache: Path) -> bool:
     if result.ending is Ending.STOPPED:
         command = f"trainer --config {shlex.quote(str(folder / 'config.json'))} --folder {shlex.quote(str(folder))}"
         say(f"stopped; epochs 1 to {len(result.reports)} are saved. To go on: {command}")
-        return True
-    say(f"weights and checkpoint: {folder}")
-    return False
+    else:
+        say(f"weights and checkpoint: {folder}")
+    return result
 
 
 def lr_find(config: TrainerConfig, folder: Path, cache: Path) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -13,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from trainer.errors import TrainingFailure
 from trainer.metric_names import ICIR, RANK_IC, TARGET_PREFIXES, MetricName
 from trainer.reports import EpochReport, FitResult, Verdict
 from trainer.tools.diagnose import Diagnosis
@@ -93,6 +96,17 @@ def show_layers(diagnosis: Diagnosis) -> None:
         table.add_row(
             layer.name, f"{layer.gradient:.1e}", f"{layer.mean:+.3f}", f"{layer.std:.3f}", f"{layer.dead:.0%}"
         )
+    _show(table)
+
+
+def show_runs(rows: Sequence[tuple[str, float | TrainingFailure, Path]]) -> None:
+    """Print a row per run, the best first: what was typed for it, its score or why it failed, its folder."""
+    table = Table(title="runs, the best first")
+    for column in ("settings", "score", "folder"):
+        table.add_column(column, justify="right" if column == "score" else "left", overflow="fold")
+    for words, outcome, folder in sorted(rows, key=lambda row: -row[1] if isinstance(row[1], float) else math.inf):
+        shown = f"{outcome:+.4f}" if isinstance(outcome, float) else outcome.reason
+        table.add_row(words, shown, str(folder))
     _show(table)
 
 

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from trainer.__main__ import compose_config, main
+from trainer.__main__ import main
 from trainer.config import TrainerConfig
 from trainer.data.panel import TrainingData
 from trainer.errors import InputError, NonFiniteError
 from trainer.reports import EpochReport
 from trainer.tools import commands
+from trainer.tools.composition import compose_config
 from trainer.tools.terminal import TerminalReporter
 
 TINY = [
@@ -62,7 +64,8 @@ def test_overrides_and_files_change_the_defaults(tmp_path: Path) -> None:
         (["model.kind=ridge", "train.epochs=9"], "train.epochs=9 changes nothing with model.kind=ridge"),
         (["model.kind=linear", "model={dropout:0.4}"], "model.dropout=0.4 changes nothing with model.kind=linear"),
         (["optim.lr=[1"], "do not compose"),
-        (["optim.lr=1,2"], "sweeps are not supported"),
+        (["optim.lr=1,2"], "add --multirun (-m) to train with each of them"),
+        (["~optim.lr"], "'~optim.lr': no setting can be taken out"),
         (["--config", "absent.yaml"], "cannot read the configuration file absent.yaml"),
     ],
 )
@@ -206,3 +209,36 @@ def test_help_does_not_import_torch() -> None:
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert "lr-find" in done.stdout
     assert done.stdout.splitlines()[-1] == "False False"
+
+
+@pytest.mark.usefixtures("tiny_source")
+def test_a_multirun_trains_each_combination_in_its_own_folder_and_a_failed_one_stops_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*TINY, "-m", "optim.lr=1e-3,1e30", "train.seed=1,2", "--folder", str(tmp_path)]
+    assert main(words) == 0
+    trained = {n: json.loads((tmp_path / str(n) / "config.json").read_text()) for n in range(1, 5)}
+    assert [(c["optim"]["lr"], c["train"]["seed"]) for c in trained.values()] == [
+        (1e-3, 1),
+        (1e-3, 2),
+        (1e30, 1),
+        (1e30, 2),
+    ]
+    table = capsys.readouterr().out.partition("runs, the best first")[2]
+    assert table.count("non_finite") == 2
+    assert "optim.lr=0.001 train.seed=2" in table
+    assert main([*TINY, "-m", "optim.lr=1e30,1e31", "--folder", str(tmp_path / "none")]) == 1
+
+
+def test_every_run_of_a_multirun_is_checked_before_the_first_one_trains(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*TINY, "-m", "optim.lr=1e-3,-1", "--folder", str(tmp_path / "run")]) == 2
+    assert "optim.lr=-1" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_cfg_job_prints_the_composed_configuration_as_yaml(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--cfg", "job", "model=gru", "+train.epochs=3"]) == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert TrainerConfig.model_validate(printed) == compose_config(["model.kind=gru", "train.epochs=3"])

@@ -14,8 +14,8 @@ from hpo.domain.config import SearchConfig
 from hpo.domain.errors import UsageError
 from hpo.domain.settings import quoted
 from search_spaces import SpaceError
-from trainer.__main__ import compose_config
 from trainer.config import PHASE_PRESETS, TrainerConfig
+from trainer.tools.composition import compose_config
 
 
 def source_of(config: SearchConfig) -> str:
@@ -73,8 +73,9 @@ def test_a_printed_configuration_is_read_back(tmp_path: Path) -> None:
         (["trials=1000000"], ["trials=1000000", "HPO_TRIALS", "less than or equal to 20000"]),
         (["study=a/b"], ["a/b", "choose another name (HPO_STUDY)."]),
         (["trials"], ["'trials' is not an override", "key=value"]),
-        (["~trials"], ["deleting keys"]),
-        (["trials=1,2"], ["sweeps"]),
+        (["~trials"], ["'~trials'", "no setting can be taken out"]),
+        (["trials=1,2"], ["lists several values", "--multirun"]),
+        (["+trails=3"], ["'trails'", "Did you mean 'trials'?"]),
         (["trainer.model.kind=transformer"], ["trainer.model.kind=transformer", "'atft_gat_fan'"]),
         (
             ["trainer.optim.lr=0.1"],

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from hpo.cli.selection import frozen, named_trial, study_of
+from hpo.cli.parser import parse
+from hpo.cli.selection import each, frozen, named_trial, study_of
 from hpo.domain.campaign import DEFAULT_STUDY
 from hpo.domain.errors import UsageError
 
@@ -35,3 +36,13 @@ def test_a_trial_is_named_by_its_number() -> None:
 def test_a_campaign_goes_on_as_it_was_created() -> None:
     with pytest.raises(UsageError, match=r"'seed=4': a campaign goes on as it was created; only trials= and worker\."):
         frozen(APP, ["study=night", "seed=4"], allowed=("trials=", "worker."))
+
+
+def test_the_campaigns_of_a_multirun_are_composed_before_the_first_one_starts() -> None:
+    runs = each(parse(["run", "study=night", "-m", "seed=0,1", "--timeout", "90s"]))
+    assert [run.overrides for run in runs] == [[f"seed={n}", f"study=night-seed-{n}"] for n in (0, 1)]
+    assert not any(run.multirun for run in runs)
+    with pytest.raises(UsageError, match="trials=-1"):
+        each(parse(["run", "-m", "trials=1,-1"]))
+    with pytest.raises(UsageError, match="give one of them"):
+        each(parse(["run", "-m", "seed=0,1", "--fork", "other"]))
