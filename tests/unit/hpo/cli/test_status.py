@@ -105,6 +105,19 @@ def test_every_part_is_said(slots: list[SlotView]) -> None:
         assert part in text, part
 
 
+def test_what_runs_has_a_heading_only_where_something_runs(slots: list[SlotView]) -> None:
+    assert "running" in status_lines(campaign(), slots, NOW)
+    assert "running" not in status_lines(campaign(), slots[:4], NOW)
+
+
+def test_the_live_view_ends_with_its_block(slots: list[SlotView]) -> None:
+    with Progress(campaign(), 10, Console(file=io.StringIO(), force_terminal=True)) as progress:
+        progress(slots)
+        assert progress._live
+        assert progress._live.is_started
+    assert not progress._live.is_started
+
+
 def test_nothing_is_cut_off_at_80_columns(slots: list[SlotView]) -> None:
     lines = status_lines(campaign(), slots, NOW)
     assert max(map(len, lines)) <= WIDTH

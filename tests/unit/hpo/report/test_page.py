@@ -215,3 +215,13 @@ def test_plain_refuses_what_json_cannot_hold() -> None:
     assert plain({"x": [float("nan"), 0.1234567891]}) == {"x": [None, 0.123457]}
     with pytest.raises(TypeError, match="plain values"):
         plain(object())
+
+
+def test_the_history_says_with_which_trial_each_tier_begins(page: str, made_up: CampaignEvidence) -> None:
+    first: dict[int, int] = {}
+    for trial in made_up.trials:
+        first[trial.tier] = min(trial.slot, first.get(trial.tier, trial.slot))
+    begun = ", ".join(f"{tier.name} from trial {first[tier.number]}" for tier in made_up.tiers if tier.number in first)
+    assert f"Tiers: {begun}." in page
+    empty = replace(made_up, tiers=(*made_up.tiers, replace(made_up.tiers[0], number=99, name="nobody")))
+    assert "nobody from trial" not in render(build_report(empty))

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
 
 from hpo.adapters.mlflow import records
 from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, Outcome, TierPlan
+from hpo.domain.training import EpochReport
 from hpo.runs.entries import EpochRecord, Result
+from hpo.runs.folder import SlotFolder, campaign_folder
 
 TIME = datetime(2024, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 
@@ -71,3 +76,16 @@ def test_the_campaign_names_its_champion() -> None:
     assert "optim.lr = 0.001235" in tags["mlflow.note.content"]
     nobody = Campaign(1, spec, CampaignState.COMPLETE, champion={"slot": None, "values": {}})
     assert "tiertune.champion" not in records.campaign_tags(nobody)
+
+
+def test_the_files_of_a_trial_of_one_epoch(tmp_path: Path) -> None:
+    """Its daily series are a matrix of one row."""
+    attempt = SlotFolder(campaign_folder(tmp_path, "night"), 1).open_attempt(1, {"objective": "rank_ic"}, {"a": 1})
+    series = {"rank_ic": np.array([0.1, np.nan], np.float32)}
+    attempt.append_epoch(EpochReport(1, 0.1, {"valid/rank_ic": 0.1}, series, 1.0))
+    target = tmp_path / "files"
+    target.mkdir()
+    records.write_artifacts(attempt, Result(Outcome.PRUNED, 0.1, 1, 3, None, TIME), target)
+    with np.load(target / "daily.npz", allow_pickle=False) as saved:
+        np.testing.assert_array_equal(saved["rank_ic"], [[np.float32(0.1), np.nan]])
+    assert {path.name for path in target.iterdir()} == {"config.json", "daily.npz", "learning_curve.svg"}

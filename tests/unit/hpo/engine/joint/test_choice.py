@@ -150,3 +150,16 @@ def test_nothing_complete_is_no_choice() -> None:
         trial.state = TrialState.FAIL
     assert choose(given, SPACE, 0) is None
     assert choose([], SPACE, None) is None
+
+
+def test_without_curves_the_scores_alone_say_how_far_the_default_lies_below() -> None:
+    """There is no epoch noise to measure then, and none is made up."""
+    scores = [-0.5, 0.040, 0.041, 0.042, 0.043, 0.044, 0.045]
+    found = [
+        create_trial(value=score, params={"a": number / 10}, distributions={"a": FloatDistribution(0.0, 1.0)})
+        for number, score in enumerate(scores)
+    ]
+    choice = choose(found, {"a": FloatDistribution(0.0, 1.0)}, default=0)
+    assert choice is not None
+    assert choice.lead is not None
+    assert choice.lead.gain > 0.5

@@ -13,6 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState, create_trial
 
 from hpo.engine.joint import RECORD, JointSampler
+from hpo.engine.joint.observations import Schedule
 
 SPACE: dict[str, BaseDistribution] = {
     "rate": FloatDistribution(1e-5, 1e-1, log=True),
@@ -191,3 +192,12 @@ def test_several_objectives_are_refused_by_name() -> None:
     study.add_trial(create_trial(values=[0, 0], params={"x": 0.5}, distributions={"x": FloatDistribution(0, 1)}))
     with pytest.raises(ValueError, match="one objective"):
         study.ask({"x": FloatDistribution(0, 1)})
+
+
+def test_curves_are_not_read_where_no_trial_says_what_a_score_is_of_them() -> None:
+    assert Schedule.of([]) == Schedule(0, 0)
+    without_curve = create_trial(value=0.1, params={}, distributions={})
+    assert Schedule.of([without_curve]) == Schedule(0, 0)
+    curve = {1: 0.1, 2: 0.2, 3: 0.4}
+    assert Schedule.of([create_trial(value=0.3, intermediate_values=curve)]) == Schedule(3, 2)
+    assert Schedule.of([create_trial(value=0.9, intermediate_values=curve)]) == Schedule(0, 0)
