@@ -225,3 +225,8 @@ def test_the_history_says_with_which_trial_each_tier_begins(page: str, made_up: 
     assert f"Tiers: {begun}." in page
     empty = replace(made_up, tiers=(*made_up.tiers, replace(made_up.tiers[0], number=99, name="nobody")))
     assert "nobody from trial" not in render(build_report(empty))
+
+
+def test_every_halving_of_the_days_is_in_a_column(written: dict[str, Any]) -> None:
+    chart = written["sections"]["luck"]["charts"]["cscv_ranks"]
+    assert sum(chart["data"]["share"]) == pytest.approx(1.0)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -156,3 +157,26 @@ def test_signals_are_requests_only_while_the_block_runs() -> None:
         os.kill(os.getpid(), signal.SIGINT)
     assert stop.count == 2
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(
+    ("wanted", "is_chosen", "is_done", "is_called"),
+    [(True, True, False, True), (False, True, False, False), (True, False, False, False), (True, True, True, False)],
+)
+def test_what_was_chosen_is_trained_again_once_and_only_where_that_was_asked_for(
+    wanted: bool,
+    is_chosen: bool,
+    is_done: bool,
+    is_called: bool,
+    stores: Stores,
+    campaign: Campaign,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    called: list[list[str]] = []
+    monkeypatch.setattr(session, "finalize", lambda stores, names, seeds, say: called.append(names))
+    monkeypatch.setattr(session, "is_finalized", lambda records, campaigns: is_done)
+    champion = {"slot": 2} if is_chosen else None
+    monkeypatch.setattr(Campaign, "crowned", property(lambda _: champion and SimpleNamespace(**champion)))
+    config = CONFIG.model_copy(update={"finalize": wanted})
+    session._finalize_once(stores, campaign, config, Listener())
+    assert called == ([["night"]] if is_called else [])
