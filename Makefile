@@ -94,6 +94,10 @@ test-faults: $(STAMP) ## Kill, starve and confuse the search at every named poin
 reference: $(STAMP) ## Write docs/settings.md and docs/commands.md from the classes and the parser
 	@$(BIN)/python docs/reference.py
 
+.PHONY: docs
+docs: $(STAMP) ## Build the documentation as a site in site/; a link that leads nowhere is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict && echo "Open site/index.html"
+
 .PHONY: check
 check: $(STAMP) ## Format, lint, types, import arrows
 	@$(BIN)/ruff format --check .
