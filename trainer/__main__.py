@@ -19,6 +19,8 @@ EXIT_DONE, EXIT_BUG, EXIT_INPUT, EXIT_ENVIRONMENT, EXIT_INTERRUPTED = 0, 1, 2, 3
 
 COMMANDS: Mapping[str, str] = {
     "train": "train one configuration (the default)",
+    "score": "show what a run came to: trainer score RUN, with --holdout on the holdout too",
+    "predict": "score new days with a run: trainer predict RUN --data FILE",
     "lr-find": "raise the learning rate step by step and suggest one; a picture",
     "diagnose": "gradient flow, dead units, activations, loss landscape, memory; pictures and a table",
     "profile": "where the time of a training step goes",
@@ -26,10 +28,15 @@ COMMANDS: Mapping[str, str] = {
     "config": "print the resolved configuration and stop",
 }
 
+ON_A_RUN = ("score", "predict")
+"""Commands that take the folder of a run instead of settings."""
+
 EXAMPLES = """examples:
   trainer model.hidden_size=64 optim.lr=1e-3
   trainer data.source=prices.parquet data.split.train_end=2020-12-31 train.epochs=20
   trainer --config config.json --folder runs/again
+  trainer --resume runs/again train.epochs=40
+  trainer --from runs/again optim.lr=1e-4 'data.source=newer.parquet'
   trainer preset=small model=gru
   trainer -m optim.lr=1e-3,3e-3 train.seed=range(0,2)
   trainer lr-find model.kind=gru 'data.source=planted:clean?stocks=80&days=600'
@@ -55,18 +62,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> bool:
     """Whether the command was interrupted."""
+    if options.run is not None:
+        from trainer.tools import afterwards
+
+        if options.command == "score":
+            afterwards.score(options.run, options.cache, holdout=options.holdout)
+        else:
+            afterwards.predict(options.run, options.data, options.output, everything=options.all)
+        return False
+    if options.resume is not None:
+        from trainer.tools.commands import resume
+
+        return resume(options.resume, options.overrides, options.cache)
+    return _with_settings(options)
+
+
+def _with_settings(options: argparse.Namespace) -> bool:
+    """A command that works on a configuration; whether it was interrupted."""
     if options.multirun:
         configs = {name: compose_config(words, options.config) for name, words in sweep(options.overrides).items()}
         from trainer.tools.commands import train_each
 
-        return train_each(configs, options.folder, options.cache)
+        return train_each(configs, _folder(options), options.cache)
     config = compose_config(options.overrides, options.config)
     if options.cfg or options.command == "config":
         _print(config, as_yaml=bool(options.cfg))
         return False
-    from trainer.tools.commands import RUNNERS
+    from trainer.tools.commands import RUNNERS, train_from
 
-    return RUNNERS[options.command](config, options.folder, options.cache)
+    if options.origin is not None:
+        return train_from(config, _folder(options), options.cache, options.origin)
+    return RUNNERS[options.command](config, _folder(options), options.cache)
+
+
+def _folder(options: argparse.Namespace) -> Path:
+    from trainer.tools.runs import free_folder
+
+    given: Path | None = options.folder
+    return given or free_folder(options.home, time.strftime("%Y%m%d-%H%M%S"))
 
 
 def _print(config: TrainerConfig, *, as_yaml: bool) -> None:
@@ -75,32 +108,54 @@ def _print(config: TrainerConfig, *, as_yaml: bool) -> None:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="trainer",
-        description="Train one model that ranks stocks every day, or look into its training.",
-        epilog="commands:\n" + "".join(f"  {name:<13}{what}\n" for name, what in COMMANDS.items()) + "\n" + EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("words", nargs="*", metavar="[COMMAND] KEY=VALUE", help="settings; `trainer config` lists them")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML or JSON with any part of the configuration")
-    parser.add_argument("--folder", type=Path, help="where the run is kept; the same folder again goes on from there")
-    parser.add_argument("--cache", type=Path, help="where prepared panels are kept (default: HPO_HOME/cache)")
-    parser.add_argument("-m", "--multirun", action="store_true", help="train with every combination of listed values")
-    parser.add_argument("-c", "--cfg", choices=("job",), help="print the composed configuration as YAML and stop")
+    parser = _parser()
     options = parser.parse_intermixed_args(arguments)
     first = options.words[0] if options.words else ""
     if first and "=" not in first and first[0] not in "~+" and first not in COMMANDS:
         parser.error(f"unknown command {first!r}; {suggest(first, COMMANDS)}")
     options.command = first if first in COMMANDS else "train"
     options.overrides = options.words[1:] if first in COMMANDS else options.words
-    if options.multirun and options.command != "train":
-        parser.error(f"--multirun trains; it does not go with {options.command!r}")
+    options.run = None
+    if options.command in ON_A_RUN:
+        if len(options.overrides) != 1:
+            parser.error(f"trainer {first} takes the folder of one run: trainer {first} RUN")
+        options.run = Path(options.overrides[0])
+    if first == "predict" and options.data is None:
+        parser.error("trainer predict RUN --data FILE: the file is missing")
+    trains = {"--multirun": options.multirun, "--resume": options.resume, "--from": options.origin}
+    given = [name for name, value in trains.items() if value]
+    if given and options.command != "train":
+        parser.error(f"{given[0]} trains; it does not go with {options.command!r}")
+    if len(given) > 1:
+        parser.error(f"{given[0]} does not go with {given[1]}")
     if options.command == "check-model" and options.overrides and "=" not in options.overrides[0]:
         options.overrides[0] = f"model.kind={options.overrides[0]}"
-    home = Path(os.environ.get("HPO_HOME") or ".hpo").expanduser().absolute()
-    options.cache = options.cache or home / "cache"
-    options.folder = options.folder or home / "single" / time.strftime("%Y%m%d-%H%M%S")
+    options.home = Path(os.environ.get("HPO_HOME") or ".hpo").expanduser().absolute()
+    options.cache = options.cache or options.home / "cache"
     return options
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="trainer",
+        description="Train one model that ranks stocks every day, or look into its training.",
+        epilog="commands:\n" + "".join(f"  {name:<13}{what}\n" for name, what in COMMANDS.items()) + "\n" + EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("words", nargs="*", metavar="[COMMAND] KEY=VALUE", help="settings; `trainer config` lists them")
+    add("--config", type=Path, metavar="FILE", help="YAML or JSON with any part of the configuration")
+    add("--folder", type=Path, help="where the run is kept; the same folder again goes on from there")
+    add("--cache", type=Path, help="where prepared panels are kept (default: HPO_HOME/cache)")
+    add("--resume", type=Path, metavar="RUN", help="go on with a run, longer with train.epochs=N")
+    add("--from", dest="origin", type=Path, metavar="RUN", help="start from the weights of another run")
+    add("-m", "--multirun", action="store_true", help="train with every combination of listed values")
+    add("-c", "--cfg", choices=("job",), help="print the composed configuration as YAML and stop")
+    add("--holdout", action="store_true", help="score: open the holdout too, which is counted")
+    add("--data", type=Path, metavar="FILE", help="predict: Parquet or CSV with the columns of the training data")
+    add("--output", type=Path, default=Path("scores.parquet"), help="predict: default scores.parquet; or .csv")
+    add("--all", action="store_true", help="predict: the days that were learnt from too (look-ahead)")
+    return parser
 
 
 def _say(message: str, code: int) -> int:

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 RANK_IC, ICIR = "rank_ic", "icir"
+IC = "ic"
+"""Pearson correlation across the stocks of a day."""
+LONG_SHORT, SHARPE = "long_short", "long_short_sharpe"
+"""Mean return of the day's best fifth of the scores less that of its worst, and its annualised Sharpe ratio."""
+RATIOS: Mapping[str, str] = {RANK_IC: ICIR, LONG_SHORT: SHARPE}
+"""Kind of a daily series -> kind of its mean over its standard deviation."""
+TRADING_DAYS = 252
+"""Of a year."""
 
 MIN_STOCKS = 10
 """Fewest valid stocks for a day to be judged."""
@@ -19,14 +27,15 @@ TARGET_PREFIXES: Mapping[str, str] = {
 }
 """Prefix of a metric's name by the target it is computed on."""
 
-_FORM = re.compile(rf"(neutral_)?(lag1_)?({RANK_IC}|{ICIR})(?:_(\d+)d)?")
+_FORM = re.compile(rf"(neutral_)?(lag1_)?({RANK_IC}|{ICIR}|{IC}|{SHARPE}|{LONG_SHORT})(?:_(\d+)d)?")
 _OWN = re.compile(rf"(?!\w*(?:{RANK_IC}|{ICIR})_\d+d)(\w+)_(\d+)d")
 
 
 @dataclass(frozen=True)
 class MetricName:
-    """`neutral_rank_ic_5d` in its parts. kind: RANK_IC, ICIR or the name of a metric of the user's own. target: a key
-    of TARGET_PREFIXES. horizon: in trading days; None for the mean over all of a run's, which an ICIR has not."""
+    """`neutral_rank_ic_5d` in its parts. kind: RANK_IC, ICIR, IC, LONG_SHORT, SHARPE or the name of a metric of the
+    user's own. target: a key of TARGET_PREFIXES. horizon: in trading days; None for the mean over all of a run's, where
+    `has_mean`."""
 
     kind: str
     target: str = "raw"
@@ -34,6 +43,22 @@ class MetricName:
 
     def __str__(self) -> str:
         return f"{TARGET_PREFIXES[self.target]}{self.kind}" + (f"_{self.horizon}d" if self.horizon else "")
+
+    @property
+    def has_mean(self) -> bool:
+        """Whether a mean over horizons says something: not of ratios, nor of returns over different numbers of days."""
+        return self.kind not in (*RATIOS.values(), LONG_SHORT)
+
+    @property
+    def ratio(self) -> MetricName | None:
+        """The mean over the standard deviation of this daily series; None where that has no name."""
+        return replace(self, kind=RATIOS[self.kind]) if self.kind in RATIOS else None
+
+    @property
+    def scale(self) -> float:
+        """What a ratio's mean over standard deviation is multiplied by: a Sharpe ratio is that of a year of returns
+        over the horizon's days that do not overlap."""
+        return (TRADING_DAYS / self.horizon) ** 0.5 if self.kind == SHARPE and self.horizon else 1.0
 
     @classmethod
     def parse(cls, name: str) -> MetricName | None:
@@ -53,13 +78,17 @@ def own_kind(path: str | None) -> str | None:
 
 
 def metric_names(horizons: Sequence[int], own: str | None = None) -> Iterator[MetricName]:
-    """All that validation produces: for each target the mean over horizons, then both kinds for each horizon; the same
-    of the user's own metric, if there is one, on the forward returns. own: its name."""
+    """All that validation produces: for each target the mean RankIC over horizons, then RankIC and ICIR for each
+    horizon; on the forward returns IC, the long-short return and its Sharpe ratio, and the user's own metric, if there
+    is one. own: its name."""
     for target in TARGET_PREFIXES:
         yield MetricName(RANK_IC, target)
         for horizon in horizons:
             yield MetricName(RANK_IC, target, horizon)
             yield MetricName(ICIR, target, horizon)
+    yield MetricName(IC)
+    for horizon in horizons:
+        yield from (MetricName(kind, horizon=horizon) for kind in (IC, SHARPE, LONG_SHORT))
     if own is not None:
         yield MetricName(own)
         yield from (MetricName(own, horizon=horizon) for horizon in horizons)

@@ -1,4 +1,4 @@
-"""Daily rank correlations between scores and forward returns, and their summary."""
+"""Daily correlations between scores and forward returns, what a long-short portfolio earns, and their summary."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 
 from trainer import imports
 from trainer.errors import InputError, MissingMetricError
-from trainer.metric_names import ICIR, MIN_STOCKS, RANK_IC, MetricName, own_kind
+from trainer.metric_names import IC, LONG_SHORT, MIN_STOCKS, RANK_IC, MetricName, own_kind
 
 Array: TypeAlias = torch.Tensor | NDArray[np.floating]
+
+SHARE = 0.2
+"""Share of a day's stocks that is held long, and the same that is held short."""
 
 
 def average_ranks(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
@@ -21,6 +24,13 @@ def average_ranks(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
 
     values, valid: [D, S] or [D, S, H]. Entries that are not valid get a meaningless finite rank.
     """
+    first, last = _tied(values, valid)
+    return (first + last) / 2
+
+
+def _tied(values: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first and last position, from 0, that an entry could have in the order along dimension 1: they differ where
+    others tie with it."""
     ordered, order = values.masked_fill(~valid, torch.inf).sort(dim=1, stable=True)
     positions = torch.arange(values.shape[1], device=values.device).view(1, -1, *[1] * (values.dim() - 2))
     changes = ordered.diff(dim=1) != 0  # inf - inf is NaN, and NaN != 0: the invalid tail never forms a group
@@ -28,7 +38,7 @@ def average_ranks(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     first = torch.where(torch.cat([edge, changes], dim=1), positions, 0).cummax(dim=1).values
     ends_here = torch.where(torch.cat([changes, edge], dim=1), positions, values.shape[1])
     last = ends_here.flip(1).cummin(dim=1).values.flip(1)
-    return torch.empty_like(values).scatter_(1, order, (first + last).to(values.dtype) / 2)
+    return tuple(torch.empty_like(values).scatter_(1, order, ends.to(values.dtype)) for ends in (first, last))  # type: ignore[return-value]  # two of them
 
 
 def daily_ic(scores: Array, target: Array, min_stocks: int = MIN_STOCKS) -> torch.Tensor:
@@ -52,6 +62,24 @@ def daily_rank_ic(scores: Array, target: Array, min_stocks: int = MIN_STOCKS) ->
     return _correlation(average_ranks(left, valid) / count, average_ranks(right, valid) / count, valid, min_stocks)
 
 
+def daily_long_short(scores: Array, returns: Array, min_stocks: int = MIN_STOCKS) -> torch.Tensor:
+    """Mean forward return of the day's best SHARE of the scores less that of its worst, equally weighted, before costs.
+
+    Shapes and missing values as in `daily_ic`; NaN too where the scores do not vary. Stocks that tie across the edge
+    share the places that are left, so that their order decides nothing.
+    """
+    left, right, valid = _pairs(scores, returns)
+    first, last = _tied(left, valid)
+    count = valid.sum(dim=1, keepdim=True)
+    held = (count * SHARE).floor().clamp(min=1)
+    size = last - first + 1
+    long = (last - (count - held) + 1).clamp(min=0).minimum(size) / size
+    short = (held - first).clamp(min=0).minimum(size) / size
+    earned = ((long - short) * right).masked_fill(~valid, 0.0).sum(dim=1) / held.squeeze(1)
+    varies = (valid & (size < count)).any(dim=1)
+    return torch.where(varies & (count.squeeze(1) >= min_stocks), earned, torch.nan)
+
+
 def daily_series(
     scores: Array,
     targets: Mapping[str, Array],
@@ -59,19 +87,22 @@ def daily_series(
     min_stocks: int = MIN_STOCKS,
     own: str | None = None,
 ) -> dict[str, NDArray[np.float32]]:
-    """Daily RankIC by metric name (`rank_ic_5d`, `neutral_rank_ic_5d`, `lag1_rank_ic_5d`, ...), each float32 [D].
+    """Daily RankIC by metric name (`rank_ic_5d`, `neutral_rank_ic_5d`, `lag1_rank_ic_5d`, ...), and on the forward
+    returns IC and the long-short return (`ic_5d`, `long_short_5d`), each float32 [D].
 
-    scores: [D, S, H]; targets: [D, S, H] each, keyed as `metric_names.TARGET_PREFIXES`. own: import path of a metric of
-    the user's, which is computed on the forward returns.
+    scores: [D, S, H]; targets: [D, S, H] each, keyed as `metric_names.TARGET_PREFIXES`, `raw` among them. own: import
+    path of a metric of the user's, which is computed on the forward returns.
     """
-    series: dict[str, NDArray[np.float32]] = {}
-    for name, target in targets.items():
-        daily = daily_rank_ic(scores, target, min_stocks).cpu().numpy()
-        for column, horizon in enumerate(horizons):
-            series[str(MetricName(RANK_IC, name, horizon))] = daily[:, column]
+    returns = targets["raw"]
+    found = {(RANK_IC, name): daily_rank_ic(scores, target, min_stocks) for name, target in targets.items()}
+    found[IC, "raw"] = daily_ic(scores, returns, min_stocks)
+    found[LONG_SHORT, "raw"] = daily_long_short(scores, returns, min_stocks)
     if own is not None:
-        kind, daily = str(own_kind(own)), _own_daily(own, scores, targets["raw"], min_stocks).cpu().numpy()
-        series |= {str(MetricName(kind, horizon=horizon)): daily[:, column] for column, horizon in enumerate(horizons)}
+        found[str(own_kind(own)), "raw"] = _own_daily(own, scores, returns, min_stocks)
+    series: dict[str, NDArray[np.float32]] = {}
+    for (kind, name), daily in found.items():
+        columns = daily.cpu().numpy()
+        series |= {str(MetricName(kind, name, horizon)): columns[:, i] for i, horizon in enumerate(horizons)}
     return series
 
 
@@ -95,12 +126,12 @@ def check_own_metric(path: str | None) -> None:
 
 
 def summarise(daily: Mapping[str, NDArray[np.floating]], monitor: str | None = None) -> dict[str, float]:
-    """Scalars of daily series named `[prefix]rank_ic_{h}d`, or as a metric of the user's.
+    """Scalars of daily series as `daily_series` names them.
 
-    Gives, per series, its mean over days under its own name and, for a RankIC, mean / standard deviation as
-    `[prefix]icir_{h}d`; and `[prefix]rank_ic`, the mean over horizons. What cannot be computed (no day; for an ICIR
-    fewer than two days or no variation; for the mean over horizons one of them missing) is left out rather than given
-    a value.
+    Gives, per series, its mean over days under its own name and, where it has a ratio (`MetricName.ratio`), mean over
+    standard deviation, scaled; and of RankIC, IC and a metric of the user's the mean over horizons. What cannot be
+    computed (no day; for a ratio fewer than two days or no variation; for the mean over horizons one of them missing)
+    is left out rather than given a value.
     Raises MissingMetricError when `monitor` is among what was left out.
     """
     summary: dict[str, float] = {}
@@ -110,13 +141,15 @@ def summarise(daily: Mapping[str, NDArray[np.floating]], monitor: str | None = N
         finite = finite[np.isfinite(finite)]
         parts = MetricName.parse(name)
         assert parts is not None, "a name of `daily_series`"
-        over_all, ratio = MetricName(parts.kind, parts.target), MetricName(ICIR, parts.target, parts.horizon)
-        families.setdefault(str(over_all), []).append(float(finite.mean()) if finite.size else np.nan)
+        if parts.has_mean:
+            over_all = MetricName(parts.kind, parts.target)
+            families.setdefault(str(over_all), []).append(float(finite.mean()) if finite.size else np.nan)
         if finite.size:
             summary[name] = float(finite.mean())
         deviation = float(finite.std(ddof=1)) if finite.size > 1 else 0.0
-        if deviation > 0 and parts.kind == RANK_IC:
-            summary[str(ratio)] = float(finite.mean()) / deviation
+        ratio = parts.ratio
+        if deviation > 0 and ratio is not None:
+            summary[str(ratio)] = ratio.scale * float(finite.mean()) / deviation
     summary |= {family: float(np.mean(means)) for family, means in families.items() if np.isfinite(means).all()}
     if monitor is not None and monitor not in summary:
         raise MissingMetricError(

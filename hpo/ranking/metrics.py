@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hpo.domain.metric import Metric
-from trainer.metric_names import ICIR, RANK_IC, MetricName, metric_names, own_kind
+from trainer.metric_names import IC, ICIR, LONG_SHORT, RANK_IC, SHARPE, MetricName, metric_names, own_kind
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-KINDS = {RANK_IC: "RankIC", ICIR: "ICIR"}
+KINDS = {RANK_IC: "RankIC", ICIR: "ICIR", IC: "IC", SHARPE: "long-short Sharpe", LONG_SHORT: "long-short return"}
 
 TARGETS = {
     "raw": "raw",
@@ -26,7 +26,7 @@ AT_ONCE = ("raw", "neutral")
 """Targets entered at the close of the day itself."""
 
 
-BELIEVABLE = {RANK_IC: 0.25, ICIR: 2.5}
+BELIEVABLE = {RANK_IC: 0.25, IC: 0.25, ICIR: 2.5}
 """Kind of metric -> the highest validation score that real data may give. RankICs of .03 to .08 are good."""
 
 
@@ -65,8 +65,8 @@ def _metric(name: MetricName, horizons: Sequence[int]) -> Metric:
 
 
 def with_derived(daily: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-    """Daily metrics by horizon, with their mean over horizons on each day that has them all, and the ICIR of each
-    RankIC."""
+    """Daily metrics by horizon, with their mean over horizons on each day that has them all, and the ratio of each that
+    has one."""
     import numpy as np
 
     families: dict[str, list[NDArray[np.float32]]] = {}
@@ -75,9 +75,10 @@ def with_derived(daily: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[
         parts = MetricName.parse(name)
         if parts is None:
             continue
-        families.setdefault(str(MetricName(parts.kind, parts.target)), []).append(series)
-        if parts.kind == RANK_IC:
-            found[str(MetricName(ICIR, parts.target, parts.horizon))] = ratio_series(series)
+        if parts.has_mean:
+            families.setdefault(str(MetricName(parts.kind, parts.target)), []).append(series)
+        if parts.ratio is not None:
+            found[str(parts.ratio)] = np.float32(parts.ratio.scale) * ratio_series(series)
     means = {name: np.mean(np.stack(members), axis=0, dtype=np.float32) for name, members in families.items()}
     return {**found, **{name: np.asarray(mean) for name, mean in means.items()}}
 

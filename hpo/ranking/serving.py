@@ -26,16 +26,7 @@ def predict(checkpoint: Path, source: Path | pd.DataFrame, *, everything: bool) 
     scorer = open_scorer(checkpoint)
     given = str(source) if isinstance(source, Path) else source
     made = score(given, scorer, after=None if everything else scorer.last_day)
-    notes = []
-    if made.num_context_days:
-        notes.append(f"{made.num_context_days} days up to the end of the search's data served as look-back alone.")
-    if made.num_short_days:
-        notes.append(
-            f"Warning: {made.num_short_days} of the scored days look back further than the data go; "
-            "give more of the days before them."
-        )
-    days, symbols = made.table["date"].nunique(), made.table["symbol"].nunique()
-    return Predicted(made.table, (*notes, f"{len(made.table):,} scores, {days} days, {symbols} symbols"))
+    return Predicted(made.table, made.notes)
 
 
 def serving(checkpoint: Path) -> Serving:

@@ -176,7 +176,8 @@ class TrainConfig(Section):
     """Epochs without a new best trailing score before early stopping; 0: never."""
     monitor: str = "rank_ic"
     """The validation metric that is maximised: `rank_ic` (mean over horizons), `rank_ic_5d`, `neutral_rank_ic`,
-    `lag1_rank_ic_5d`, ..."""
+    `lag1_rank_ic_5d`, `icir_5d`, `ic` (Pearson), `long_short_sharpe_5d` (best fifth less worst fifth, annualised,
+    before costs), ..."""
     own_metric: str | None = None
     """Import path of a validation metric of your own, `my_module:my_metric`: a function of `scores`, `returns` and
     `valid`. It is called by the function's name: `my_metric`, the mean over horizons, and `my_metric_5d`."""

@@ -35,6 +35,20 @@ class Prediction:
     num_context_days: int
     num_short_days: int
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person is told about them; the last line says how many there are."""
+        notes = []
+        if self.num_context_days:
+            notes.append(f"{self.num_context_days} days that it was trained on served as look-back alone.")
+        if self.num_short_days:
+            notes.append(
+                f"Warning: {self.num_short_days} of the scored days look back further than the data go; "
+                "give more of the days before them."
+            )
+        days, symbols = self.table["date"].nunique(), self.table["symbol"].nunique()
+        return (*notes, f"{len(self.table):,} scores, {days} days, {symbols} symbols")
+
 
 def predict(source: str | Rows, scorer: Scorer | Committee, *, after: np.datetime64 | None = None) -> Prediction:
     """The scorer's scores of every usable stock-day of a Parquet or CSV file (or folder), a frame or an Arrow table

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from trainer.config import TABULAR_KINDS, TrainerConfig
@@ -11,17 +11,40 @@ from trainer.data import open_training, prepare
 from trainer.data.panel import TrainingData
 from trainer.errors import InputError, TrainingFailure
 from trainer.reports import Ending, FitResult
+from trainer.settings import flatten
+from trainer.tools.composition import compose_config
 from trainer.tools.contract import Outcome, check_model
 from trainer.tools.diagnose import diagnose, draw_diagnosis
 from trainer.tools.lr_find import draw_rate_test, find_rate
 from trainer.tools.profiling import profile_steps
+from trainer.tools.runs import Recorder, RunFolder, lengthen, refuse_other_settings
 from trainer.tools.terminal import TerminalReporter, preparation_progress, say, show_layers, show_result, show_runs
 from trainer.training.loop import fit
 
 
 def train(config: TrainerConfig, folder: Path, cache: Path) -> bool:
     """Train, show the result; whether it was interrupted (everything up to the last whole epoch is saved then)."""
-    return _trained(config, folder, cache).ending is Ending.STOPPED
+    return train_from(config, folder, cache, None)
+
+
+def train_from(config: TrainerConfig, folder: Path, cache: Path, origin: Path | None) -> bool:
+    """`train`, with the weights of another run (its folder) at the start."""
+    start = None if origin is None else RunFolder.existing(origin).model
+    return _trained(config, folder, cache, start).ending is Ending.STOPPED
+
+
+def resume(folder: Path, overrides: Sequence[str], cache: Path) -> bool:
+    """Go on with a run, longer where its number of epochs is given anew; whether it was interrupted.
+
+    Raises InputError where another setting is given, or there is nothing to go on from.
+    """
+    file = RunFolder.existing(folder).folder / "config.json"
+    before, config = compose_config([], file), compose_config(overrides, file)
+    flat, now = (flatten(each.model_dump(mode="json")) for each in (before, config))
+    refuse_other_settings(flat, now, folder)
+    if remark := lengthen(folder, config):
+        say(f"note: {remark}")
+    return train(config, folder, cache)
 
 
 def train_each(configs: Mapping[str, TrainerConfig], folder: Path, cache: Path) -> bool:
@@ -46,19 +69,24 @@ def train_each(configs: Mapping[str, TrainerConfig], folder: Path, cache: Path) 
     return False
 
 
-def _trained(config: TrainerConfig, folder: Path, cache: Path) -> FitResult:
+def _trained(config: TrainerConfig, folder: Path, cache: Path, start: Path | None = None) -> FitResult:
     data = _data(config, cache)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(config.model_dump_json(indent=2), encoding="utf-8")
+    run = RunFolder(folder)
+    run.start(config, start)
     reporter = TerminalReporter(config.num_epochs)
-    with reporter.listening():
-        result = fit(config, data, reporter, folder)
+    try:
+        with run.logging(), reporter.listening():
+            result = fit(config, data, Recorder(run, reporter), folder, start)
+    except TrainingFailure as failure:
+        run.finish("failed", reason=f"{failure.reason}: {failure}")
+        raise
     if result.reports:
         show_result(result, data.panel.horizons)
     if result.ending is Ending.STOPPED:
-        command = f"trainer --config {shlex.quote(str(folder / 'config.json'))} --folder {shlex.quote(str(folder))}"
+        command = f"trainer --resume {shlex.quote(str(folder))}"
         say(f"stopped; epochs 1 to {len(result.reports)} are saved. To go on: {command}")
     else:
+        run.finish("complete", result)
         say(f"weights and checkpoint: {folder}")
     return result
 

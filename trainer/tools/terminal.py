@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -99,6 +99,19 @@ def show_layers(diagnosis: Diagnosis) -> None:
     _show(table)
 
 
+def show_scores(columns: Mapping[str, Mapping[str, float | None]], horizons: Sequence[int]) -> None:
+    """Print a row per horizon: mean daily RankIC (ICIR) on the return and style-neutral, of each part of the data."""
+    table = Table(title="mean daily RankIC (ICIR)")
+    table.add_column("horizon")
+    for part in columns:
+        for target in ("raw", "neutral"):
+            table.add_column(f"{part}, {TARGET_TITLES[target]}", justify="right")
+    for horizon in (*horizons, None):
+        cells = [_of(metrics, target, horizon) for metrics in columns.values() for target in ("raw", "neutral")]
+        table.add_row("mean" if horizon is None else f"{horizon}d", *cells)
+    _show(table)
+
+
 def show_runs(rows: Sequence[tuple[str, float | TrainingFailure, Path]]) -> None:
     """Print a row per run, the best first: what was typed for it, its score or why it failed, its folder."""
     table = Table(title="runs, the best first")
@@ -133,6 +146,11 @@ def _show(table: Table) -> None:
 
 
 def _cell(report: EpochReport, target: str, horizon: int | None) -> str:
-    rank_ic, icir = (report.metrics.get(f"valid/{MetricName(kind, target, horizon)}") for kind in (RANK_IC, ICIR))
+    named = {name.removeprefix("valid/"): value for name, value in report.metrics.items()}
+    return _of(named, target, horizon)
+
+
+def _of(metrics: Mapping[str, float | None], target: str, horizon: int | None) -> str:
+    rank_ic, icir = (metrics.get(str(MetricName(kind, target, horizon))) for kind in (RANK_IC, ICIR))
     shown = "-" if rank_ic is None else f"{rank_ic:+.4f}"
     return shown if icir is None else f"{shown} ({icir:+.2f})"

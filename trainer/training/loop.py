@@ -26,6 +26,7 @@ from trainer.training import checkpoint
 from trainer.training.device import DeviceWatch, memory_errors
 from trainer.training.feed import Feed
 from trainer.training.fitters import FITTERS
+from trainer.training.fitters.starting import start_from
 from trainer.training.folds import FoldRun
 from trainer.training.labels import make_labels
 from trainer.training.losses import check_own_term
@@ -37,12 +38,15 @@ logger = logging.getLogger(__name__)
 MACHINE_SETTINGS = {"config.train.device", "config.train.threads"}
 
 
-def fit(config: TrainerConfig, data: TrainingData, reporter: Reporter, folder: Path) -> FitResult:
+def fit(
+    config: TrainerConfig, data: TrainingData, reporter: Reporter, folder: Path, start: Path | None = None
+) -> FitResult:
     """Train `config` on `data`, telling `reporter` every epoch; go on from `folder/last.pt` where there is one.
 
     At an epoch's end: validate, write `last.pt`, report, and, unless that is answered STOP, write `model.pt`: the
     weights that were just validated. A run that is resumed equals the uninterrupted one, bit for bit on the CPU. The
-    global random state is left as it was.
+    global random state is left as it was. start: a `model.pt` whose weights are the first ones, where nothing lies in
+    `folder` yet.
 
     Raises InputError (unknown monitor, another configuration's folder, a fold without labels), NonFiniteError,
     DeviceMemoryError, MissingMetricError.
@@ -54,7 +58,10 @@ def fit(config: TrainerConfig, data: TrainingData, reporter: Reporter, folder: P
     logger.info("precision on %s: %s", precision.device, precision.reason)
     folder.mkdir(parents=True, exist_ok=True)
     with _threads(config.train.threads), _own_randomness(precision.device), memory_errors(precision.device):
-        return _Run(config, data, folder, precision).drive(reporter)
+        run = _Run(config, data, folder, precision)
+        if start is not None:
+            run.start_from(start)
+        return run.drive(reporter)
 
 
 class _Run:
@@ -69,6 +76,10 @@ class _Run:
         self._reports: list[EpochReport] = []
         self._kept = 0  # the epoch in model.pt
         torch.manual_seed(config.train.seed)
+
+    def start_from(self, model: Path) -> None:
+        """Take over a run's weights; a checkpoint in the folder, if there is one, replaces them."""
+        start_from(model, self._folds, self._panel, self._config.model.kind)
 
     def drive(self, reporter: Reporter) -> FitResult:
         """Resume, then train until the epochs are done, patience ends or the reporter says stop."""

@@ -162,7 +162,7 @@ def test_an_interrupted_training_says_how_to_go_on(
     folder = tmp_path / "a run"
     assert main([*TINY, "train.epochs=5", "--folder", str(folder)]) == 130
     said = capsys.readouterr().out
-    assert f"epochs 1 to 1 are saved. To go on: trainer --config '{folder}/config.json' --folder '{folder}'" in said
+    assert f"epochs 1 to 1 are saved. To go on: trainer --resume '{folder}'" in said
     monkeypatch.undo()
 
 

@@ -17,7 +17,15 @@ from scipy.stats import pearsonr, spearmanr
 from trainer.config import TrainConfig
 from trainer.errors import InputError, MissingMetricError
 from trainer.metric_names import MIN_STOCKS
-from trainer.metrics import average_ranks, check_own_metric, daily_ic, daily_rank_ic, daily_series, summarise
+from trainer.metrics import (
+    average_ranks,
+    check_own_metric,
+    daily_ic,
+    daily_long_short,
+    daily_rank_ic,
+    daily_series,
+    summarise,
+)
 
 
 def market(days: int = 12, stocks: int = 40, horizons: int = 2, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -105,6 +113,50 @@ def test_shapes_must_agree() -> None:
         daily_rank_ic(torch.zeros(2, 20, 1), torch.zeros(2, 20, 2))
 
 
+def long_short_of(scores: np.ndarray, returns: np.ndarray) -> float:
+    """The definition, in plain numpy: a stock's chance to be in either fifth where ties are broken at random."""
+    held = max(1, int(np.floor(0.2 * len(scores))))
+    total = 0.0
+    for sign in (1, -1):
+        order = np.sort(sign * scores)[::-1]
+        edge = order[held - 1]
+        above, at = sign * scores > edge, sign * scores == edge
+        total += sign * (returns[above].sum() + returns[at].mean() * (held - above.sum())) / held
+    return float(total)
+
+
+def test_the_long_short_return_equals_its_definition_with_ties_and_holes() -> None:
+    for scores, target in (market(), market(stocks=13, seed=2)):
+        daily = daily_long_short(scores, target)
+        for day, horizon in np.ndindex(daily.shape):
+            left, right = scores[day, :, horizon].numpy(), target[day, :, horizon].numpy()
+            valid = np.isfinite(left) & np.isfinite(right)
+            if valid.sum() < MIN_STOCKS:
+                assert daily[day, horizon].isnan()
+                continue
+            expected = long_short_of(left[valid].astype(float), right[valid].astype(float))
+            assert daily[day, horizon] == pytest.approx(expected, abs=2e-6)
+
+
+def test_the_order_of_stocks_that_tie_decides_nothing() -> None:
+    scores = torch.tensor([[2.0, 2.0, 2.0, 2.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]])
+    returns = torch.arange(10.0).square().unsqueeze(0)
+    expected = returns[0, :4].mean() - returns[0, 6:].mean()  # two of four on either side, all as likely
+    for order in (torch.arange(10), torch.arange(10).flip(0)):
+        assert daily_long_short(scores[:, order], returns[:, order]).item() == pytest.approx(expected.item())
+    assert daily_long_short(torch.ones(1, 10), returns).isnan().all()
+    assert daily_long_short(scores[:, :9], returns[:, :9]).isnan().all(), "too few stocks"
+
+
+def test_the_sharpe_ratio_is_that_of_a_year_of_returns_that_do_not_overlap() -> None:
+    daily = {f"long_short_{days}d": np.array([0.01, 0.03, 0.02], dtype=np.float32) for days in (1, 5)}
+    summary = summarise(daily, "long_short_sharpe_5d")
+    assert summary["long_short_5d"] == pytest.approx(0.02)
+    assert summary["long_short_sharpe_1d"] == pytest.approx(2 * 252**0.5, rel=1e-5)
+    assert summary["long_short_sharpe_5d"] == pytest.approx(2 * (252 / 5) ** 0.5, rel=1e-5)
+    assert "long_short" not in summary, "returns over different numbers of days have no mean"
+
+
 rows = st.lists(st.integers(-5, 5), min_size=12, max_size=30)
 
 
@@ -130,7 +182,10 @@ def test_rank_ic_is_a_rank_correlation(values: list[int], seed: int) -> None:
 def test_series_are_named_by_target_and_horizon() -> None:
     scores, target = market()
     series = daily_series(scores, {"raw": target, "neutral_lag1": -target}, horizons=(1, 20))
-    assert list(series) == ["rank_ic_1d", "rank_ic_20d", "neutral_lag1_rank_ic_1d", "neutral_lag1_rank_ic_20d"]
+    rank_ics = ["rank_ic_1d", "rank_ic_20d", "neutral_lag1_rank_ic_1d", "neutral_lag1_rank_ic_20d"]
+    assert list(series) == [*rank_ics, "ic_1d", "ic_20d", "long_short_1d", "long_short_20d"]
+    np.testing.assert_array_equal(series["ic_20d"], daily_ic(scores, target)[:, 1].numpy())
+    np.testing.assert_array_equal(series["long_short_20d"], daily_long_short(scores, target)[:, 1].numpy())
     np.testing.assert_array_equal(series["rank_ic_20d"], daily_rank_ic(scores, target)[:, 1].numpy())
     np.testing.assert_allclose(series["neutral_lag1_rank_ic_1d"], -series["rank_ic_1d"], atol=1e-6)
 

@@ -15,7 +15,9 @@ HORIZONS = (1, 5)
 
 def test_each_has_a_label_of_its_own_and_a_series_with_its_value_as_mean() -> None:
     rng = np.random.default_rng(0)
-    recorded = [str(name) for name in metric_names(HORIZONS) if name.kind == "rank_ic" and name.horizon]
+    recorded = [
+        str(name) for name in metric_names(HORIZONS) if name.kind in ("rank_ic", "ic", "long_short") and name.horizon
+    ]
     daily = {name: rng.normal(0.03, 0.1, 80).astype(np.float32) for name in recorded}
     summary, series, metrics = summarise(daily), with_derived(daily), metrics_of(HORIZONS)
     assert len({metric.shown for metric in metrics}) == len(metrics) == len(summary)
