@@ -18,7 +18,8 @@ from hpo.domain.campaign import Outcome
 pytestmark = pytest.mark.slow_faults
 
 LEASE = 3.0
-NUM_TRIALS = 8
+NUM_TRIALS = 24
+"""So many that the search is not over before it has been struck at every level, on a fast machine too."""
 WORKER = (f"worker.lease=PT{LEASE:.0f}S",)
 SETTINGS = (f"trials={NUM_TRIALS}", *WORKER)
 Chooser = Callable[[psutil.Process], list[psutil.Process]]
@@ -155,14 +156,18 @@ def test_a_worker_whose_clock_is_an_hour_off_joins_a_search(tree: Tree) -> None:
 def test_a_trial_whose_loss_is_not_a_number_fails_and_the_search_goes_on(tree: Tree) -> None:
     name = "diverged"
     tree.space.write_text(
-        tree.space.read_text().replace("default: 5.0e-3", "default: 1.0e+30").replace("3.0e-2", "1.0e+30")
+        tree.space.read_text().replace(
+            "{type: float, low: 1.0e-3, high: 3.0e-2, log: true, default: 5.0e-3}",
+            "{type: choice, choices: [1.0e-3, 5.0e-3, 1.0e+30], default: 1.0e+30}",
+        )
     )
-    tree.run(name, "trials=3", "trainer.optim.clip_norm=0.0", "trainer.optim.warmup_fraction=0.0")
+    tree.run(name, "trials=8", "trainer.optim.clip_norm=0.0", "trainer.optim.warmup_fraction=0.0")
     tree.arena.note_strike(name, "nan")
 
     slots = tree.arena.slots(name)
     assert slots[0].outcome is Outcome.FAILED, "the default's learning rate"
-    for slot in slots:  # others may be given a learning rate that is no better
+    assert any(slot.outcome is Outcome.COMPLETE for slot in slots)
+    for slot in slots:  # others may be given the same rate
         assert slot.outcome is Outcome.COMPLETE or str(slot.reason).startswith(NOT_FINITE), slot
     tree.arena.score(name, Fault("real training, learning rate 1e30", "NaN"), "trial")
 

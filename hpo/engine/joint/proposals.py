@@ -21,7 +21,8 @@ NEAR = 0.03
 """A point this close along every axis to one that was tried says nothing new."""
 
 MAX_DRAWS, HEATING = 8, 1.5
-"""A draw that is near a running trial is repeated at most so often, each time so much further from the mean."""
+"""A draw that is near a running trial, or was tried, is repeated at most so often, each time so much further from the
+mean."""
 
 SWEEPS = 3
 """Rounds over all axes in which the posterior mean is climbed."""
@@ -60,7 +61,7 @@ def propose(
     temperature = COOL if late else 1.0
     point = draw(posterior, coordinates, base, temperature, rng)
     for _ in range(MAX_DRAWS):
-        if not _is_near(point, tried[running]):
+        if not _is_near(point, tried[running]) and not (tried == point).all(axis=1).any():
             break
         temperature *= HEATING
         point = draw(posterior, coordinates, base, temperature, rng)

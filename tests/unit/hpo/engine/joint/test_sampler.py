@@ -12,7 +12,7 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from hpo.engine.joint import RECORD, JointSampler
+from hpo.engine.joint import RECORD, JointSampler, proposals
 from hpo.engine.joint.observations import Schedule
 
 SPACE: dict[str, BaseDistribution] = {
@@ -133,6 +133,22 @@ def test_running_trials_of_others_keep_a_proposal_away() -> None:
         study.sampler = JointSampler(seed=7, budget=16)  # the same seed, so that only the others differ
         asked.append(str(study.ask(SPACE).params))
     assert len(set(asked)) == 4
+
+
+def test_what_was_tried_is_not_proposed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A draw may land on a finished trial: along every axis its place is the best so far, or an end of the range."""
+    study, real = search(16, lambda number, params: quality(params)), proposals.draw
+    calls = 0
+
+    def draw_what_is_known(posterior: Any, coordinates: Any, base: Any, temperature: float, rng: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return base if calls == 1 else real(posterior, coordinates, base, temperature, rng)
+
+    monkeypatch.setattr(proposals, "draw", draw_what_is_known)
+    study.sampler = JointSampler(seed=7, budget=100)
+    assert study.ask(SPACE).params not in [trial.params for trial in study.trials[:-1]]
+    assert calls == 2
 
 
 def search_with_curves(seed: int) -> optuna.Study:
