@@ -56,6 +56,8 @@ def propose(
     late = progress >= 1.0 - EXPLOITING_SHARE
     if late and turn % 2 == 1:
         best = climb(posterior, coordinates, base, rng)
+        if len(running):
+            best = _moved(best, coordinates, rng)
         if not _is_near(best, tried):
             return Proposal(best, "highest posterior mean")
     temperature = COOL if late else 1.0
@@ -119,6 +121,13 @@ def _filled(point: Array, coordinates: Coordinates, rng: np.random.Generator) ->
     """With a random coordinate where the parameter was absent."""
     places = np.array([rng.choice(axis.points(rng)) for axis in coordinates.axes])
     return np.where(np.isnan(point), places, point)
+
+
+def _moved(point: Array, coordinates: Coordinates, rng: np.random.Generator) -> Array:
+    """A little off along the continuous axes, but for their ends. Workers that ask at the same moment do not see each
+    other, and would climb to the same point."""
+    inside = np.array([axis.levels is None for axis in coordinates.axes]) & (point > 0.0) & (point < 1.0)
+    return np.where(inside, np.clip(point + rng.normal(0.0, NEAR / 3, len(point)), 0.0, 1.0), point)
 
 
 def _is_near(point: Array, tried: Array) -> bool:

@@ -151,6 +151,23 @@ def test_what_was_tried_is_not_proposed_again(monkeypatch: pytest.MonkeyPatch) -
     assert calls == 2
 
 
+def test_workers_that_ask_at_the_same_moment_do_not_climb_to_the_same_point() -> None:
+    """They see the same trials, of which one runs, and differ in nothing but their seeds."""
+    study = search(17, lambda number, params: quality(params))
+    study.sampler = JointSampler(seed=1, budget=18)
+    study.ask(SPACE)
+    trials = study.trials
+    asked, how = [], []
+    for seed in range(6):
+        again = optuna.create_study(direction="maximize", sampler=JointSampler(seed=seed, budget=18))
+        again.add_trials(trials)
+        trial = again.ask(SPACE)
+        asked.append(str(trial.params))
+        how.append(again.trials[-1].system_attrs[RECORD]["how"])
+    assert "highest posterior mean" in how
+    assert len(set(asked)) == 6
+
+
 def search_with_curves(seed: int) -> optuna.Study:
     """Every third trial is pruned after half of its epochs."""
     study = optuna.create_study(direction="maximize")
