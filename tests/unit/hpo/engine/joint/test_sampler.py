@@ -154,7 +154,7 @@ def test_what_was_tried_is_not_proposed_again(monkeypatch: pytest.MonkeyPatch) -
 def test_workers_that_ask_at_the_same_moment_do_not_climb_to_the_same_point() -> None:
     """They see the same trials, of which one runs, and differ in nothing but their seeds."""
     study = search(17, lambda number, params: quality(params))
-    study.sampler = JointSampler(seed=1, budget=18)
+    study.sampler = JointSampler(seed=1, budget=1000)  # one that explores
     study.ask(SPACE)
     trials = study.trials
     asked, how = [], []
