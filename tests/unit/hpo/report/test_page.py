@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from hpo.domain.campaign import Outcome
@@ -227,6 +228,9 @@ def test_the_history_says_with_which_trial_each_tier_begins(page: str, made_up: 
     assert "nobody from trial" not in render(build_report(empty))
 
 
-def test_every_halving_of_the_days_is_in_a_column(written: dict[str, Any]) -> None:
-    chart = written["sections"]["luck"]["charts"]["cscv_ranks"]
-    assert sum(chart["data"]["share"]) == pytest.approx(1.0)
+def test_every_halving_of_the_days_is_in_its_column(written: dict[str, Any], made_up: CampaignEvidence) -> None:
+    shares = written["sections"]["luck"]["charts"]["cscv_ranks"]["data"]["share"]
+    found = analyse(made_up).overfitting
+    assert found is not None
+    columns = np.floor(len(shares) / (1 + np.exp(-found.logits))).astype(int)
+    assert shares == pytest.approx(np.bincount(columns, minlength=len(shares)) / len(columns), abs=1e-6)
