@@ -49,10 +49,6 @@ TOGETHER = {
         "a whole campaign through the wiring, its files damaged one by one",
         "hpo/usecases/doctor/checkup hpo/usecases/doctor/files hpo/wiring hpo/cli/terminal hpo/runs/durable",
     ),
-    "contract/test_two_homes.py": (
-        "what lies in which state folder",
-        "hpo/runs/archive",
-    ),
     "unit/hpo/usecases/test_finalize.py": (
         "campaigns that really trained, their members trained again and walked forward",
         "hpo/ranking/refitting hpo/usecases/refit/members hpo/usecases/refit/record hpo/usecases/refit/walk_forward"
