@@ -104,12 +104,11 @@ def test_a_panel_lies_on_a_gpu_where_it_fits(panel: Panel, monkeypatch: pytest.M
     size = resident_bytes((90, 10, 3, 2))
     target = panel.targets["raw"]
     assert size == sum(array.nbytes for array in (panel.features, panel.mask, target, target))
+    labels = make_labels(panel, DataConfig())
     monkeypatch.setattr(torch.Tensor, "to", lambda self, *_, **__: self)
     for free, fits in ((size / room.RESIDENT_SHARE + 1, True), (size / room.RESIDENT_SHARE - 10, False)):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 2 * free))
-        assert (
-            Feed(panel, make_labels(panel, DataConfig()), MODEL, torch.device("cuda", 0))._resident is not None
-        ) == fits
+        assert (Feed(panel, labels, MODEL, torch.device("cuda", 0))._resident is not None) == fits
 
 
 @pytest.mark.parametrize(
