@@ -60,6 +60,8 @@ def parse(text: str) -> URL:
         UsageError: no database of PostgreSQL; the text names the rule and shows nothing of what was given.
     """
     text = text.strip()
+    if any(letter < " " for letter in text.replace("\t", " ").replace("\n", " ")):
+        raise UsageError(f"{VARIABLE} contains a control character; it has the form {EXAMPLE} or host=... dbname=... .")
     scheme = _SCHEME.fullmatch(text)
     if scheme is None and "=" in text:
         return _assembled(_words(text))

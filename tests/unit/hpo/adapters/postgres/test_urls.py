@@ -150,3 +150,9 @@ def test_url_for_names_the_schema_and_utc() -> None:
 def test_url_for_may_be_repeated() -> None:
     once = url_for("postgresql://u:p@h/d", "optuna")
     assert str(make_url(url_for(once, "optuna")).query["options"]).endswith("-csearch_path=optuna -ctimezone=UTC")
+
+
+def test_a_control_character_is_refused_and_nothing_is_shown() -> None:
+    with pytest.raises(UsageError, match="contains a control character") as caught:
+        parse("host=h password=:abc\x1fdef dbname=d")
+    assert "abc" not in str(caught.value)
