@@ -104,7 +104,12 @@ def _folder(options: argparse.Namespace) -> Path:
 
 def _print(config: TrainerConfig, *, as_yaml: bool) -> None:
     tree = config.model_dump(mode="json")
-    print(yaml.safe_dump(tree, sort_keys=False).rstrip() if as_yaml else config.model_dump_json(indent=2))
+    try:
+        print(
+            yaml.safe_dump(tree, sort_keys=False).rstrip() if as_yaml else config.model_dump_json(indent=2), flush=True
+        )
+    except BrokenPipeError:  # the reader has seen enough; what is left in the buffer goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:

@@ -38,7 +38,8 @@ def _tied(values: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torc
     first = torch.where(torch.cat([edge, changes], dim=1), positions, 0).cummax(dim=1).values
     ends_here = torch.where(torch.cat([changes, edge], dim=1), positions, values.shape[1])
     last = ends_here.flip(1).cummin(dim=1).values.flip(1)
-    return tuple(torch.empty_like(values).scatter_(1, order, ends.to(values.dtype)) for ends in (first, last))  # type: ignore[return-value]  # two of them
+    one, other = (torch.empty_like(values).scatter_(1, order, ends.to(values.dtype)) for ends in (first, last))
+    return one, other
 
 
 def daily_ic(scores: Array, target: Array, min_stocks: int = MIN_STOCKS) -> torch.Tensor:

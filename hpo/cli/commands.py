@@ -17,7 +17,7 @@ import yaml
 
 from hpo.cli import completion, listing
 from hpo.cli.parser import Command
-from hpo.cli.selection import agreed, composed, each, frozen, resumed, sides, study_of
+from hpo.cli.selection import agreed, composed, frozen, resumed, separate_runs, sides, study_of
 from hpo.cli.show import show
 from hpo.cli.status import status_lines, status_record
 from hpo.domain.campaign import CampaignState
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
     from hpo.usecases import session
 
     if options.multirun:
-        for one in each(options):
+        for one in separate_runs(options):
             run(one)
         return
     if options.cfg:
@@ -211,15 +211,13 @@ def doctor(options: argparse.Namespace) -> None:
     from hpo.cli.output import say
     from hpo.usecases.doctor.checkup import check_up
 
-    record: dict[str, object] = {}
+    def as_document(found: Mapping[str, object]) -> None:
+        print(json.dumps(found, indent=2))
+
     with open_app() as app:
         campaign = app.records.find(study_of(options.overrides))
-        try:
-            heard = record.update if options.format == "json" else None
-            check_up(app.stores, app.host, campaign, say, repair=options.repair, heard=heard)
-        finally:
-            if record:
-                print(json.dumps(record, indent=2))
+        heard = as_document if options.format == "json" else None
+        check_up(app.stores, app.host, campaign, say, repair=options.repair, heard=heard)
 
 
 def delete(options: argparse.Namespace) -> None:

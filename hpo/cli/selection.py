@@ -34,7 +34,7 @@ def composed(options: argparse.Namespace, fork: str | None = None) -> tuple[Sear
     return config_loader.load(overrides, Path(options.config) if options.config else None, options.data)
 
 
-def each(options: argparse.Namespace) -> list[argparse.Namespace]:
+def separate_runs(options: argparse.Namespace) -> list[argparse.Namespace]:
     """The options of each campaign of a multirun, all of them composed once before the first one starts."""
     from hpo.cli import config_loader
 

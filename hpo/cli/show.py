@@ -87,5 +87,5 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     for name, value in found["settings"].items():
         yield from textwrap.wrap(f"  {name} = {value}", WIDTH, subsequent_indent="      ")
     prints = ", ".join(f"{name} {digest[:8]}" for name, digest in found["fingerprints"].items())
-    yield f"Prints     {prints}"
+    yield f"Fingerprints: {prints}"
     yield f"Outcome    see `hpo best {found['name']}` and `hpo report {found['name']}`"

@@ -17,8 +17,8 @@ EXPLOITING_SHARE = 0.3
 COOL = 0.5
 """How far draws lie from the posterior mean in that part, relative to its standard deviation."""
 
-NEAR = 0.03
-"""A point this close along every axis to one that was tried says nothing new."""
+NEAR, SAME = 0.03, 1e-9
+"""A point this close along every axis to one that was tried says nothing new; or is the same, but for rounding."""
 
 MAX_DRAWS, HEATING = 8, 1.5
 """A draw that is near a running trial, or was tried, is repeated at most so often, each time so much further from the
@@ -63,7 +63,7 @@ def propose(
     temperature = COOL if late else 1.0
     point = draw(posterior, coordinates, base, temperature, rng)
     for _ in range(MAX_DRAWS):
-        if not _is_near(point, tried[running]) and not (tried == point).all(axis=1).any():
+        if not _is_near(point, tried[running]) and not _is_near(point, tried, SAME):
             break
         temperature *= HEATING
         point = draw(posterior, coordinates, base, temperature, rng)
@@ -130,6 +130,6 @@ def _moved(point: Array, coordinates: Coordinates, rng: np.random.Generator) -> 
     return np.where(inside, np.clip(point + rng.normal(0.0, NEAR / 3, len(point)), 0.0, 1.0), point)
 
 
-def _is_near(point: Array, tried: Array) -> bool:
+def _is_near(point: Array, tried: Array, distance: float = NEAR) -> bool:
     apart = np.abs(tried - point)
-    return bool((np.nan_to_num(apart, nan=1.0).max(axis=1) < NEAR).any())
+    return bool((np.nan_to_num(apart, nan=1.0).max(axis=1) < distance).any())

@@ -242,3 +242,10 @@ def test_cfg_job_prints_the_composed_configuration_as_yaml(capsys: pytest.Captur
     assert main(["--cfg", "job", "model=gru", "+train.epochs=3"]) == 0
     printed = yaml.safe_load(capsys.readouterr().out)
     assert TrainerConfig.model_validate(printed) == compose_config(["model.kind=gru", "train.epochs=3"])
+
+
+@pytest.mark.parametrize("words", ["config", "--cfg job"])
+def test_a_reader_that_leaves_is_no_error(words: str) -> None:
+    command = f"{sys.executable} -m trainer {words} | true; exit ${{PIPESTATUS[0]}}"
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hpo.cli.parser import parse
-from hpo.cli.selection import each, frozen, named_trial, study_of
+from hpo.cli.selection import frozen, named_trial, separate_runs, study_of
 from hpo.domain.campaign import DEFAULT_STUDY
 from hpo.domain.errors import UsageError
 
@@ -39,10 +39,10 @@ def test_a_campaign_goes_on_as_it_was_created() -> None:
 
 
 def test_the_campaigns_of_a_multirun_are_composed_before_the_first_one_starts() -> None:
-    runs = each(parse(["run", "study=night", "-m", "seed=0,1", "--timeout", "90s"]))
+    runs = separate_runs(parse(["run", "study=night", "-m", "seed=0,1", "--timeout", "90s"]))
     assert [run.overrides for run in runs] == [[f"seed={n}", f"study=night-seed-{n}"] for n in (0, 1)]
     assert not any(run.multirun for run in runs)
     with pytest.raises(UsageError, match="trials=-1"):
-        each(parse(["run", "-m", "trials=1,-1"]))
+        separate_runs(parse(["run", "-m", "trials=1,-1"]))
     with pytest.raises(UsageError, match="give one of them"):
-        each(parse(["run", "-m", "seed=0,1", "--fork", "other"]))
+        separate_runs(parse(["run", "-m", "seed=0,1", "--fork", "other"]))
