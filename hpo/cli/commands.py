@@ -182,7 +182,7 @@ def walk_forward(options: argparse.Namespace) -> None:
     from hpo.usecases.refit.walk_forward import walk_forward
 
     with open_app() as app:
-        walk_forward(app.records, options.name, options.every, options.seeds, say)
+        walk_forward(app.records, study_of(options.overrides), options.every, options.seeds, say)
 
 
 def worker(options: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hpo.charts.plots import Axis, Curves, bar_chart, column_chart, line_chart
 from hpo.domain.metric import Metric
+from hpo.ranking.curves import champions_training
 from hpo.ranking.metrics import TARGETS
 from hpo.ranking.portfolio import NUM_DECILES, SHARE, PanelScores, decile_returns, long_short, sector_rank_ic
 from hpo.report import formatting
@@ -43,6 +44,7 @@ def build(evidence: CampaignEvidence, findings: Findings) -> Section | None:
     ]
     if holdout.details is not None:
         blocks += _trading(holdout, holdout.details)
+    blocks.append(champions_training(findings.champion))
     first, last = str(holdout.dates[0]), str(holdout.dates[-1])
     lead = f"On the holdout, {first} to {last}, {len(holdout.dates)} trading days that no trial process was ever given."
     if holdout.committee is not None:
