@@ -217,7 +217,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
     _sources(parser)
     parser.add_argument("--fork", metavar="NAME", help="start NAME afresh where the settings, data or code changed")
     parser.add_argument(
-        "--dry-run", action="store_true", help="say what would be done; train nothing and leave the stores as they are"
+        "--dry-run", action="store_true", help="say what would be done, after an epoch that is timed and thrown away"
     )
     parser.add_argument(
         "-m", "--multirun", action="store_true", help="a campaign for every combination of listed values: seed=0,1,2"
