@@ -99,6 +99,9 @@ def _looking(add: Adder) -> None:
     """Commands that show or use what a campaign found."""
     status = add("status", "show tiers, running trials and the best so far", "hpo status night --watch")
     _name(status)
+    status.add_argument(
+        "--decisions", action="store_true", help="why each trial was proposed and ended, and what was chosen"
+    )
     status.add_argument("--watch", action="store_true", help="refresh until the campaign ends")
     status.add_argument("--format", choices=("text", "json"), help="default: text in a terminal, JSON in a pipe")
     shown = add("show", "show what a campaign is: data, budget, space, settings", "hpo show night")
