@@ -25,7 +25,7 @@ LONGEST = 30.0
 
 
 class Stopwatch:
-    """Hears one epoch of a training, and ends it; seconds: what the epoch took, None where it was longer than LONGEST."""
+    """Hears one epoch of a training, and ends it. seconds: what it took, None where that is more than LONGEST."""
 
     def __init__(self) -> None:
         self.seconds: float | None = None
@@ -93,8 +93,8 @@ def _time(trainable: Trainable[Any], first: Any, prepared: Prepared, num_epochs:
     if watch.seconds is None:
         return f"more than {LONGEST:.0f} s an epoch, {_shown(LONGEST * num_epochs)} in all"
     return (
-        f"about {_shown(watch.seconds * num_epochs)} at most: {watch.seconds:.1f} s for the first trial's first epoch, the "
-        "same for all; pruning shortens it, other values may lengthen it, the report comes on top"
+        f"about {_shown(watch.seconds * num_epochs)} at most: {watch.seconds:.1f} s for the first trial's first "
+        "epoch, the same for all; pruning shortens it, other values may lengthen it, the report comes on top"
     )
 
 
