@@ -13,6 +13,7 @@ from hpo.charts.axes import Axis
 from hpo.charts.bars import bar_chart, column_chart
 from hpo.charts.plots import Series, line_chart
 from hpo.domain.metric import Metric
+from hpo.ranking.curves import champions_training
 from hpo.ranking.metrics import TARGETS
 from hpo.ranking.portfolio import NUM_DECILES, SHARE, PanelScores, decile_returns, long_short, sector_rank_ic
 from hpo.report import formatting
@@ -42,6 +43,7 @@ def build(evidence: CampaignEvidence, findings: Findings) -> Section | None:
     ]
     if holdout.details is not None:
         blocks += _trading(holdout, holdout.details)
+    blocks.append(champions_training(findings.champion))
     first, last = str(holdout.dates[0]), str(holdout.dates[-1])
     lead = f"On the holdout, {first} to {last}, {len(holdout.dates)} trading days that no trial process was ever given."
     if holdout.committee is not None:

@@ -17,6 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from trainer.config import TrainerConfig
 from trainer.data.panel import TrainingData
 from trainer.tools.figures import Spec, channel, chart, save_figure
+from trainer.training import checkpoint
 from trainer.training.device import DeviceWatch
 from trainer.training.feed import Batch
 from trainer.training.folds import FoldRun, first_fold
@@ -43,7 +44,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found after a short warm-up.
+    """What was found in a model in training.
 
     landscape: (distance, loss) along one random direction scaled to every weight's norm (Li et al. 2018).
     estimated, measured: peak bytes on a CUDA device; on a CPU those of the tensors of one step on the largest span,
@@ -76,14 +77,19 @@ class Diagnosis:
         return tuple(said)
 
 
-def diagnose(config: TrainerConfig, data: TrainingData, steps: int = WARM_UP_STEPS) -> Diagnosis:
-    """Train the first fold for `steps` steps, then look at one batch."""
+def diagnose(
+    config: TrainerConfig, data: TrainingData, steps: int = WARM_UP_STEPS, start: Path | None = None
+) -> Diagnosis:
+    """Train the first fold for `steps` steps, then look at one batch. start: the `model.pt` of a training with this
+    configuration on these data, whose weights are the first ones."""
     with DeviceWatch(choose_device(config.train.device)) as watch:
-        return _diagnosis(config, data, steps, watch)
+        run = first_fold(config, data)
+        if start is not None:
+            run.model.load_state_dict(checkpoint.load(start)["weights"][0])
+        return _diagnosis(config, data, steps, watch, run)
 
 
-def _diagnosis(config: TrainerConfig, data: TrainingData, steps: int, watch: DeviceWatch) -> Diagnosis:
-    run = first_fold(config, data)
+def _diagnosis(config: TrainerConfig, data: TrainingData, steps: int, watch: DeviceWatch, run: FoldRun) -> Diagnosis:
     run.model.train()
     batches = itertools.chain.from_iterable(run.batches(epoch) for epoch in itertools.count(1))
     for number, batch in enumerate(itertools.islice(batches, steps)):

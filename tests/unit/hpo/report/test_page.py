@@ -61,12 +61,12 @@ def test_the_page_answers_first(page: str) -> None:
 
 
 def test_the_data_have_a_section_and_a_file_of_their_own(made_up: CampaignEvidence, tmp_path: Path) -> None:
-    warned = replace(made_up, data_lines=("Stocks    5",), data_warnings=("3 rows have no open.",))
+    warned = replace(made_up, data_lines=("Stocks    5",), data_warnings=("Rows without open: 3.",))
     report = write_report(warned, tmp_path)
     page = report.html.read_text(encoding="utf-8")
     assert page.index('<section id="data"') > page.index('<section id="answer"')
     assert "1 warning: see to them before anything is deployed." in page
-    assert report.data.read_text(encoding="utf-8") == "Warning: 3 rows have no open.\nStocks    5\n"
+    assert report.data.read_text(encoding="utf-8") == "Warning: Rows without open: 3.\nStocks    5\n"
     assert '<section id="data"' not in render(build_report(made_up))
 
 
