@@ -8,7 +8,6 @@ import json
 import logging
 import mimetypes
 import uuid
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -18,10 +17,8 @@ from typing import Any
 import optuna
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
 from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX, ArtifactMeta
-from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage
 
-from hpo.adapters.dashboard.figures import key_figures
 from hpo.adapters.dashboard.pictures import learning_curve
 from hpo.domain.campaign import Campaign
 from hpo.runs.durable import encode, read_json
@@ -78,7 +75,7 @@ class DashboardPages:
         return num_written
 
     def attach_report(self, campaign: Campaign, folder: Path, files: Sequence[Path]) -> None:
-        """The report's files and key figures at the last study, its verdict in the note of each."""
+        """The report's files, with pictures of its key charts, at the last study; its verdict in the note of each."""
         with self._never_in_the_way():
             studies = [study for study in map(self._study, _study_names(campaign)) if study is not None]
             report = next((read_json(file) for file in files if file.suffix == ".json"), None)
@@ -86,7 +83,6 @@ class DashboardPages:
                 return
             for file in files:
                 self._put_file(studies[-1], file)
-            _draw(studies[-1], report)
             slot = (campaign.champion or {}).get("slot")
             address = None if slot is None else self._run_address(campaign, folder, slot)
             for study in studies:
@@ -232,7 +228,7 @@ def _result_note(report: Mapping[str, Any], slot: int | None, address: str | Non
     lines = [f"**{sentence[0].upper()}{sentence[1:]}.**"]
     if slot is not None:
         lines.append(f"Champion: trial {slot}" + (f", [its run in MLflow]({address})" if address else ""))
-    lines.append(f"The report lies among the files of the study `{last_study}`, its key figures among its plots.")
+    lines.append(f"The report and pictures of its key charts are among the files of the study `{last_study}`.")
     return "\n\n".join(lines)
 
 
@@ -253,15 +249,6 @@ def _write_note(page: Any, text: str, in_place_of: Sequence[str]) -> bool:
         return False
     save_note(page, text)
     return True
-
-
-def _draw(study: optuna.Study, report: Mapping[str, Any]) -> None:
-    from optuna_dashboard import save_plotly_graph_object
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        for figure in key_figures(report):
-            save_plotly_graph_object(study, figure, graph_object_id=figure.key)
 
 
 def _study_names(campaign: Campaign) -> list[str]:
