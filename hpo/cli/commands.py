@@ -80,7 +80,7 @@ def resume(options: argparse.Namespace) -> None:
 
     face = Terminal()
     with notifying(resumed(options.overrides), face.outcome), open_app() as app:
-        campaign, config, space = frozen(app, options.overrides, allowed=("trials=", "worker."))
+        campaign, config, space = frozen(app, options.overrides, allowed=("trials=", "epochs=", "worker."))
         timeout = options.timeout or config.worker.timeout
         if options.fork:
             config = config_loader.changed(config, [f"study={options.fork}"])

@@ -108,7 +108,15 @@ def frozen(app: App, overrides: Sequence[str], allowed: Sequence[str]) -> tuple[
     campaign = app.records.find(resumed(overrides))
     config, space = frozen_config(campaign)
     at_least = config.model_copy(update={"trials": campaign.spec.budget})
+    _refuse_other_budget(config, others)
     return campaign, config_loader.changed(at_least, others), space
+
+
+def _refuse_other_budget(config: SearchConfig, overrides: Sequence[str]) -> None:
+    own, other = ("trials", "epochs") if config.epochs is None else ("epochs", "trials")
+    for override in overrides:
+        if override.startswith(f"{other}="):
+            raise UsageError(f"'{override}': the campaign's budget is in {own}; give {own}=... to raise it.")
 
 
 def agreed(question: str) -> bool:

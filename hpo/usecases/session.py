@@ -22,6 +22,7 @@ from hpo.domain.ports import Clock, Engine, Ledger
 from hpo.domain.trainable import Prepared
 from hpo.engine.supervisor import Chore, StopRequest, Supervisor
 from hpo.engine.worker import Worker
+from hpo.usecases.budget import affordable
 from hpo.usecases.campaigns import (
     decide_rest,
     frozen_config,
@@ -119,8 +120,12 @@ def resume(
         retry_failed(stores.ledger, campaign, config, space, prepared, face.say)
     else:
         refuse_changes(campaign, config, space, prepared)
-    if config.trials != campaign.spec.budget:
-        stores.ledger.raise_budget(campaign.id, config.trials)
+    before = campaign.spec.config["search"].get("epochs")
+    if before is not None and config.epochs is not None and config.epochs < before:
+        raise UsageError(f"The campaign '{campaign.name}' has a budget of {before} epochs already; give more.")
+    budget = max(config.trials, campaign.spec.budget + affordable(stores.ledger, campaign, config))
+    if budget != campaign.spec.budget or before != config.epochs:
+        stores.ledger.raise_budget(campaign.id, budget, config.epochs)
     mend(stores, machine.host, campaign, face.say)
     _run(stores, machine, config, space, prepared, face, timeout)
 
@@ -153,6 +158,10 @@ def _run(
         return
     with Chore("server", machine.revive, REVIVE_EVERY), tracking(stores, campaign) as projector:
         _supervise(stores.ledger, machine, campaign, config, face, timeout)
+        while more := affordable(stores.ledger, campaign, config):
+            face.say(f"Pruning has left epochs for {more} more {'trial' if more == 1 else 'trials'}.")
+            campaign = stores.ledger.raise_budget(campaign.id, campaign.spec.budget + more)
+            _supervise(stores.ledger, machine, campaign, config, face, timeout)
         _finish(stores, machine.host, campaign, config, space, prepared, face)
     _last_sync(projector, campaign, face)
     _refuse_hopeless(stores.ledger, campaign)
@@ -272,11 +281,12 @@ def _last_sync(projector: Chore, campaign: Campaign, face: Face) -> None:
 
 
 def _already_complete(campaign: Campaign) -> str:
-    budget = campaign.spec.budget
+    budget, epochs = campaign.spec.budget, campaign.spec.config["search"].get("epochs")
+    more = f"HPO_TRIALS={2 * budget}" if epochs is None else f"HPO_EPOCHS={2 * epochs}"
     return (
         f"The campaign '{campaign.name}' is complete: all {budget} trials are done, nothing was trained. "
         f"See it with `hpo report study={campaign.name}`, go further with "
-        f"`make hpo-resume HPO_STUDY={campaign.name} HPO_TRIALS={2 * budget}`, or start another with HPO_STUDY=name."
+        f"`make hpo-resume HPO_STUDY={campaign.name} {more}`, or start another with HPO_STUDY=name."
     )
 
 
