@@ -64,7 +64,7 @@ class Machine:
 
     clock: Clock
     revive: Callable[[], object]
-    engine: Callable[[Campaign, SearchConfig], Engine]
+    engine: Callable[[SearchConfig], Engine]
     build_worker: BuildWorker
     host: Host
 
@@ -94,7 +94,8 @@ def run(
         UsageError: the campaign exists with other settings. Interrupted: stopped; everything is saved.
         EnvironmentFault: the stores or the workers are not usable.
     """
-    _run(stores, machine, config, space, _prepare(stores, config, face), face, timeout)
+    engine = machine.engine(config)
+    _run(stores, machine, engine, config, space, _prepare(stores, config, face), face, timeout)
 
 
 def resume(
@@ -114,6 +115,7 @@ def resume(
     Raises:
         as `run`; UsageError also where somebody works on a campaign that `retries`.
     """
+    engine = machine.engine(config)
     prepared = _prepare(stores, config, face)
     if retries:
         retry_failed(stores.ledger, campaign, config, space, prepared, face.say)
@@ -122,7 +124,7 @@ def resume(
     if config.trials != campaign.spec.budget:
         stores.ledger.raise_budget(campaign.id, config.trials)
     mend(stores, machine.host, campaign, face.say)
-    _run(stores, machine, config, space, prepared, face, timeout)
+    _run(stores, machine, engine, config, space, prepared, face, timeout)
 
 
 def _prepare(records: Records, config: SearchConfig, face: Face) -> Prepared:
@@ -136,6 +138,7 @@ def _prepare(records: Records, config: SearchConfig, face: Face) -> Prepared:
 def _run(
     stores: Stores,
     machine: Machine,
+    engine: Engine,
     config: SearchConfig,
     space: Space,
     prepared: Prepared,
@@ -152,7 +155,7 @@ def _run(
         _finalize_once(stores, campaign, config, face)
         return
     with Chore("server", machine.revive, REVIVE_EVERY), tracking(stores, campaign) as projector:
-        _supervise(stores.ledger, machine, campaign, config, face, timeout)
+        _supervise(stores.ledger, machine, engine, campaign, config, face, timeout)
         _finish(stores, machine.host, campaign, config, space, prepared, face)
     _last_sync(projector, campaign, face)
     _refuse_hopeless(stores.ledger, campaign)
@@ -215,6 +218,7 @@ def handling_signals(stop: StopRequest) -> Iterator[None]:
 def _supervise(
     ledger: Ledger,
     machine: Machine,
+    engine: Engine,
     campaign: Campaign,
     config: SearchConfig,
     face: Face,
@@ -225,7 +229,7 @@ def _supervise(
         supervisor = Supervisor(
             ledger,
             campaign,
-            machine.engine(campaign, config),
+            engine,
             config.worker.num_workers,
             machine.clock,
             stop,
