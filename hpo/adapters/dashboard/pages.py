@@ -9,7 +9,6 @@ import logging
 import mimetypes
 import re
 import uuid
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,11 +18,9 @@ from typing import Any
 import optuna
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
 from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX, ArtifactMeta
-from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage
 
 from hpo.adapters.dashboard.campaign_studies import CampaignStudies
-from hpo.adapters.dashboard.figures import key_figures
 from hpo.adapters.dashboard.pictures import learning_curve
 from hpo.adapters.dashboard.shown import RUN
 from hpo.domain.campaign import Campaign
@@ -90,7 +87,7 @@ class DashboardPages:
         return num_written
 
     def attach_report(self, campaign: Campaign, folder: Path, files: Sequence[Path]) -> None:
-        """The report's files, key figures and verdict at the campaign's study."""
+        """The report's files, with pictures of its key charts, and its verdict at the campaign's study."""
         with self._never_in_the_way():
             report = next((read_json(file) for file in files if file.suffix == ".json"), None)
             if report is None:
@@ -99,7 +96,6 @@ class DashboardPages:
             study = self._studies.study(campaign)
             for file in files:
                 self._put_file(study, file)
-            _draw(study, report)
             slot = (campaign.champion or {}).get("slot")
             address = None if slot is None else self._run_address(campaign, folder, slot)
             _renew_result(study, _result_note(report, slot, address))
@@ -248,7 +244,7 @@ def _result_note(report: Mapping[str, Any], slot: int | None, address: str | Non
     lines = [f"**{sentence[0].upper()}{sentence[1:]}.**"]
     if slot is not None:
         lines.append(f"Champion: trial {slot}" + (f", [its run in MLflow]({address})" if address else ""))
-    lines.append("The report lies among the files of this study, its key figures among its plots.")
+    lines.append("The report and pictures of its key charts are among the files of this study.")
     return "\n\n".join(lines)
 
 
@@ -269,12 +265,3 @@ def _write_note(page: Any, text: str, is_ours: Callable[[str], bool] = lambda te
         return False
     save_note(page, text)
     return True
-
-
-def _draw(study: optuna.Study, report: Mapping[str, Any]) -> None:
-    from optuna_dashboard import save_plotly_graph_object
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        for figure in key_figures(report):
-            save_plotly_graph_object(study, figure, graph_object_id=figure.key)
