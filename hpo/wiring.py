@@ -113,15 +113,16 @@ class App:
         return Trackers(self._trackers)
 
     def _trackers(self) -> Sequence[Tracker]:
+        from hpo.adapters.dashboard.campaign_studies import CampaignStudies
         from hpo.adapters.dashboard.pages import FILES, DashboardPages
         from hpo.adapters.mlflow.tracker import MLflowTracker
         from hpo.adapters.optuna.study_storage import study_storage
 
         uri = tracking_uri() or self.database.url_for("mlflow")
-        mlflow = MLflowTracker(uri, self.home / "mlflow-artifacts")
         # A storage of its own: the one that trials use has few connections, and nobody waits for a note.
-        pages = DashboardPages(lambda: study_storage(self.database.url), self.home / FILES, mlflow.address)
-        return mlflow, pages
+        studies = CampaignStudies(lambda: study_storage(self.database.url))
+        mlflow = MLflowTracker(uri, self.home / "mlflow-artifacts", studies.study_id)
+        return mlflow, DashboardPages(studies, self.home / FILES, mlflow.address)
 
     @property
     def host(self) -> Host:

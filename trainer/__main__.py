@@ -22,7 +22,7 @@ COMMANDS: Mapping[str, str] = {
     "score": "show what a run came to: trainer score RUN, with --holdout on the holdout too",
     "predict": "score new days with a run: trainer predict RUN --data FILE",
     "lr-find": "raise the learning rate step by step and suggest one; a picture",
-    "diagnose": "gradient flow, dead units, activations, loss landscape, memory; pictures and a table",
+    "diagnose": "gradient flow, dead units, activations, loss landscape, memory; of a run: its curves too",
     "profile": "where the time of a training step goes",
     "check-model": "check that a model keeps its promises: trainer check-model my_module:MyRanker",
     "config": "print the resolved configuration and stop",
@@ -39,6 +39,7 @@ EXAMPLES = """examples:
   trainer --from runs/again optim.lr=1e-4 'data.source=newer.parquet'
   trainer preset=small model=gru
   trainer -m optim.lr=1e-3,3e-3 train.seed=range(0,2)
+  trainer diagnose runs/again
   trainer lr-find model.kind=gru 'data.source=planted:clean?stocks=80&days=600'
 """
 
@@ -67,6 +68,8 @@ def _run(options: argparse.Namespace) -> bool:
 
         if options.command == "score":
             afterwards.score(options.run, options.cache, holdout=options.holdout)
+        elif options.command == "diagnose":
+            afterwards.look_into(options.run, options.cache)
         else:
             afterwards.predict(options.run, options.data, options.output, everything=options.all)
         return False
@@ -121,7 +124,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     options.command = first if first in COMMANDS else "train"
     options.overrides = options.words[1:] if first in COMMANDS else options.words
     options.run = None
-    if options.command in ON_A_RUN:
+    if options.command in ON_A_RUN or (options.command == "diagnose" and _is_run(options.overrides)):
         if len(options.overrides) != 1:
             parser.error(f"trainer {first} takes the folder of one run: trainer {first} RUN")
         options.run = Path(options.overrides[0])
@@ -138,6 +141,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     options.home = Path(os.environ.get("HPO_HOME") or ".hpo").expanduser().absolute()
     options.cache = options.cache or options.home / "cache"
     return options
+
+
+def _is_run(words: Sequence[str]) -> bool:
+    """Whether the folder of a run is meant, and no settings."""
+    return bool(words) and "=" not in words[0] and words[0][0] not in "~+"
 
 
 def _parser() -> argparse.ArgumentParser:

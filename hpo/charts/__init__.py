@@ -1,1 +1,1 @@
-"""Charts as SVG text: no scripts, colours by CSS variables, few elements however many points."""
+"""Charts as Vega-Lite specifications: plain data, which a page draws with hover and `drawing` turns into pictures."""

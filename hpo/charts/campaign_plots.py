@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
-from hpo.charts.canvas import Canvas
-from hpo.charts.scales import Scale, short
+from hpo.charts.axes import Said, hover
+from hpo.charts.looks import Spec, colour, key, number, short, stroke
 
-WIDTH = 1100.0
 MOST_ROWS = 24
+"""Workers with a row of their own on the time line."""
 
 FEW = 6
 """As many distinct whole numbers are written out one by one."""
@@ -34,102 +34,186 @@ class Setting:
         is_few = len(numbers) <= FEW and all(float(number).is_integer() for number in numbers)
         return tuple(short(number) for number in sorted(numbers)) if is_few else ()
 
-    def scale(self, first: float, last: float) -> Scale:
-        if self.categories:
-            return Scale(0, max(len(self.categories) - 1, 0), first, last)
-        numbers = [float(value) for value in self.values]
-        return Scale(min(numbers), max(numbers), first, last, "log" if self.is_log else "linear")
+    def category(self, value: float | str) -> str:
+        """The category a value belongs to."""
+        return value if isinstance(value, str) else short(value)
 
-    def position(self, value: float | str) -> float:
-        """A value as the scale takes it."""
-        if not self.categories:
-            return float(value)
-        return float(self.categories.index(value if isinstance(value, str) else short(value)))
+    def share(self, value: float | str) -> float:
+        """Where a value lies between the coordinate's ends, 0 to 1; the middle where there is one value only."""
+        if self.categories:
+            at, low, high = float(self.categories.index(self.category(value))), 0.0, len(self.categories) - 1.0
+        else:
+            numbers = [float(value) for value in self.values]
+            at, low, high = float(value), min(numbers), max(numbers)
+            if self.is_log:
+                at, low, high = math.log(at), math.log(low), math.log(high)
+        return (at - low) / (high - low) if high > low else 0.5
+
+    @property
+    def labels(self) -> list[tuple[float, str]]:
+        """(place, text) of what is written at the coordinate: every category, or both ends."""
+        if self.categories:
+            return [(self.share(name), name) for name in self.categories]
+        ends = (min(map(float, self.values)), max(map(float, self.values)))
+        return [(self.share(value), short(value)) for value in dict.fromkeys(ends)]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A line across the coordinates. values: by name of the setting; the line passes over those it lacks."""
+
+    values: Mapping[str, float | str]
+    says: Mapping[str, Said] = field(default_factory=dict)
+    link: str = ""
 
 
 def parallel_chart(
-    title: str,
-    description: str,
-    settings: Sequence[Setting],
-    groups: Sequence[tuple[str, str, Sequence[Mapping[str, float | str]]]],
-) -> str:
-    """One vertical line per setting and one line across them per trial.
+    description: str, settings: Sequence[Setting], groups: Sequence[tuple[str, str, Sequence[Trial]]]
+) -> Spec:
+    """One level line per setting, under each other so that names never meet, and one line down through them per trial.
 
-    groups: (name, css, trials), drawn in this order; a trial maps setting names to values, and its line is lifted
-    over settings it lacks.
+    groups: (name, look, trials), drawn in this order.
     """
-    top, bottom, left, right = 46.0, 296.0, 46.0, 1054.0
-    canvas = Canvas(WIDTH, 350, title, description)
-    gap = (right - left) / max(len(settings) - 1, 1)
-    scales = [setting.scale(bottom, top) for setting in settings]
-    for _, css, trials in groups:
-        curves = [
-            [
-                (left + gap * n, scale(setting.position(trial[setting.name])) if setting.name in trial else math.nan)
-                for n, (setting, scale) in enumerate(zip(settings, scales, strict=True))
-            ]
-            for trial in trials
+    groups = [group for group in groups if group[2]]
+    colours = key([name for name, _, _ in groups], [look for _, look, _ in groups], ["stroke"] * len(groups))
+    down: Spec = {
+        "type": "ordinal",
+        "scale": {"domain": [setting.name for setting in settings], "type": "point", "padding": 0.6},
+        "axis": {
+            "title": None,
+            "labelLimit": {"expr": "containerSize()[0] < 600 ? 105 : 220"},
+            "labelExpr": "containerSize()[0] < 600 ? replace(datum.label, regexp('^.*[.]'), '') : datum.label",
+            "grid": False,
+        },
+    }
+    across: Spec = {"type": "quantitative", "scale": {"domain": [0, 1], "nice": False}, "axis": None}
+    names = [{"row": s.name, "from": 0, "to": 1} for s in settings]
+    layers: list[Spec] = [
+        {
+            "data": {"values": names},
+            "mark": {"type": "rule", "color": colour("muted")},
+            "encoding": {"y": {**down, "field": "row"}, "x": {**across, "field": "from"}, "x2": {"field": "to"}},
+        }
+    ]
+    for name, look, trials in groups:
+        says, tooltip = hover([trial.says for trial in trials])
+        rows = [
+            {"n": n, **said, **_line(settings, trial)} for n, (trial, said) in enumerate(zip(trials, says, strict=True))
         ]
-        canvas.lines(curves, f"line {css}")
-    for n, (setting, scale) in enumerate(zip(settings, scales, strict=True)):
-        x = left + gap * n
-        canvas.line([(x, top), (x, bottom)], "axis")
-        canvas.text(x, 14 + 15 * (n % 2), setting.name.rpartition(".")[2], "label", "middle")
-        side, anchor = (-4, "end") if n == len(settings) - 1 else (4, "start")
-        for value, label in _ends(setting, scale):
-            canvas.text(x + side, scale(value) + (-4 if value == scale.low else 12), label, "key halo", anchor)
-    x = left - 20
-    for name, css, trials in groups:
-        if trials:
-            canvas.line([(x, 330), (x + 18, 330)], f"line {css}")
-            canvas.text(x + 23, 334, name, "key")
-            x += 40 + 6.7 * len(name)
-    return canvas.svg()
+        data = {"data": {"values": rows}}
+        transform = {"transform": [{"flatten": ["row", "at", "order"]}]}
+        here: Spec = {
+            "y": {**down, "field": "row"},
+            "x": {**across, "field": "at"},
+            "order": {"field": "order", "type": "quantitative"},
+            "detail": {"field": "n"},
+        }
+        mark = {name: value for name, value in stroke(look).items() if name != "stroke"}
+        seen = {**here, "color": {"datum": name, **colours}}
+        layers.append({**data, **transform, "mark": {"type": "line", **mark}, "encoding": seen})
+        if tooltip:
+            broad = {"type": "line", "strokeWidth": 8, "opacity": 0, "cursor": "pointer", "stroke": colour("ink")}
+            met = {**here, "tooltip": tooltip, "href": {"field": "link"}}
+            layers.append({**data, **transform, "mark": broad, "encoding": met})
+    layers += _written(settings, down, across)
+    return {"description": description, "width": "container", "height": 34 * len(settings), "layer": layers}
 
 
-def _ends(setting: Setting, scale: Scale) -> list[tuple[float, str]]:
-    """What is written at a coordinate: every category, or the two ends."""
-    if setting.categories:
-        return [(float(n), name[:14]) for n, name in enumerate(setting.categories)]
-    return [(value, short(value)) for value in dict.fromkeys((scale.low, scale.high))]
+def _line(settings: Sequence[Setting], trial: Trial) -> Spec:
+    met = [(i, setting) for i, setting in enumerate(settings) if setting.name in trial.values]
+    return {
+        "link": trial.link,
+        "row": [setting.name for _, setting in met],
+        "at": [number(setting.share(trial.values[setting.name])) for _, setting in met],
+        "order": [i for i, _ in met],
+    }
+
+
+def _written(settings: Sequence[Setting], down: Spec, across: Spec) -> list[Spec]:
+    """Values at the coordinates, each cut to the room it has, on a halo that keeps the lines off them."""
+    rows = [
+        {
+            "row": setting.name,
+            "at": number(place),
+            "text": text,
+            "room": number(1 / len(setting.labels)),
+            "side": "left" if place < 0.01 else "right" if place > 0.99 else "center",
+        }
+        for setting in settings
+        for place, text in setting.labels
+    ]
+    mark: Spec = {
+        "type": "text",
+        "fontSize": 10.5,
+        "yOffset": -8,
+        "align": {"expr": "datum.side"},
+        "limit": {"expr": "width * datum.room - 6"},
+    }
+    encoding: Spec = {"y": {**down, "field": "row"}, "x": {**across, "field": "at"}, "text": {"field": "text"}}
+    halo = {**mark, "stroke": colour("paper"), "strokeWidth": 3, "strokeJoin": "round"}
+    told = {**encoding, "tooltip": {"field": "text"}}
+    return [
+        {"data": {"values": rows}, "mark": halo, "encoding": encoding},
+        {"data": {"values": rows}, "mark": {**mark, "color": colour("soft")}, "encoding": told},
+    ]
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One trial on the time line: begin and end in seconds since the first."""
+    """One trial on the time line: begin and end in seconds since the first. name: which of the keys it belongs to."""
 
     row: str
     begin: float
     end: float
-    css: str
+    name: str
+    says: Mapping[str, Said] = field(default_factory=dict)
+    link: str = ""
 
 
-def timeline_chart(title: str, description: str, bars: Sequence[Bar], keys: Sequence[tuple[str, str]]) -> str:
-    """A row per worker, a bar per trial. keys: (css, name). Rows beyond the first 24 are left out, and it says so."""
-    rows = sorted({bar.row for bar in bars})
-    shown = rows[:MOST_ROWS]
-    left, height_of_row = 196.0, 22.0
-    bottom = 24 + height_of_row * len(shown)
-    canvas = Canvas(WIDTH, bottom + 62, title, description)
+def timeline_chart(description: str, bars: Sequence[Bar], keys: Sequence[tuple[str, str]]) -> Spec:
+    """A row per worker, a bar per trial. keys: (look, name). Rows beyond the first MOST_ROWS are left out."""
+    rows = sorted({bar.row for bar in bars})[:MOST_ROWS]
     last = max((bar.end for bar in bars), default=1.0)
     unit, name = (1.0, "seconds") if last < 180 else (60.0, "minutes") if last < 3 * 3600 else (3600.0, "hours")
-    across = Scale(0.0, last / unit, left, WIDTH - 16)
-    canvas.x_axis(across, bottom, f"{name} since the first trial began", top=16, wanted=8)
-    for number, row in enumerate(shown):
-        y = 20 + height_of_row * number
-        canvas.text(left - 8, y + 13, row if len(row) <= 18 else f"…{row[-17:]}", "tick", "end")
-        for css in dict.fromkeys(css for css, _ in keys):
-            boxes = [
-                (across(bar.begin / unit), y, max(across(bar.end / unit) - across(bar.begin / unit) - 0.6, 0.6), 16.0)
-                for bar in bars
-                if bar.row == row and bar.css == css
-            ]
-            canvas.boxes(boxes, f"fill {css}")
-    x = left
-    for css, label in keys:
-        canvas.boxes([(x, bottom + 44, 12, 10)], f"fill {css}")
-        canvas.text(x + 18, bottom + 53, label, "key")
-        x += 46 + 6.7 * len(label)
-    if len(rows) > len(shown):
-        canvas.text(WIDTH - 16, bottom + 53, f"{len(rows) - len(shown)} more workers not drawn", "key", "end")
-    return canvas.svg()
+    colours = key([label for _, label in keys], [look for look, _ in keys], ["square"] * len(keys))
+    drawn = [bar for bar in bars if bar.row in rows]
+    says, tooltip = hover([bar.says for bar in drawn])
+    values = [
+        {
+            "row": bar.row,
+            "begin": number(bar.begin / unit),
+            "end": number(bar.end / unit),
+            "name": bar.name,
+            "link": bar.link,
+            **said,
+        }
+        for bar, said in zip(drawn, says, strict=True)
+    ]
+    layer: Spec = {
+        "mark": {"type": "bar", "stroke": colour("paper"), "strokeWidth": 0.6, "cursor": "pointer"},
+        "encoding": {
+            "y": {
+                "field": "row",
+                "type": "nominal",
+                "scale": {"domain": rows, "paddingInner": 0.25},
+                "axis": {"title": None, "labelLimit": {"expr": "containerSize()[0] < 600 ? 90 : 180"}},
+            },
+            "x": {
+                "field": "begin",
+                "type": "quantitative",
+                "scale": {"domain": [0, number(last / unit)], "nice": False},
+                "axis": {"title": f"{name} since the first trial began", "grid": True, "tickCount": 8},
+            },
+            "x2": {"field": "end"},
+            "color": {"field": "name", "type": "nominal", **colours},
+            "href": {"field": "link"},
+            "tooltip": tooltip,
+        },
+    }
+    return {
+        "description": description,
+        "width": "container",
+        "height": 22 * len(rows),
+        "data": {"values": values},
+        "layer": [layer],
+    }

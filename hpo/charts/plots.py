@@ -1,219 +1,206 @@
-"""Charts of series over epochs and days, of scatters, bars and intervals."""
+"""Charts of series over epochs and days, of scatters and of many curves."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from hpo.charts.canvas import Canvas, thinned
-from hpo.charts.scales import Kind, Scale, padded
+from hpo.charts.axes import HEIGHT, Axis, Said, frame, hover, place, told, without, x_channel, y_channel, zero_rule
+from hpo.charts.looks import CROSS, Spec, colour, key, number, stroke
 
-WIDTH, HEIGHT = 380.0, 245.0
-LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 26.0, 40.0
-MOST_POINTS = 600
+SMALL_HEIGHT = 130
+MOST_POINTS = 500
+"""Points of one line, evenly chosen with both ends."""
+
+MANY = 250
+"""Dots above which they are drawn smaller."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line. look: see `looks.stroke`. points: (x, y), NaN where the line is broken."""
+
+    name: str
+    look: str
+    points: Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of many that look alike. says: what hovering tells of it. link: where a click leads."""
+
+    points: Sequence[tuple[float, float]]
+    says: Mapping[str, Said] = field(default_factory=dict)
+    link: str = ""
 
 
 @dataclass(frozen=True)
 class Curves:
-    """Lines that look alike.
-
-    css: `accent`, `second`, `third`, `fourth`, `muted`, `ink`, with `thick`, `dashed`, `faint`. name: at the key below
-    the chart; empty: none. ends: mark each line's last point with a cross.
-    """
+    """Lines that look alike. name: in the key; empty: none. ends: mark each line's last point with a cross."""
 
     name: str
-    css: str
-    lines: Sequence[Sequence[tuple[float, float]]]
+    look: str
+    curves: Sequence[Curve]
     ends: bool = False
 
 
 @dataclass(frozen=True)
-class Axis:
-    """label: with its unit. low, high: limits, None: from the data."""
+class Dot:
+    """One point; see Curve."""
 
-    label: str
-    kind: Kind = "linear"
-    low: float | None = None
-    high: float | None = None
-
-
-def line_chart(title: str, description: str, x: Axis, y: Axis, curves: Sequence[Curves], zero: bool = False) -> str:
-    """Lines over a common x. zero: the y axis includes 0."""
-    keys = _key_rows(curves, WIDTH)
-    canvas = Canvas(WIDTH, HEIGHT + 16 * len(keys), title, description)
-    points = [point for group in curves for line in group.lines for point in line]
-    across = _scale(x, [p[0] for p in points], LEFT, WIDTH - RIGHT, pad=0.01)
-    up = _scale(y, [p[1] for p in points], HEIGHT - BOTTOM, TOP, include=0.0 if zero else None)
-    canvas.y_axis(up, LEFT, WIDTH - RIGHT, y.label)
-    canvas.x_axis(across, HEIGHT - BOTTOM, x.label)
-    for group in curves:
-        drawn = [
-            [(across(a), up(b)) for a, b in (line[n] for n in thinned(len(line), MOST_POINTS))] for line in group.lines
-        ]
-        canvas.lines(drawn, f"line {group.css}")
-        if group.ends:
-            canvas.crosses([line[-1] for line in drawn if line], f"line {group.css}")
-    _keys(canvas, keys)
-    return canvas.svg()
+    x: float | str
+    y: float
+    says: Mapping[str, Said] = field(default_factory=dict)
+    link: str = ""
 
 
 @dataclass(frozen=True)
 class Dots:
-    """Points that look alike. shape: `dots` or `crosses`."""
+    """Points that look alike, circles or crosses. big: they stand out."""
 
     name: str
-    css: str
-    points: Sequence[tuple[float, float]]
-    shape: str = "dots"
+    look: str
+    dots: Sequence[Dot]
+    crossed: bool = False
+    big: bool = False
+
+
+def line_chart(description: str, x: Axis, y: Axis, series: Sequence[Series], zero: bool = False) -> Spec:
+    """Lines over a common x; hovering reads all of them at the nearest x. zero: the y axis includes 0."""
+    places = sorted({point[0] for line in series for point in line.points})
+    kept = [places[n] for n in _positions(len(places))]
+    values = [dict(line.points) for line in series]
+    rows = [
+        {"x": place(x, at), **{f"y{n}": number(line.get(at, math.nan)) for n, line in enumerate(values)}} for at in kept
+    ]
+    across = x_channel(x, kept, pad=0.01)
+    up = y_channel(y, [point[1] for line in series for point in line.points], include=0.0 if zero else None)
+    colours = key([line.name for line in series], [line.look for line in series], ["stroke"] * len(series))
+    layers: list[Spec] = [zero_rule(up)] if zero else []
+    layers += [
+        {
+            "mark": {"type": "line", **without(stroke(line.look), "stroke")},
+            "encoding": {"x": across, "y": {**up, "field": f"y{n}"}, "color": {"datum": line.name, **colours}},
+        }
+        for n, line in enumerate(series)
+    ]
+    layers.append(_reading_line(x, across, [told(f"y{n}", line.name) for n, line in enumerate(series)]))
+    return frame(description, y.label, HEIGHT, layers, {"values": rows})
+
+
+def curve_chart(description: str, x: Axis, y: Axis, groups: Sequence[Curves]) -> Spec:
+    """Many lines over a common x; hovering tells whose line it is."""
+    points = [point for group in groups for curve in group.curves for point in curve.points]
+    here = {
+        "x": x_channel(x, [point[0] for point in points], pad=0.01),
+        "y": {**y_channel(y, [point[1] for point in points]), "field": "y"},
+    }
+    shapes = [CROSS if group.ends else "stroke" for group in groups]
+    colours = key([group.name for group in groups], [group.look for group in groups], shapes)
+    layers = [layer for group in groups for layer in _curves(group, x, here, colours)]
+    return frame(description, y.label, HEIGHT, layers)
 
 
 def scatter_chart(
-    title: str,
     description: str,
     x: Axis,
     y: Axis,
-    dots: Sequence[Dots],
-    curves: Sequence[Curves] = (),
+    groups: Sequence[Dots],
+    lines: Sequence[Series] = (),
     small: bool = False,
     categories: Sequence[str] = (),
-) -> str:
-    """Points, and lines over them. small: for a grid of many. categories: x holds positions in this list."""
-    width, height = (300.0, 200.0) if small else (WIDTH, HEIGHT)
-    keys = [] if small else _key_rows([*dots, *curves], width)
-    canvas = Canvas(width, height + 16 * len(keys), title, description)
-    points = [p for group in dots for p in group.points] + [p for group in curves for line in group.lines for p in line]
-    if categories:
-        x = Axis(x.label, "linear", -0.5, len(categories) - 0.5)
-    across = _scale(x, [p[0] for p in points], LEFT, width - RIGHT)
-    up = _scale(y, [p[1] for p in points], height - BOTTOM, TOP)
-    canvas.y_axis(up, LEFT, width - RIGHT, y.label, wanted=4 if small else 5)
-    if categories:
-        canvas.text((LEFT + width - RIGHT) / 2, height - BOTTOM + 31, x.label, "label", "middle")
-        for position, name in enumerate(categories):
-            canvas.text(across(position), height - BOTTOM + 15, name[:12], "tick", "middle")
-    else:
-        canvas.x_axis(across, height - BOTTOM, x.label, wanted=4 if small else 5)
-    for group in curves:
-        canvas.lines([[(across(a), up(b)) for a, b in line] for line in group.lines], f"line {group.css}")
-    for marks in dots:
-        placed = [(across(a), up(b)) for a, b in marks.points if math.isfinite(a) and math.isfinite(b)]
-        if marks.shape == "crosses":
-            canvas.crosses(placed, f"line {marks.css}")
-        else:
-            canvas.dots(placed, marks.css)
-    _keys(canvas, keys)
-    return canvas.svg()
-
-
-def column_chart(
-    title: str, description: str, x_label: str, y_label: str, names: Sequence[str], values: Sequence[float]
-) -> str:
-    """Upright bars from zero, one per name."""
-    canvas = Canvas(WIDTH, HEIGHT, title, description)
-    up = Scale(*padded(values, 0.08, include=0.0), HEIGHT - BOTTOM, TOP)
-    slot = (WIDTH - LEFT - RIGHT) / max(len(names), 1)
-    canvas.y_axis(up, LEFT, WIDTH - RIGHT, y_label)
-    boxes = [
-        (LEFT + slot * (n + 0.15), min(up(v), up(0)), slot * 0.7, abs(up(v) - up(0)))
-        for n, v in enumerate(values)
-        if math.isfinite(v)
-    ]
-    canvas.boxes(boxes, "fill accent")
-    widest = 8 + 7 * max((len(name) for name in names), default=0)
-    every = max(1, math.ceil(widest / slot))
-    for position in range(0, len(names), every):
-        canvas.text(LEFT + slot * (position + 0.5), HEIGHT - BOTTOM + 15, names[position], "tick", "middle")
-    canvas.text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - BOTTOM + 31, x_label, "label", "middle")
-    return canvas.svg()
-
-
-def bar_chart(title: str, description: str, x_label: str, names: Sequence[str], values: Sequence[float]) -> str:
-    """Lying bars with their names before them, for shares and other lists of named numbers."""
-    row, left = 22.0, 156.0
-    height = TOP + row * len(names) + BOTTOM
-    canvas = Canvas(WIDTH, height, title, description)
-    across = Scale(*padded(values, 0.0, include=0.0), left, WIDTH - RIGHT - 30)
-    canvas.x_axis(across, height - BOTTOM, x_label, top=TOP, wanted=4)
-    for position, (name, value) in enumerate(zip(names, values, strict=True)):
-        y = TOP + row * position
-        canvas.text(left - 8, y + 14, _cut(name, 24), "tick", "end")
-        canvas.boxes([(min(across(0), across(value)), y + 4, abs(across(value) - across(0)), row - 8)], "fill accent")
-    return canvas.svg()
-
-
-@dataclass(frozen=True)
-class Whisker:
-    """One row of an interval chart."""
-
-    name: str
-    estimate: float
-    low: float
-    high: float
-    css: str = "accent"
-
-
-def interval_chart(title: str, description: str, x_label: str, whiskers: Sequence[Whisker]) -> str:
-    """Estimates with their intervals under each other, and a line at zero."""
-    row = 36.0
-    height = 8 + row * len(whiskers) + BOTTOM
-    canvas = Canvas(WIDTH, height, title, description)
-    ends = [value for w in whiskers for value in (w.low, w.high)]
-    across = Scale(*padded(ends, 0.05, include=0.0), 14, WIDTH - 14)
-    canvas.x_axis(across, height - BOTTOM, x_label, top=8)
-    canvas.line([(across(0), 8), (across(0), height - BOTTOM)], "zero")
-    for position, whisker in enumerate(whiskers):
-        y = 8 + row * position
-        canvas.text(14, y + 12, whisker.name, "key halo")
-        canvas.line([(across(whisker.low), y + 23), (across(whisker.high), y + 23)], f"line thick {whisker.css}")
-        canvas.dots([(across(whisker.estimate), y + 23)], f"big {whisker.css}")
-    return canvas.svg()
-
-
-def _scale(
-    axis: Axis, values: Sequence[float], first: float, last: float, pad: float = 0.05, include: float | None = None
-) -> Scale:
-    if axis.kind == "log":
-        low, high = padded([math.log(v) for v in values if v > 0], pad)
-        low, high = math.exp(low), math.exp(high)
-    else:
-        low, high = padded(values, pad, include)
-    return Scale(
-        axis.low if axis.low is not None else low, axis.high if axis.high is not None else high, first, last, axis.kind
+) -> Spec:
+    """Points, and steps below them. small: for a grid of many. categories: x holds one of these, in this order."""
+    dots = [dot for group in groups for dot in group.dots]
+    ups = [dot.y for dot in dots] + [point[1] for line in lines for point in line.points]
+    across: Spec = (
+        _ordinal(categories, x.label)
+        if categories
+        else x_channel(x, [float(dot.x) for dot in dots], ticks=4 if small else 6)
     )
+    here = {"x": across, "y": {**y_channel(y, ups, ticks=4 if small else 5), "field": "y"}}
+    shapes = [CROSS if group.crossed else "circle" for group in groups] + ["stroke"] * len(lines)
+    drawn: list[Dots | Series] = [*groups, *lines]
+    colours = key([one.name for one in drawn], [one.look for one in drawn], shapes)
+    layers = [_steps(line, x, here, colours) for line in lines] + [_dots(group, x, here, colours) for group in groups]
+    return frame(description, y.label, SMALL_HEIGHT if small else HEIGHT, layers)
 
 
-def _key_rows(groups: Sequence[Curves | Dots], width: float) -> list[list[tuple[float, str, str]]]:
-    """Keys that fit side by side: rows of (x, css, name)."""
-    rows: list[list[tuple[float, str, str]]] = []
-    x = LEFT
-    for group in (group for group in groups if group.name):
-        space = 30 + 6.7 * len(group.name)
-        if not rows or x + space > width:
-            rows.append([])
-            x = LEFT
-        cross = isinstance(group, Dots) and group.shape == "crosses"
-        rows[-1].append(
-            (x, f"{'cross' if cross else 'dot' if isinstance(group, Dots) else 'line'} {group.css}", group.name)
-        )
-        x += space
-    return rows
+def _curves(group: Curves, x: Axis, here: Spec, colours: Spec) -> list[Spec]:
+    """The lines, their ends, and over them what the pointer meets: broad lines that are not seen."""
+    says, tooltip = hover([curve.says for curve in group.curves])
+    rows: list[Spec] = []
+    for n, (curve, said) in enumerate(zip(group.curves, says, strict=True)):
+        kept = [curve.points[i] for i in _positions(len(curve.points))]
+        at, values = [place(x, point[0]) for point in kept], [number(point[1]) for point in kept]
+        rows.append({"n": n, "link": curve.link, **said, "x": at, "y": values})
+    data: Spec = {"data": {"values": rows}, "transform": [{"flatten": ["x", "y"]}]}
+    line: Spec = {**here, "detail": {"field": "n"}}
+    look = stroke(group.look)
+    seen = {"type": "line", **without(look, "stroke")}
+    layers: list[Spec] = [{**data, "mark": seen, "encoding": {**line, "color": {"datum": group.name, **colours}}}]
+    if group.ends:
+        last = {"values": [{"x": row["x"][-1], "y": row["y"][-1]} for row in rows if row["x"]]}
+        cross = {"type": "point", "shape": CROSS, "size": 40, "strokeWidth": 1.4, "opacity": 0.8}
+        layers.append({"data": last, "mark": {**cross, "color": look["stroke"]}, "encoding": here})
+    if tooltip:
+        broad = {"type": "line", "strokeWidth": 9, "opacity": 0, "cursor": "pointer", "stroke": look["stroke"]}
+        met = {**line, "tooltip": tooltip, "href": {"field": "link"}}
+        layers.append({**data, "mark": broad, "encoding": met})
+    return layers
 
 
-def _keys(canvas: Canvas, rows: Sequence[Sequence[tuple[float, str, str]]]) -> None:
-    """The key below the chart."""
-    for number, row in enumerate(rows):
-        y = canvas.height - 16 * (len(rows) - number) + 8
-        for x, css, name in row:
-            shape, look = css.split(" ", 1)
-            if shape == "line":
-                canvas.line([(x, y), (x + 16, y)], f"line {look}")
-            elif shape == "cross":
-                canvas.crosses([(x + 8, y)], f"line {look}")
-            else:
-                canvas.dots([(x + 8, y)], look)
-            canvas.text(x + 21, y + 3.8, name, "key")
+def _dots(group: Dots, x: Axis, here: Spec, colours: Spec) -> Spec:
+    shown = [dot for dot in group.dots if math.isfinite(dot.y)]
+    says, tooltip = hover([dot.says for dot in shown])
+    rows = [
+        {"x": dot.x if isinstance(dot.x, str) else place(x, dot.x), "y": number(dot.y), "link": dot.link, **said}
+        for dot, said in zip(shown, says, strict=True)
+    ]
+    size = 90 if group.big else 26 if len(rows) <= MANY else 10
+    mark: Spec = {"type": "point", "shape": "circle", "filled": True, "size": size, "opacity": 0.85}
+    if group.crossed:
+        mark |= {"shape": CROSS, "filled": False, "strokeWidth": 1.4}
+    encoding: Spec = {**here, "href": {"field": "link"}, "tooltip": tooltip}
+    if group.name:
+        encoding["color"] = {"datum": group.name, **colours}
+    else:
+        mark["color"] = colour(group.look.split()[0])
+    return {"data": {"values": rows}, "mark": {**mark, "cursor": "pointer"}, "encoding": encoding}
 
 
-def _cut(name: str, most: int) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"
+def _steps(line: Series, x: Axis, here: Spec, colours: Spec) -> Spec:
+    rows = [{"x": place(x, a), "y": number(b)} for a, b in line.points]
+    mark = {"type": "line", **without(stroke(line.look), "stroke"), "interpolate": "step-after"}
+    return {"data": {"values": rows}, "mark": mark, "encoding": {**here, "color": {"datum": line.name, **colours}}}
+
+
+def _ordinal(categories: Sequence[str], label: str) -> Spec:
+    scale = {"domain": list(categories), "type": "point", "padding": 0.5}
+    axis = {"title": label or None, "labelAngle": 0, "labelLimit": 70}
+    return {"field": "x", "type": "ordinal", "scale": scale, "axis": axis}
+
+
+def _reading_line(x: Axis, across: Spec, values: Sequence[Spec]) -> Spec:
+    """The upright line that follows the pointer from x to x, with what all series are there."""
+    at: Spec = {**without(across, "axis", "scale"), "title": x.label or "date"}
+    if x.kind == "date":
+        at |= {"timeUnit": "utcyearmonthdate", "format": "%Y-%m-%d"}
+    nearest = {"type": "point", "fields": ["x"], "nearest": True, "on": "pointerover", "clear": "pointerout"}
+    return {
+        "params": [{"name": "pointed", "select": nearest}],
+        "mark": {"type": "rule", "color": colour("soft")},
+        "encoding": {
+            "x": across,
+            "opacity": {"condition": {"param": "pointed", "empty": False, "value": 0.7}, "value": 0},
+            "tooltip": [at, *values],
+        },
+    }
+
+
+def _positions(count: int) -> list[int]:
+    """At most about MOST_POINTS positions of 0..count-1, evenly spaced, first and last included."""
+    if count <= MOST_POINTS:
+        return list(range(count))
+    return sorted({round(n * (count - 1) / (MOST_POINTS - 1)) for n in range(MOST_POINTS)})

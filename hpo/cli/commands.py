@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,11 +20,11 @@ from hpo.cli import completion, listing
 from hpo.cli.parser import Command
 from hpo.cli.selection import agreed, composed, frozen, resumed, separate_runs, sides, study_of
 from hpo.cli.show import show
-from hpo.cli.status import status_lines, status_record
+from hpo.cli.status import decision_lines, status_lines, status_record
 from hpo.domain.campaign import CampaignState
 from hpo.domain.errors import EnvironmentFault, UsageError
 from hpo.usecases import results
-from hpo.wiring import embedded_database, home_folder, log_to, open_app, serve
+from hpo.wiring import App, embedded_database, home_folder, log_to, open_app, serve
 
 WATCH_SECONDS = 1.0
 
@@ -92,6 +93,9 @@ def resume(options: argparse.Namespace) -> None:
 def status(options: argparse.Namespace) -> None:
     """Tiers, running trials, the best so far; JSON lines in a pipe."""
     with open_app() as app:
+        if options.decisions:
+            _decisions(app, options)
+            return
         while True:
             campaign = app.records.find(study_of(options.overrides))
             slots, now = app.ledger.slots(campaign.id), datetime.now(UTC)
@@ -103,6 +107,17 @@ def status(options: argparse.Namespace) -> None:
             if not options.watch or campaign.state is CampaignState.COMPLETE:
                 return
             time.sleep(WATCH_SECONDS)
+
+
+def _decisions(app: App, options: argparse.Namespace) -> None:
+    from hpo.usecases.explanations import decided, explain
+
+    campaign = app.records.find(study_of(options.overrides))
+    explained, choices = explain(app.stores, campaign), dict(decided(campaign))
+    if (options.format or ("text" if sys.stdout.isatty() else "json")) == "text":
+        print("\n".join(decision_lines(campaign, explained, choices)))
+    else:
+        print(json.dumps({"trials": [asdict(each) for each in explained], "decided": choices}, indent=2))
 
 
 def best(options: argparse.Namespace) -> None:
@@ -182,7 +197,7 @@ def walk_forward(options: argparse.Namespace) -> None:
     from hpo.usecases.refit.walk_forward import walk_forward
 
     with open_app() as app:
-        walk_forward(app.records, options.name, options.every, options.seeds, say)
+        walk_forward(app.records, study_of(options.overrides), options.every, options.seeds, say)
 
 
 def worker(options: argparse.Namespace) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpo.domain.campaign import DEFAULT_STUDY
 from hpo.domain.errors import UsageError
 
 NOTHING = "-"
@@ -32,13 +31,14 @@ def campaigns(options: argparse.Namespace) -> None:
 
 def trials(options: argparse.Namespace) -> None:
     """All trials of a campaign with what they were given and came to."""
+    from hpo.cli.selection import study_of
     from hpo.usecases.listing import trial_rows
     from hpo.wiring import open_app
 
     if options.format == "parquet" and options.output is None:
         raise UsageError("--format parquet needs a file: add --output FILE.")
     with open_app() as app:
-        rows = trial_rows(app.records, app.records.find(options.name.removeprefix("study=")))
+        rows = trial_rows(app.records, app.records.find(study_of(options.overrides)))
     _write(rows, options.format, None if options.output is None else Path(options.output))
 
 
@@ -137,7 +137,8 @@ def add_parsers(add: Any) -> None:
     trials_of = add(
         "trials", "list a campaign's trials with their settings and scores", "hpo trials night --format csv"
     )
-    trials_of.add_argument("name", nargs="?", default=DEFAULT_STUDY, metavar="NAME", help="the campaign")
+    trials_of.add_argument("overrides", nargs="*", metavar="NAME", help="the campaign, default: the standard one")
+    trials_of.add_argument("--study", metavar="NAME", help="the same")
     trials_of.add_argument("--output", metavar="FILE", help="where to write (default: here)")
     shown = add("spaces", "list the catalog of search spaces, or one space's ranges", "hpo spaces quickstart")
     shown.add_argument("name", nargs="?", metavar="NAME|FILE", help="a space of the catalog, or your own YAML file")

@@ -9,13 +9,19 @@ from datetime import timedelta
 
 from hpo import __version__
 from hpo.cli import completion, listing
+from hpo.domain.campaign import DEFAULT_STUDY
 
 LONGEST = timedelta(days=3650)
 OVERRIDES = "key=value settings, e.g. trials=40 study=night trainer.model.kind=gru (all: `hpo config`)"
 
 
-NAMED = frozenset({"resume", "worker", "status", "best", "predict", "report", "sync", "doctor", "delete", "show"})
-"""Commands that work on a campaign that is there: `NAME` alone says which, as `study=NAME` does."""
+NAMED = frozenset(
+    {
+        *("resume", "worker", "status", "best", "predict", "report", "sync", "doctor", "delete", "show", "trials"),
+        "walk-forward",
+    }
+)
+"""Commands that work on a campaign that is there: `NAME` alone says which, as `study=NAME` and `--study NAME` do."""
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -29,9 +35,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         options.overrides = [*options.overrides, *rest]
     if options.command in NAMED:
         options.overrides = [word if "=" in word else f"study={word}" for word in options.overrides]
-        names = [word for word in options.overrides if word.startswith("study=")]
-        if len(names) > 1:
-            parser.error(f"{' and '.join(names)}: this command works on one campaign; name it once")
+    if getattr(options, "study", None) is not None:
+        options.overrides.append(f"study={options.study}")
+    names = [word for word in getattr(options, "overrides", ()) if word.startswith("study=")]
+    if len(names) > 1:
+        parser.error(f"{' and '.join(names)}: this command works on one campaign; name it once")
     return options
 
 
@@ -73,7 +81,7 @@ def _searching(add: Adder) -> None:
     """Commands that run a campaign."""
     add("setup", "start the database, migrate it, check the device, say what was found", "hpo setup")
     _run(add("run", "run a campaign, or go on with it, to its full budget", "hpo run trials=20 study=night"))
-    resume = add("resume", "continue an interrupted campaign", "hpo resume study=night trials=40")
+    resume = add("resume", "continue an interrupted campaign", "hpo resume night trials=40")
     _settings(resume)
     resume.add_argument(
         "--retry-failed",
@@ -82,22 +90,25 @@ def _searching(add: Adder) -> None:
     )
     resume.add_argument("--fork", metavar="NAME", help="start NAME afresh with the changed settings, data or code")
     _limits(resume)
-    worker = add("worker", "work on a campaign from this terminal or machine", "hpo worker study=night")
+    worker = add("worker", "work on a campaign from this terminal or machine", "hpo worker night")
     _settings(worker)
     worker.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
 
 
 def _looking(add: Adder) -> None:
     """Commands that show or use what a campaign found."""
-    status = add("status", "show tiers, running trials and the best so far", "hpo status study=night --watch")
-    _settings(status)
+    status = add("status", "show tiers, running trials and the best so far", "hpo status night --watch")
+    _name(status)
+    status.add_argument(
+        "--decisions", action="store_true", help="why each trial was proposed and ended, and what was chosen"
+    )
     status.add_argument("--watch", action="store_true", help="refresh until the campaign ends")
     status.add_argument("--format", choices=("text", "json"), help="default: text in a terminal, JSON in a pipe")
     shown = add("show", "show what a campaign is: data, budget, space, settings", "hpo show night")
-    _settings(shown)
+    _name(shown)
     _formats(shown)
-    best = add("best", "print the champion's configuration", "hpo best study=night --format yaml > best.yaml")
-    _settings(best)
+    best = add("best", "print the champion's configuration", "hpo best night --format yaml > best.yaml")
+    _name(best)
     best.add_argument(
         "--format",
         choices=("text", "yaml", "json", "hydra"),
@@ -107,9 +118,9 @@ def _looking(add: Adder) -> None:
     predict = add(
         "predict",
         "score new data with what the campaign deploys, a row per date and symbol",
-        "hpo predict study=night --data prices.parquet --output scores.csv",
+        "hpo predict night --data prices.parquet --output scores.csv",
     )
-    _settings(predict)
+    _name(predict)
     predict.add_argument(
         "--data", required=True, metavar="FILE", help="Parquet or CSV with the columns the campaign was trained on"
     )
@@ -118,10 +129,12 @@ def _looking(add: Adder) -> None:
     predict.add_argument("--all", action="store_true", help="score the days that were learnt from too (look-ahead)")
     compare = add("compare", "compare two campaigns or two trials on the same days", "hpo compare night#7 other")
     for name in ("first", "second"):
-        compare.add_argument(name, metavar="NAME[#TRIAL]", help="what a campaign deploys, or one of its trials")
+        compare.add_argument(
+            name, type=campaign, metavar="NAME[#TRIAL]", help="what a campaign deploys, or one of its trials"
+        )
     _formats(compare)
-    report = add("report", "write the campaign's report as HTML and JSON", "hpo report study=night")
-    _settings(report)
+    report = add("report", "write the campaign's report as HTML and JSON", "hpo report night")
+    _name(report)
     report.add_argument("--output", metavar="FOLDER", help="where to write (default: HPO_HOME/reports/STUDY)")
 
 
@@ -132,13 +145,15 @@ def _finishing(add: Adder) -> None:
         "train what finished campaigns chose again with all data, judge it, and deploy it where it passes",
         "hpo finalize night trees",
     )
-    final.add_argument("names", nargs="+", metavar="NAME", help="a finished campaign; several end in one committee")
+    final.add_argument(
+        "names", nargs="+", type=campaign, metavar="NAME", help="a finished campaign; several end in one committee"
+    )
     walk = add(
         "walk-forward",
         "train what a campaign chose again at regular days of the holdout, never looking ahead",
         "hpo walk-forward night --every 63",
     )
-    walk.add_argument("name", metavar="NAME", help="a finished campaign")
+    _name(walk)
     walk.add_argument(
         "--every", type=count, default=63, metavar="DAYS", help="trading days between refits, default: 63"
     )
@@ -150,13 +165,13 @@ def _finishing(add: Adder) -> None:
 
 def _tending(add: Adder) -> None:
     """Commands for stores and settings."""
-    _settings(add("sync", "bring MLflow up to date with the run folders", "hpo sync study=night"))
-    doctor = add("doctor", "check that the ledger, Optuna, the run folders and MLflow agree", "hpo doctor study=night")
-    _settings(doctor)
+    _name(add("sync", "bring MLflow up to date with the run folders", "hpo sync night"))
+    doctor = add("doctor", "check that the ledger, Optuna, the run folders and MLflow agree", "hpo doctor night")
+    _name(doctor)
     doctor.add_argument("--repair", action="store_true", help="mend what can be mended first, and say what was done")
     _formats(doctor)
     delete = add("delete", "take a campaign out of every store, for ever; asks first", "hpo delete night")
-    _settings(delete)
+    _name(delete)
     delete.add_argument("--yes", action="store_true", help="do not ask")
     check = add(
         "check-trainable", "check that a training of your own keeps its promises", "hpo check-trainable my_file:train"
@@ -182,6 +197,12 @@ def _tending(add: Adder) -> None:
 
 def _settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=OVERRIDES)
+    parser.add_argument("--study", metavar="NAME", help="the campaign's name, as study=NAME")
+
+
+def _name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("overrides", nargs="*", metavar="NAME", help=f"the campaign, default: {DEFAULT_STUDY}")
+    parser.add_argument("--study", metavar="NAME", help="the same")
 
 
 def _formats(parser: argparse.ArgumentParser) -> None:
@@ -199,7 +220,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
     _sources(parser)
     parser.add_argument("--fork", metavar="NAME", help="start NAME afresh where the settings, data or code changed")
     parser.add_argument(
-        "--dry-run", action="store_true", help="say what would be done; train nothing and leave the stores as they are"
+        "--dry-run", action="store_true", help="say what would be done, after an epoch that is timed and thrown away"
     )
     parser.add_argument(
         "-m", "--multirun", action="store_true", help="a campaign for every combination of listed values: seed=0,1,2"
@@ -222,6 +243,11 @@ def duration(text: str) -> timedelta:
             f"'{text}' is not a duration of a second to {LONGEST.days} days; write 90s, 30m or 8h"
         )
     return timedelta(seconds=seconds)
+
+
+def campaign(text: str) -> str:
+    """`NAME` or `study=NAME`."""
+    return text.removeprefix("study=")
 
 
 def count(text: str) -> int:

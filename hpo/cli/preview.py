@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
+import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from hpo.domain.campaign import CampaignSpec
 from hpo.domain.config import SearchConfig
-from hpo.domain.trainable import Prepared
+from hpo.domain.trainable import Prepared, Trainable
+from hpo.domain.training import Decision, EpochReport, TrialFailure
 from hpo.engine.binding import bind
 from hpo.engine.tiers import dimensions_of
 from hpo.usecases.campaigns import length_of, prepare_data, spec_of, trainable_of
@@ -15,10 +20,34 @@ from hpo.usecases.session import Face
 from search_spaces import Space
 
 GIB = 2**30
+LONGEST = 30.0
+"""Seconds that the timed epoch may take."""
+
+
+class Stopwatch:
+    """Hears one epoch of a training, and ends it. seconds: what it took, None where that is more than LONGEST."""
+
+    def __init__(self) -> None:
+        self.seconds: float | None = None
+        self._deadline = time.monotonic() + LONGEST
+
+    def report(self, report: EpochReport) -> Decision:
+        """Take the first epoch's time."""
+        self.seconds = report.seconds
+        return Decision.STOP
+
+    def poll(self) -> Decision:
+        """Stop an epoch that is too long."""
+        return Decision.STOP if time.monotonic() > self._deadline else Decision.CONTINUE
+
+    def decide(self) -> Decision:
+        """Nothing is gone on with."""
+        return Decision.STOP
 
 
 def preview(config: SearchConfig, space: Space, face: Face, cache: Path) -> None:
-    """Say it. The data are prepared in the cache, as a run would; no store is opened.
+    """Say it. The data are prepared in the cache, as a run would, and one epoch is trained to be timed; no store is
+    opened.
 
     Raises:
         UsageError: whatever a run would refuse before it asks its stores.
@@ -49,8 +78,28 @@ def _lines(config: SearchConfig, space: Space, prepared: Prepared, spec: Campaig
     first = trainable.parse(bind(trainable, trainable.plain(settings), space.defaults()))
     needed = trainable.memory_needed(first, prepared.search)
     yield f"Memory    {'not known before it starts' if needed is None else f'{needed / GIB:.2f} GiB'} (first trial)"
-    yield "Time      not known before a trial is done: a run shows what is left from then on"
-    yield "Nothing was trained, and no store was opened."
+    yield f"Time      {_time(trainable, first, prepared, spec.budget * length.num_epochs / config.worker.num_workers)}"
+    yield "Nothing was kept of the timed epoch, and no store was opened."
+
+
+def _time(trainable: Trainable[Any], first: Any, prepared: Prepared, num_epochs: float) -> str:
+    """What the first trial's first epoch took, and that often. num_epochs: of each worker, one after another."""
+    watch = Stopwatch()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            trainable.fit(first, prepared.search, watch, Path(folder))
+    except TrialFailure as failure:
+        return f"not known: the first trial would fail ({failure})"
+    if watch.seconds is None:
+        return f"more than {LONGEST:.0f} s an epoch, {_shown(LONGEST * num_epochs)} in all"
+    return (
+        f"about {_shown(watch.seconds * num_epochs)} at most: {watch.seconds:.1f} s for the first trial's first "
+        "epoch, the same for all; pruning shortens it, other values may lengthen it, the report comes on top"
+    )
+
+
+def _shown(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
 
 
 def _trials(number: int) -> str:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpo.cli.progress import ago, best_score, is_stale, running_cells, time_left
 from hpo.domain.campaign import Campaign, Outcome, SlotState, SlotView, TierPlan
 from hpo.domain.failures import suspects, suspicion
+
+if TYPE_CHECKING:
+    from hpo.usecases.explanations import Explained
 
 WIDTH = 80
 
@@ -21,6 +24,21 @@ def status_lines(campaign: Campaign, slots: Sequence[SlotView], now: datetime) -
     lines += (f"  {suspicion(slot)}" for slot in suspects(slots))
     lines += _queue(slots, now)
     lines += _failures(slots)
+    return [part for line in lines for part in _wrapped(line)]
+
+
+def decision_lines(campaign: Campaign, explained: Sequence[Explained], choices: Mapping[int, str]) -> list[str]:
+    """Why each trial was proposed and how it ended, tier by tier, with what was chosen. choices: tier number -> what
+    it decided; 0: what the campaign ends with."""
+    lines: list[str] = []
+    for tier in campaign.spec.tiers:
+        lines.append(f"{tier.number} {tier.name}")
+        for each in (each for each in explained if each.tier == tier.number):
+            lines += [f"  trial {each.slot:<5}{each.proposed}", f"             {each.ended}"]
+        if tier.number in choices:
+            lines.append(f"  decided    {choices[tier.number]}")
+    if 0 in choices:
+        lines.append(f"deployed     {choices[0]}")
     return [part for line in lines for part in _wrapped(line)]
 
 

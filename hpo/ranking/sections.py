@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.charts.plots import Axis, Curves, bar_chart, column_chart, line_chart
+from hpo.charts.axes import Axis
+from hpo.charts.bars import bar_chart, column_chart
+from hpo.charts.plots import Series, line_chart
 from hpo.domain.metric import Metric
+from hpo.ranking.curves import champions_training
 from hpo.ranking.metrics import TARGETS
 from hpo.ranking.portfolio import NUM_DECILES, SHARE, PanelScores, decile_returns, long_short, sector_rank_ic
 from hpo.report import formatting
-from hpo.report.document import Block, Chart, Column, Fact, Plot, Section, Table
+from hpo.report.document import Block, Chart, Column, Fact, Section, Table
 from hpo.report.evidence import CampaignEvidence, DailySeries, HoldoutEvidence
 from hpo.report.findings import Findings
 from hpo.report.statistics.dependence import newey_west_error
@@ -24,9 +27,6 @@ from trainer.metric_names import RANK_IC, MetricName
 LOOKS = ("accent", "second dashed", "third", "fourth dashed")
 
 ROLLING_DAYS = 60
-
-RETURNS = {"gross": "before costs, %", "net": "net, %", "net_later": "net, executed one day later, %"}
-"""Daily returns of the long-short portfolio -> what a dashboard calls their sums."""
 
 
 def build(evidence: CampaignEvidence, findings: Findings) -> Section | None:
@@ -43,6 +43,7 @@ def build(evidence: CampaignEvidence, findings: Findings) -> Section | None:
     ]
     if holdout.details is not None:
         blocks += _trading(holdout, holdout.details)
+    blocks.append(champions_training(findings.champion))
     first, last = str(holdout.dates[0]), str(holdout.dates[-1])
     lead = f"On the holdout, {first} to {last}, {len(holdout.dates)} trading days that no trial process was ever given."
     if holdout.committee is not None:
@@ -96,14 +97,13 @@ def _cumulative(evidence: CampaignEvidence, holdout: HoldoutEvidence, daily: Dai
     days = _days(holdout.dates)
     series = {horizon: _summed(values) for horizon, values in _present(evidence, daily, target).items()}
     curves = [
-        Curves(
-            f"{h} day{'s' if h > 1 else ''}", LOOKS[n % len(LOOKS)], [list(zip(days, series[h].tolist(), strict=True))]
+        Series(
+            f"{h} day{'s' if h > 1 else ''}", LOOKS[n % len(LOOKS)], list(zip(days, series[h].tolist(), strict=True))
         )
         for n, h in enumerate(series)
     ]
     title = f"Cumulative RankIC, {TARGETS[target]}"
-    svg = line_chart(
-        title,
+    spec = line_chart(
         "Sum of daily RankIC since the first day",
         Axis("", "date"),
         Axis("sum of daily RankIC"),
@@ -112,9 +112,7 @@ def _cumulative(evidence: CampaignEvidence, holdout: HoldoutEvidence, daily: Dai
     )
     data = {"date": holdout.dates.astype(str).tolist(), **{str(h): summed for h, summed in series.items()}}
     source = f"{holdout.source}, {MetricName(RANK_IC, target)} by horizon"
-    # One such plot in a dashboard is enough.
-    plot = Plot("lines", {str(horizon): f"{horizon}-day" for horizon in series}) if target == "raw" else None
-    return Chart(f"cumulative_{target}_{RANK_IC}", title, svg, data, source, plot=plot)
+    return Chart(f"cumulative_{target}_{RANK_IC}", title, spec, data, source, is_key=target == "raw")
 
 
 def _summed(series: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -151,13 +149,13 @@ def _day_by_day(holdout: HoldoutEvidence, daily: DailySeries, metric: Metric) ->
         means["the same, style-neutral"] = (_rolling(neutral.astype(np.float64)), "second")
     drawn = {"each day": (values, "muted faint"), **means}
     curves = [
-        Curves(name, css, [list(zip(days, series.tolist(), strict=True))]) for name, (series, css) in drawn.items()
+        Series(name, look, list(zip(days, series.tolist(), strict=True))) for name, (series, look) in drawn.items()
     ]
     title = f"Daily {metric.shown}"
-    svg = line_chart(title, "Day by day, and its rolling means", Axis("", "date"), Axis("RankIC"), curves, zero=True)
+    spec = line_chart("Day by day, and its rolling means", Axis("", "date"), Axis("RankIC"), curves, zero=True)
     data = {"date": holdout.dates.astype(str).tolist(), **{name: series for name, (series, _) in drawn.items()}}
     source = f"{holdout.source}, {metric.name}" + (f" and {beside}" if neutral is not None else "")
-    return Chart(f"daily_{metric.name}", title, svg, data, source)
+    return Chart(f"daily_{metric.name}", title, spec, data, source)
 
 
 def _rolling(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -217,15 +215,15 @@ def _long_short(holdout: HoldoutEvidence, scored: PanelScores, horizon: int, sou
         "net, executed one day later": (later.net, "second"),
     }
     curves = [
-        Curves(name, css, [list(zip(days, (100 * np.cumsum(series)).tolist(), strict=True))])
-        for name, (series, css) in drawn.items()
+        Series(name, look, list(zip(days, (100 * np.cumsum(series)).tolist(), strict=True)))
+        for name, (series, look) in drawn.items()
     ]
     title = f"Long-short curve, {horizon}-day scores"
     method = (
         f"best and worst {formatting.percent(SHARE)} of the day's stocks, equal weights, held {horizon} days in "
         "overlapping parts"
     )
-    svg = line_chart(title, method, Axis("", "date"), Axis("% of one side, summed"), curves, zero=True)
+    spec = line_chart(method, Axis("", "date"), Axis("% of one side, summed"), curves, zero=True)
     return [
         Fact(
             "turnover",
@@ -251,11 +249,11 @@ def _long_short(holdout: HoldoutEvidence, scored: PanelScores, horizon: int, sou
         Chart(
             "long_short",
             title,
-            svg,
+            spec,
             {"date": scored.dates.astype(str).tolist(), "gross": now.gross, "net": now.net, "net_later": later.net},
             source,
             f"{method[0].upper()}{method[1:]}; each trade costs {cost} of its value. No borrowing costs, no impact.",
-            plot=Plot("sums", RETURNS),
+            is_key=True,
         ),
     ]
 
@@ -265,8 +263,7 @@ def _deciles(scored: PanelScores, horizon: int, source: str) -> Chart:
     returns = 1e4 * decile_returns(scored.scores[:, :, position], scored.targets["raw"][:, :, position])
     title = f"{horizon}-day return by decile of the score"
     names = [str(n) for n in range(1, NUM_DECILES + 1)]
-    svg = column_chart(
-        title,
+    spec = column_chart(
         "Mean forward return less the day's mean",
         "decile (10: best scores)",
         "basis points",
@@ -274,7 +271,7 @@ def _deciles(scored: PanelScores, horizon: int, source: str) -> Chart:
         returns.tolist(),
     )
     data = dict(zip(names, returns.tolist(), strict=True))
-    return Chart("deciles", title, svg, data, source, plot=Plot("bars", across="decile of the score"))
+    return Chart("deciles", title, spec, data, source, is_key=True)
 
 
 def _sectors(scored: PanelScores, horizon: int, source: str) -> list[Chart]:
@@ -283,7 +280,5 @@ def _sectors(scored: PanelScores, horizon: int, source: str) -> list[Chart]:
         return []
     ordered = dict(sorted(means.items(), key=lambda item: -item[1]))
     title = f"{horizon}-day RankIC within sectors"
-    svg = bar_chart(
-        title, "Mean daily RankIC among the stocks of a sector", "RankIC", list(ordered), list(ordered.values())
-    )
-    return [Chart("sectors", title, svg, ordered, source)]
+    spec = bar_chart("Mean daily RankIC among the stocks of a sector", "RankIC", list(ordered), list(ordered.values()))
+    return [Chart("sectors", title, spec, ordered, source)]

@@ -147,7 +147,7 @@ def _trial(
     if attempt is None:
         return TrialEvidence(**common)
     run, result, records = attempt.run(), attempt.result(), attempt.epochs()
-    epochs = [EpochEvidence(record.epoch, record.score, record.seconds, record.time) for record in records]
+    epochs = [EpochEvidence(each.epoch, each.score, each.seconds, each.time, each.metrics) for each in records]
     return TrialEvidence(
         **common,
         settings=run["params"],

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from hpo.charts.looks import Spec
 from hpo.report import formatting
 
 
@@ -28,17 +29,19 @@ class Fact:
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table. kind: numbers are aligned to the right; long text keeps a readable width."""
+    """One column of a table. kind: numbers are aligned to the right; long text keeps a readable width; a slot, or
+    several, lead to the trial's row."""
 
     key: str
     label: str
     show: Callable[[Any], str] = formatting.value
-    kind: Literal["number", "text", "long"] = "number"
+    kind: Literal["number", "text", "long", "slot"] = "number"
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of values by column key; a missing key is an empty cell. emphasised: positions of rows that stand out."""
+    """Rows of values by column key; a missing key is an empty cell. emphasised: positions of rows that stand out.
+    is_index: its column `slot` is where links to a trial lead; a long list, folded until it is asked for."""
 
     key: str
     title: str
@@ -47,38 +50,30 @@ class Table:
     source: str
     note: str = ""
     emphasised: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True)
-class Plot:
-    """How a chart's numbers are drawn by another user interface.
-
-    kind: `intervals` (name -> interval), `leaders`, `lines` (series over `date`), `sums` (daily values over `date`,
-    summed, in percent) or `bars` (category -> value). names: series -> what it is called; those without a name are
-    called by their key. across: label of the axis of categories.
-    """
-
-    kind: Literal["intervals", "leaders", "lines", "sums", "bars"]
-    names: Mapping[str, str] = field(default_factory=dict)
-    across: str = ""
+    is_index: bool = False
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A picture (SVG) and the numbers it was drawn from. size: one of a few, the whole width, or one of many. plot: for
-    key figures, which optuna-dashboard shows too."""
+    """What is drawn (a Vega-Lite specification) and the numbers it was made from. size: one of a few, the whole width,
+    or one of many. is_key: it is also written as a picture of its own, which MLflow and optuna-dashboard show."""
 
     key: str
     title: str
-    svg: str
+    spec: Spec
     data: Any
     source: str
     note: str = ""
     size: Literal["normal", "wide", "small"] = "normal"
-    plot: Plot | None = None
+    is_key: bool = False
 
 
 Block = Fact | Table | Chart
+
+
+def anchor(slot: int) -> str:
+    """The address, within the page, of a trial's row."""
+    return f"#trial-{slot}"
 
 
 @dataclass(frozen=True)
@@ -121,6 +116,10 @@ class Report:
     recommended: bool = False
     doubt: str = ""
 
+    @property
+    def charts(self) -> list[Chart]:
+        return [chart for section in self.sections for chart in section.charts]
+
 
 def as_plain(report: Report) -> dict[str, Any]:
     """The report as plain JSON values: no picture, every figure with its `source`; absent numbers are null."""
@@ -153,13 +152,11 @@ def _section(section: Section) -> dict[str, Any]:
             }
             for table in section.tables
         },
-        "charts": {chart.key: _chart(chart) for chart in section.charts},
+        "charts": {
+            chart.key: {"title": chart.title, "data": plain(chart.data), "source": chart.source}
+            for chart in section.charts
+        },
     }
-
-
-def _chart(chart: Chart) -> dict[str, Any]:
-    said = {"title": chart.title, "data": plain(chart.data), "source": chart.source}
-    return said if chart.plot is None else {**said, "plot": plain(chart.plot)}
 
 
 def plain(anything: Any) -> Any:

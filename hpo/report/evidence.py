@@ -20,12 +20,14 @@ DailySeries = Mapping[str, NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class EpochEvidence:
-    """One epoch of one trial. score: the monitored validation metric; seconds: wall clock of the epoch."""
+    """One epoch of one trial. score: the monitored validation metric; seconds: wall clock of the epoch; metrics:
+    everything else that the training reported, by name."""
 
     epoch: int
     score: float
     seconds: float
     finished_at: datetime | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,14 @@ def value(anything: Any) -> str:
     return str(anything)
 
 
+def rank(anything: Any) -> float | str:
+    """What a table's rows are sorted by: a number, an interval's estimate, otherwise the empty text."""
+    if isinstance(anything, Interval):
+        return anything.estimate
+    is_number = isinstance(anything, (int, float)) and not isinstance(anything, bool)
+    return f"{anything:.9g}" if is_number and math.isfinite(anything) else ""
+
+
 def settings(chosen: Mapping[str, Any]) -> str:
     """`optim.lr 0.0003 · model.hidden_size 64`."""
     return " · ".join(f"{name} {value(chosen[name])}" for name in chosen) or ABSENT

@@ -21,7 +21,7 @@ pytestmark = [
 ]
 
 DATA = "planted:clean?stocks=40&days=420"
-SIZES = {"phone": (390, "screen"), "desk": (1280, "screen"), "paper": (688, "print")}
+SIZES = {"phone": (390, "screen"), "tablet": (768, "screen"), "desk": (1280, "screen"), "paper": (688, "print")}
 """Name -> width in pixels and medium; A4 less its margins is 688 pixels wide."""
 
 NOT_OURS = ("mlflow/users/current", "ResizeObserver loop completed")
@@ -41,11 +41,14 @@ FAULTS = """(() => {
     if (hides && e.scrollWidth > e.clientWidth + 1) found.push(`cut off: ${name(e)}`);
   }
   for (const e of document.querySelectorAll('svg text')) {
-    const box = e.getBBox(), frame = e.ownerSVGElement.viewBox.baseVal;
-    const isInside = box.x >= -1 && box.x + box.width <= frame.width + 1 && box.y >= -1
-      && box.y + box.height <= frame.height + 1;
+    const box = e.getBoundingClientRect(), frame = e.ownerSVGElement.getBoundingClientRect();
+    const isInside = box.left >= frame.left - 1 && box.right <= frame.right + 1 && box.top >= frame.top - 1
+      && box.bottom <= frame.bottom + 1;
     if (!isInside) found.push(`outside its picture: ${name(e)}`);
   }
+  for (const row of document.querySelectorAll('.charts'))
+    if (row.lastElementChild.getBoundingClientRect().right < row.getBoundingClientRect().right - 2)
+      found.push(`blank beside ${name(row.lastElementChild)}`);
   if (matchMedia('print').matches)
     for (const e of document.querySelectorAll('table, svg'))
       if (e.getBoundingClientRect().right > innerWidth + 1) found.push(`off the paper: ${name(e)}`);
@@ -126,6 +129,7 @@ def test_the_report_is_whole_at_every_size(home: Path, browser: Browser, picture
     page = browser.page()
     page.look(width, dark=dark, media=medium)
     page.open((home / "reports" / "seen" / "report.html").as_uri())
+    page.wait_for("document.documentElement.dataset.charts === 'drawn'")
     page.photograph(pictures / f"report-{size}-{'dark' if dark else 'light'}.png")
     assert page.problems == []
     assert page.evaluate("document.querySelectorAll('svg').length") > 15
@@ -166,13 +170,14 @@ def test_optuna_dashboard_shows_the_campaign(optuna: str, browser: Browser, pict
     page.open(f"{optuna}/dashboard")
     page.wait_for_text("seen/1-capacity")
     page.photograph(pictures / "optuna-studies.png")
-    last = study_ids(page)["seen/3-refinement"]
-    page.click(f"a[href='/dashboard/studies/{last}']")
-    for expected in ("Best Trial", "Cumulative RankIC, raw", "Long-short curve", "report.html", "RankIC"):
+    whole = study_ids(page)["seen"]
+    page.click(f"a[href='/dashboard/studies/{whole}']")
+    for expected in ("Best Trial", "report.long_short.svg", "report.html", "RankIC"):
         page.wait_for_text(expected)
-    page.wait_for("document.querySelectorAll('.js-plotly-plot svg.main-svg').length >= 10")
+    shown = "[...document.querySelectorAll('img[src*=\"/artifacts/\"]')].filter(e => e.naturalWidth > 300).length"
+    page.wait_for(f"{shown} >= 4")
     page.photograph(pictures / "optuna-study.png")
-    page.open(f"{optuna}/dashboard/studies/{last}/note")
+    page.open(f"{optuna}/dashboard/studies/{whole}/note")
     page.wait_for_text("Champion: trial")
     page.photograph(pictures / "optuna-note.png")
     assert complaints(page) == []
@@ -184,18 +189,20 @@ def test_a_trial_shows_its_files_and_leads_to_its_run_and_back(
     page = browser.page()
     page.look(1280, 1400)
     page.open(f"{optuna}/dashboard")
-    first = study_ids(page)["seen/1-capacity"]
-    page.open(f"{optuna}/dashboard/studies/{first}/trials?numbers=0")
+    whole = study_ids(page)["seen"]
+    page.open(f"{optuna}/dashboard/studies/{whole}/trials?numbers=1")
     for expected in ("Trial 1 of the campaign seen", "learning_curve.svg", "epochs.csv", "config.json"):
         page.wait_for_text(expected)
     page.wait_for("[...document.querySelectorAll('img[src*=\"/artifacts/\"]')].some(e => e.naturalWidth > 100)")
     page.photograph(pictures / "optuna-trial.png")
+    assert "model.hidden_size 8" in page.text()
+    assert "[index]" not in page.text()
     run = page.evaluate("[...document.querySelectorAll('a')].find(e => e.innerText === 'Its run in MLflow').href")
     assert complaints(page) == []
     page.open(run.replace("http://127.0.0.1:5000", mlflow))
     page.wait_for_text("0001 capacity")
     back = page.wait_for("[...document.querySelectorAll('a')].find(e => /in optuna-dashboard/.test(e.innerText))?.href")
-    assert back == f"http://127.0.0.1:8080/dashboard/studies/{first}/trials?numbers=0"
+    assert back == f"http://127.0.0.1:8080/dashboard/studies/{whole}/trials?numbers=1"
     page.photograph(pictures / "mlflow-trial.png")
     page.follow("System metrics")
     page.wait_for("location.hash.includes('/system-metrics')")

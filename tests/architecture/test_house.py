@@ -16,8 +16,8 @@ import trainer
 import trainer.data
 
 ROOT = Path(__file__).parents[2]
-SLOW = ("torch", "lightgbm", "optuna", "mlflow", "pandas", "scipy", "hydra")
-HEAVY = ("torch", "lightgbm", "optuna", "mlflow", "pandas", "numpy", "sqlalchemy", "hydra")
+SLOW = ("torch", "lightgbm", "optuna", "mlflow", "pandas", "scipy", "hydra", "vl_convert")
+HEAVY = ("torch", "lightgbm", "optuna", "mlflow", "pandas", "numpy", "sqlalchemy", "hydra", "vl_convert")
 
 
 def test_no_import_goes_up(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,13 +54,13 @@ def test_a_look_at_a_campaign_waits_for_no_library_that_searches_or_trains(
     assert "Traceback" not in said.stderr
 
 
-def test_a_worker_imports_nothing_that_trains() -> None:
+def test_a_worker_imports_nothing_that_trains_or_draws() -> None:
     """The trial processes do; a worker that did too would start seconds later."""
     modules = ("hpo.usecases.session", "hpo.engine.objective", "hpo.engine.worker", "hpo.adapters.processes.runners")
     code = (
         f"import sys, {', '.join(modules)}\nfrom hpo.trainable.loading import load_trainable\n"
         "trainable = load_trainable('ranker')\ntrainable.plain(trainable.parse({}))\n"
-        "print('loaded:', *[name for name in ('torch', 'lightgbm') if name in sys.modules])"
+        "print('loaded:', *[name for name in ('torch', 'lightgbm', 'vl_convert') if name in sys.modules])"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert said.stdout.splitlines()[-1] == "loaded:"
@@ -73,8 +73,8 @@ def test_a_search_space_is_plain_data() -> None:
 
 
 DOORS = {
-    search_spaces: "ChoiceDimension Dimension FloatDimension IntegerDimension Space SpaceError Tier Value catalog "
-    "dump_space load_space parse_space",
+    search_spaces: "ChoiceDimension Constraint Dimension FloatDimension IntegerDimension Space SpaceError Tier Value "
+    "catalog dump_space load_space parse_space",
     trainer: "EpochReport FitResult InputError Reporter TrainerConfig TrainerError TrainingFailure Verdict fit",
     trainer.data: "Fold HoldoutData Panel Prepared TrainingData ceiling open_holdout open_training prepare "
     "summary_lines verify",

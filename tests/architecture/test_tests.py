@@ -38,7 +38,11 @@ TOGETHER = {
     "property/test_secrets.py": ("drawn URLs, refused or shown nowhere", "hpo/adapters/mlflow/address"),
     "contract/test_dashboard_pages.py": (
         "the pages as optuna-dashboard stores them",
-        "hpo/adapters/dashboard/figures hpo/adapters/dashboard/pages",
+        "hpo/adapters/dashboard/pages",
+    ),
+    "unit/hpo/adapters/dashboard/test_campaign_studies.py": (
+        "a study is what its trials are shown as and written by",
+        "hpo/adapters/dashboard/shown hpo/adapters/dashboard/statements",
     ),
     "contract/test_runners.py": (
         "one suite for both runners of a training",
@@ -86,7 +90,7 @@ TOGETHER = {
         "the parts of one page, each read in the page",
         "hpo/report/document hpo/report/evidence hpo/report/local_paths hpo/report/summary hpo/report/sections/answer"
         " hpo/report/sections/data hpo/report/sections/deployed hpo/report/sections/luck hpo/report/sections/reproduce"
-        " hpo/report/sections/search hpo/report/sections/search_charts hpo/charts/campaign_plots hpo/ranking/sections",
+        " hpo/report/sections/search hpo/report/sections/search_charts hpo/ranking/sections",
     ),
     "unit/hpo/report/test_verdict.py": ("what is found is seen by what is said", "hpo/report/findings"),
     "unit/hpo/report/test_collect.py": (
@@ -127,7 +131,6 @@ TOGETHER = {
         "the commands of a terminal and their ends",
         "trainer/errors trainer/tools/commands trainer/tools/terminal trainer/suggestions",
     ),
-    "unit/trainer/tools/test_lr_find.py": ("draws what was found", "trainer/tools/figures"),
     "unit/trainer/training/test_fitters.py": (
         "what all fitters promise",
         "trainer/training/fitters/samples trainer/training/evaluate",

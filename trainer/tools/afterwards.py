@@ -1,16 +1,20 @@
-"""What is done with a run that was trained: scored on the holdout, asked for new scores."""
+"""What is done with a run that was trained: scored on the holdout, asked for new scores, looked into."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.data import open_holdout, open_training, prepare
+from trainer.config import TABULAR_KINDS
+from trainer.data import Prepared, open_holdout, open_training, prepare
+from trainer.data.panel import TrainingData
 from trainer.errors import InputError
 from trainer.metrics import summarise
 from trainer.scoring.prediction import predict as predict_rows
 from trainer.scoring.scorer import Scorer, evaluate, load_scorer
+from trainer.tools.diagnose import diagnose, draw_diagnosis
+from trainer.tools.history import History
 from trainer.tools.runs import RunFolder, mean_of_last
-from trainer.tools.terminal import preparation_progress, say, show_scores
+from trainer.tools.terminal import preparation_progress, say, show_layers, show_scores
 
 FORMATS = (".parquet", ".csv")
 
@@ -41,16 +45,43 @@ def score(folder: Path, cache: Path, *, holdout: bool) -> None:
 
 
 def _on_holdout(scorer: Scorer, run: RunFolder, cache: Path) -> tuple[dict[str, float], int]:
-    with preparation_progress() as progress:
-        prepared = prepare(scorer.config.data, scorer.config.model.window, cache, progress)
-    last = open_training(prepared.search).panel.dates[-1]
-    if last != scorer.last_day:
-        raise InputError(
-            f"{scorer.config.data.source} has changed since {run.folder} was trained: the days for training and "
-            f"validation end on {last}, not {scorer.last_day}; put the old data back, or train again."
-        )
+    prepared, _ = _data_of(scorer, run, cache)
     data = open_holdout(prepared.holdout)
     return summarise(evaluate(scorer, data.panel, data.days)), len(data.days)
+
+
+def _data_of(scorer: Scorer, run: RunFolder, cache: Path) -> tuple[Prepared, TrainingData]:
+    """What the run was trained with. Raises InputError where its source has changed since."""
+    with preparation_progress() as progress:
+        prepared = prepare(scorer.config.data, scorer.config.model.window, cache, progress)
+    data = open_training(prepared.search)
+    if data.panel.dates[-1] != scorer.last_day:
+        raise InputError(
+            f"{scorer.config.data.source} has changed since {run.folder} was trained: the days for training and "
+            f"validation end on {data.panel.dates[-1]}, not {scorer.last_day}; put the old data back, or train again."
+        )
+    return prepared, data
+
+
+def look_into(folder: Path, cache: Path) -> None:
+    """Say what a run's curves tell and what its final weights look like; a picture in its folder.
+
+    Raises InputError where nothing was trained there, or the data are not those it was trained with.
+    """
+    run = RunFolder.existing(folder)
+    lines, scorer = run.epochs(), load_scorer(run.model)
+    history = History.of([line["score"] for line in lines], [line["metrics"] for line in lines])
+    for sentence in history.findings:
+        say(sentence)
+    if scorer.config.model.kind in TABULAR_KINDS:
+        return
+    _, data = _data_of(scorer, run, cache)
+    found = diagnose(scorer.config, data, steps=0, start=run.model)
+    draw_diagnosis(found, folder / "diagnose.png")
+    show_layers(found, f"layers, after epoch {len(lines)}")
+    for sentence in found.advice:
+        say(sentence)
+    say(f"picture: {folder / 'diagnose.png'}")
 
 
 def predict(folder: Path, data: Path, output: Path, *, everything: bool) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from trainer.config import TrainerConfig
 from trainer.data.panel import TrainingData
-from trainer.tools.figures import new_figure, save_figure
+from trainer.tools.figures import Spec, channel, chart, save_figure
+from trainer.training import checkpoint
 from trainer.training.device import DeviceWatch
 from trainer.training.feed import Batch
 from trainer.training.folds import FoldRun, first_fold
@@ -42,7 +44,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found after a short warm-up.
+    """What was found in a model in training.
 
     landscape: (distance, loss) along one random direction scaled to every weight's norm (Li et al. 2018).
     estimated, measured: peak bytes on a CUDA device; on a CPU those of the tensors of one step on the largest span,
@@ -75,14 +77,19 @@ class Diagnosis:
         return tuple(said)
 
 
-def diagnose(config: TrainerConfig, data: TrainingData, steps: int = WARM_UP_STEPS) -> Diagnosis:
-    """Train the first fold for `steps` steps, then look at one batch."""
+def diagnose(
+    config: TrainerConfig, data: TrainingData, steps: int = WARM_UP_STEPS, start: Path | None = None
+) -> Diagnosis:
+    """Train the first fold for `steps` steps, then look at one batch. start: the `model.pt` of a training with this
+    configuration on these data, whose weights are the first ones."""
     with DeviceWatch(choose_device(config.train.device)) as watch:
-        return _diagnosis(config, data, steps, watch)
+        run = first_fold(config, data)
+        if start is not None:
+            run.model.load_state_dict(checkpoint.load(start)["weights"][0])
+        return _diagnosis(config, data, steps, watch, run)
 
 
-def _diagnosis(config: TrainerConfig, data: TrainingData, steps: int, watch: DeviceWatch) -> Diagnosis:
-    run = first_fold(config, data)
+def _diagnosis(config: TrainerConfig, data: TrainingData, steps: int, watch: DeviceWatch, run: FoldRun) -> Diagnosis:
     run.model.train()
     batches = itertools.chain.from_iterable(run.batches(epoch) for epoch in itertools.count(1))
     for number, batch in enumerate(itertools.islice(batches, steps)):
@@ -98,25 +105,30 @@ def _diagnosis(config: TrainerConfig, data: TrainingData, steps: int, watch: Dev
 
 def draw_diagnosis(diagnosis: Diagnosis, path: Path) -> None:
     """Gradient flow, spread of activations, dead units by layer, and the landscape."""
-    layers = diagnosis.layers
-    figure, axes = new_figure(1, 4, width=17, height=max(4.5, 1.5 + 0.2 * len(layers)))
-    names = [layer.name for layer in layers]
-    axes[0].barh(names, [layer.gradient for layer in layers], log=True)
-    axes[0].set_title("gradient norm / weight norm")
-    axes[1].barh(names, [layer.std for layer in layers])
-    axes[1].set_title("standard deviation of the output")
-    axes[2].barh(names, [layer.dead for layer in layers])
-    axes[2].set_xlim(0, 1)
-    axes[2].set_title("share of output units that never vary")
-    for axis in axes[:3]:
-        axis.invert_yaxis()
-        axis.margins(y=0.01)
-        axis.tick_params(axis="y", labelsize=7, labelleft=axis is axes[0])
-    axes[3].plot(*zip(*diagnosis.landscape, strict=True), marker=".")
-    axes[3].set_xlabel("distance, in weight norms")
-    axes[3].set_ylabel("loss of one batch")
-    axes[3].set_title("loss along a random direction")
-    save_figure(figure, path)
+    rows = [asdict(layer) for layer in diagnosis.layers]
+    names = [layer.name for layer in diagnosis.layers]
+    down: Spec = {"field": "name", "type": "nominal", "scale": {"domain": names}, "title": None}
+    height = max(300, 14 * len(names))
+    # A logarithmic axis has no zero for bars to begin at.
+    dots, bars = {"type": "point", "filled": True, "size": 60}, {"type": "bar"}
+    by_decade = {"scale": {"type": "log"}, "axis": {"format": "~e", "tickCount": 5}}
+    hidden = {"axis": {"labels": False, "ticks": False}}
+    panels: list[tuple[str, str, Spec, Spec, Spec]] = [
+        ("gradient", "gradient norm / weight norm", dots, by_decade, {}),
+        ("std", "standard deviation of the output", bars, {}, hidden),
+        ("dead", "share of output units that never vary", bars, {"scale": {"domain": [0, 1]}}, hidden),
+    ]
+    charts = []
+    for field, title, mark, across, aside in panels:
+        shown = [row for row in rows if mark is bars or row[field] > 0]
+        encoding = {"y": {**down, **aside}, "x": channel(field, None, **across)}
+        charts.append(chart(title, 260, height, shown, {"mark": mark, "encoding": encoding}))
+    points = [{"distance": distance, "loss": loss} for distance, loss in diagnosis.landscape if math.isfinite(loss)]
+    along = channel("distance", "distance, in weight norms")
+    loss = channel("loss", "loss of one batch", scale={"zero": False})
+    line = {"mark": {"type": "line", "point": True}, "encoding": {"x": along, "y": loss}}
+    charts.append(chart("loss along a random direction", 300, height, points, line))
+    save_figure({"hconcat": charts}, path)
 
 
 @contextmanager

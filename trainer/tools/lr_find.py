@@ -14,7 +14,7 @@ import torch
 from trainer.config import TrainerConfig
 from trainer.data.panel import TrainingData
 from trainer.errors import NonFiniteError
-from trainer.tools.figures import new_figure, save_figure
+from trainer.tools.figures import Spec, channel, chart, save_figure
 from trainer.training.feed import Batch
 from trainer.training.folds import FoldRun, first_fold
 
@@ -79,20 +79,28 @@ def find_rate(config: TrainerConfig, data: TrainingData, steps: int = STEPS) -> 
 
 def draw_rate_test(test: RateTest, path: Path) -> None:
     """Loss against rate, the suggestion marked."""
-    figure, axes = new_figure(1, 1, width=7, height=4)
-    axis = axes[0]
-    axis.semilogx(test.rates, test.losses)
-    lowest = min(test.losses)
-    if lowest < 0:  # the valley is what to look at, not how high the loss rose when it diverged
-        axis.set_ylim(1.2 * lowest, -1.2 * lowest)
+    rows = [
+        {"rate": rate, "change": change}
+        for rate, change in zip(test.rates, test.losses, strict=True)
+        if math.isfinite(change)
+    ]
+    lowest = min((row["change"] for row in rows), default=0.0)
+    # The valley is what to look at, not how high the loss rose when it diverged.
+    scale = {"domain": [1.2 * lowest, -1.2 * lowest]} if lowest < 0 else {}
+    across = channel("rate", "learning rate", scale={"type": "log"}, axis={"format": "~e"})
+    up = channel("change", "change of the loss, smoothed", scale=scale)
+    line: Spec = {"mark": {"type": "line", "clip": True}, "encoding": {"x": across, "y": up}}
+    zero: Spec = {"data": {"values": [{}]}, "mark": {"type": "rule"}, "encoding": {"y": {"datum": 0}}}
+    layers = [line, zero]
     if test.suggestion is not None:
-        axis.axvline(test.suggestion, color="tab:red", linestyle="--", label=f"suggested: {test.suggestion:.1e}")
-        axis.legend()
-    axis.set_xlabel("learning rate")
-    axis.axhline(0, color="grey", linewidth=0.8)
-    axis.set_ylabel("change of the loss, smoothed")
-    axis.set_title("Learning-rate range test: loss less that of the untrained model")
-    save_figure(figure, path)
+        at: Spec = {"data": {"values": [{}]}, "encoding": {"x": {"datum": test.suggestion}}}
+        mark = {"type": "text", "color": "#b4540a", "align": "left", "dx": 6, "y": 10}
+        layers += [
+            {"mark": {"type": "rule", "color": "#b4540a", "strokeDash": [5, 3]}, **at},
+            {"mark": {**mark, "text": f"suggested: {test.suggestion:.1e}"}, **at},
+        ]
+    title = "Learning-rate range test: loss less that of the untrained model"
+    save_figure(chart(title, 560, 300, rows, *layers), path)
 
 
 def _first(run: FoldRun, steps: int) -> Iterator[tuple[Batch, ...]]:

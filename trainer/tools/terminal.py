@@ -86,9 +86,9 @@ def show_result(result: FitResult, horizons: Sequence[int]) -> None:
     )
 
 
-def show_layers(diagnosis: Diagnosis) -> None:
+def show_layers(diagnosis: Diagnosis, title: str = "layers, after a short warm-up") -> None:
     """Print one row per layer, in the order of computation."""
-    table = Table(title="layers, after a short warm-up")
+    table = Table(title=title)
     table.add_column("layer")
     for column in ("gradient / weights", "output mean", "output std", "dead units"):
         table.add_column(column, justify="right")

@@ -24,6 +24,9 @@ MAX_DRAWS, HEATING = 8, 1.5
 """A draw that is near a running trial, or was tried, is repeated at most so often, each time so much further from the
 mean."""
 
+CLIMBED, DRAWN = "highest posterior mean", "posterior draw along every axis"
+"""How a point was found."""
+
 SWEEPS = 3
 """Rounds over all axes in which the posterior mean is climbed."""
 
@@ -59,7 +62,7 @@ def propose(
         if len(running):
             best = _moved(best, coordinates, rng)
         if not _is_near(best, tried):
-            return Proposal(best, "highest posterior mean")
+            return Proposal(best, CLIMBED)
     temperature = COOL if late else 1.0
     point = draw(posterior, coordinates, base, temperature, rng)
     for _ in range(MAX_DRAWS):
@@ -67,7 +70,7 @@ def propose(
             break
         temperature *= HEATING
         point = draw(posterior, coordinates, base, temperature, rng)
-    return Proposal(point, "posterior draw along every axis")
+    return Proposal(point, DRAWN)
 
 
 def draw(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from hpo.charts.plots import Whisker, interval_chart
+from hpo.charts.bars import Whisker, interval_chart
 from hpo.report import formatting
-from hpo.report.document import Block, Chart, Column, Fact, Plot, Section, Table
+from hpo.report.document import Block, Chart, Column, Fact, Section, Table
 from hpo.report.evidence import CampaignEvidence, TrialEvidence
 from hpo.report.findings import Findings
 from hpo.report.statistics.intervals import Interval
@@ -113,7 +113,6 @@ def _intervals(evidence: CampaignEvidence, findings: Findings, champion: TrialEv
             "intervals",
             title,
             interval_chart(
-                title,
                 "; ".join(f"{n}: {formatting.with_interval(i)}" for n, i, _ in rows),
                 findings.metric.shown,
                 whiskers,
@@ -121,7 +120,7 @@ def _intervals(evidence: CampaignEvidence, findings: Findings, champion: TrialEv
             {name: interval for name, interval, _ in rows},
             source,
             "The grey interval ignores that the champion was chosen for these very days; the ones below it do not.",
-            plot=Plot("intervals"),
+            is_key=True,
         )
     ]
 

@@ -6,9 +6,11 @@ import math
 
 import numpy as np
 
-from hpo.charts.plots import Axis, Curves, column_chart, line_chart
+from hpo.charts.axes import Axis
+from hpo.charts.bars import column_chart
+from hpo.charts.plots import Series, line_chart
 from hpo.report import formatting
-from hpo.report.document import Block, Chart, Column, Fact, Plot, Section, Table
+from hpo.report.document import Block, Chart, Column, Fact, Section, Table
 from hpo.report.evidence import CampaignEvidence
 from hpo.report.findings import Findings
 
@@ -152,7 +154,6 @@ def _logits(findings: Findings) -> list[Chart]:
             "cscv_ranks",
             title,
             column_chart(
-                title,
                 f"Share of halvings by relative rank; {formatting.percent(found.probability)} are in the lower half",
                 "relative rank on the other half, % (100: best)",
                 "share of halvings",
@@ -178,17 +179,16 @@ def _shrinkage_chart(evidence: CampaignEvidence, findings: Findings) -> list[Cha
             "shrinkage",
             title,
             line_chart(
-                title,
                 "Mean scores of the leaders in order of their validation score",
-                Axis("place by validation score", low=0.8, high=len(findings.leaders) + 0.2),
+                Axis("place by validation score", low=0.8, high=len(findings.leaders) + 0.2, whole=True),
                 Axis(f"mean {findings.metric.shown}"),
-                [Curves("validation", "muted thick", [validation]), Curves("holdout", "accent thick", [holdout])],
+                [Series("validation", "muted thick", validation), Series("holdout", "accent thick", holdout)],
                 zero=True,
             ),
             {"champion_slot": champion, "leaders": findings.leaders},
             f"runs/*/daily and {evidence.holdout.source}, mean {findings.metric.name}",
             "The gap between the two lines is selection bias.",
-            plot=Plot("leaders"),
+            is_key=True,
         )
     ]
 
@@ -208,7 +208,7 @@ def _leaders(evidence: CampaignEvidence, findings: Findings) -> list[Table]:
             "leaders",
             "The leaders",
             [
-                Column("slot", "trial"),
+                Column("slot", "trial", kind="slot"),
                 Column("validation", "validation", formatting.score),
                 Column("holdout", "holdout", formatting.score),
                 Column("settings", "differs from the default in", formatting.settings, kind="long"),

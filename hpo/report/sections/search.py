@@ -9,7 +9,7 @@ from typing import Any
 from hpo.domain.campaign import Outcome
 from hpo.report import formatting
 from hpo.report.document import Block, Column, Fact, Section, Table
-from hpo.report.evidence import CampaignEvidence, TierEvidence
+from hpo.report.evidence import CampaignEvidence, TierEvidence, TrialEvidence
 from hpo.report.findings import Findings
 from hpo.report.sections import search_charts
 
@@ -31,6 +31,7 @@ def build(evidence: CampaignEvidence, findings: Findings) -> Section:
         *_failures(evidence),
         _best(evidence, findings),
         *search_charts.build(evidence, findings),
+        *_every(evidence, findings),
     ]
     return Section("search", "The search", lead, blocks)
 
@@ -121,8 +122,8 @@ def _failures(evidence: CampaignEvidence) -> list[Table]:
     ]
     columns = [
         Column("kind", "kind", kind="text"),
-        Column("trials", "trials"),
-        Column("slots", "slots", kind="text"),
+        Column("trials", "number"),
+        Column("slots", "trials", kind="slot"),
         Column("example", "in its own words", kind="long"),
     ]
     return [Table("failures", "Failures by kind", columns, rows, "table hpo.slot, column reason")]
@@ -130,7 +131,6 @@ def _failures(evidence: CampaignEvidence) -> list[Table]:
 
 def _best(evidence: CampaignEvidence, findings: Findings) -> Table:
     best = evidence.completed()[:MOST_ROWS]
-    default = evidence.default.settings if evidence.default else {}
     rows = [
         {
             "place": place,
@@ -140,7 +140,7 @@ def _best(evidence: CampaignEvidence, findings: Findings) -> Table:
             "epoch": trial.last_epoch,
             "parameters": trial.num_parameters,
             "seconds": trial.seconds,
-            "settings": {name: value for name, value in trial.settings.items() if default.get(name) != value},
+            "settings": _changed(evidence, trial),
         }
         for place, trial in enumerate(best, 1)
     ]
@@ -149,7 +149,7 @@ def _best(evidence: CampaignEvidence, findings: Findings) -> Table:
         f"The best {len(rows)} trials" if len(best) == MOST_ROWS else "Complete trials, best first",
         [
             Column("place", "place"),
-            Column("slot", "trial"),
+            Column("slot", "trial", kind="slot"),
             Column("tier", "tier"),
             Column("score", findings.metric.shown, formatting.score),
             Column("epoch", "last epoch"),
@@ -161,3 +161,41 @@ def _best(evidence: CampaignEvidence, findings: Findings) -> Table:
         "runs/*/result.json and runs/*/config.json",
         emphasised=frozenset(n for n, row in enumerate(rows) if row["slot"] == evidence.champion_slot),
     )
+
+
+def _every(evidence: CampaignEvidence, findings: Findings) -> list[Table]:
+    """All trials in order of their slots: where links to a trial lead."""
+    rows = [
+        {
+            "slot": trial.slot,
+            "tier": trial.tier,
+            "outcome": trial.outcome.value if trial.outcome else "unfinished",
+            "score": trial.score,
+            "epochs": len(trial.epochs),
+            "seconds": trial.seconds,
+            "settings": _changed(evidence, trial),
+            "folder": trial.folder or None,
+        }
+        for trial in evidence.trials
+    ]
+    columns = [
+        Column("slot", "trial", kind="slot"),
+        Column("tier", "tier"),
+        Column("outcome", "outcome", kind="text"),
+        Column("score", findings.metric.shown, formatting.score),
+        Column("epochs", "epochs"),
+        Column("seconds", "time", formatting.duration),
+        Column("settings", "differs from the default in", formatting.settings, kind="long"),
+        Column("folder", "folder", kind="text"),
+    ]
+    chosen = frozenset(n for n, row in enumerate(rows) if row["slot"] == evidence.champion_slot)
+    source = "table hpo.slot, runs/*/result.json and runs/*/config.json"
+    return (
+        [Table("trials", f"All {len(rows)} trials", columns, rows, source, "", chosen, is_index=True)] if rows else []
+    )
+
+
+def _changed(evidence: CampaignEvidence, trial: TrialEvidence) -> dict[str, Any]:
+    """The trial's settings that are not the default's."""
+    default = evidence.default.settings if evidence.default else {}
+    return {name: value for name, value in trial.settings.items() if default.get(name) != value}

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
-from hpo.charts.campaign_plots import Bar, Setting, parallel_chart, timeline_chart
-from hpo.charts.plots import Axis, Curves, Dots, bar_chart, line_chart, scatter_chart
+from hpo.charts.axes import Axis
+from hpo.charts.bars import bar_chart
+from hpo.charts.campaign_plots import MOST_ROWS, Bar, Setting, Trial, parallel_chart, timeline_chart
+from hpo.charts.plots import Curve, Curves, Dot, Dots, Series, curve_chart, scatter_chart
 from hpo.domain.campaign import Outcome
-from hpo.report.document import Chart
+from hpo.report import formatting
+from hpo.report.document import Chart, anchor
 from hpo.report.evidence import CampaignEvidence, TrialEvidence
 from hpo.report.findings import Findings
 from hpo.report.importance import importances
@@ -33,14 +37,24 @@ def build(evidence: CampaignEvidence, findings: Findings) -> list[Chart]:
         _learning_curves(evidence, findings),
         _history(evidence, findings, scored),
         *_importances(evidence),
-        *_parallel(evidence, scored),
+        *_parallel(evidence, findings, scored),
         *_slices(evidence, findings, scored),
-        *_timeline(evidence),
+        *_timeline(evidence, findings),
     ]
 
 
-def _curve(trial: TrialEvidence) -> list[tuple[float, float]]:
-    return [(float(epoch.epoch), epoch.score) for epoch in trial.epochs]
+def _says(trial: TrialEvidence, metric: str) -> dict[str, str | float | None]:
+    """What hovering tells of a trial."""
+    return {"trial": str(trial.slot), "outcome": trial.outcome and trial.outcome.value, metric: trial.score}
+
+
+def _curve(trial: TrialEvidence, findings: Findings) -> Curve:
+    points = [(float(epoch.epoch), epoch.score) for epoch in trial.epochs]
+    return Curve(points, _says(trial, findings.metric.shown), anchor(trial.slot))
+
+
+def _dot(trial: TrialEvidence, findings: Findings, x: float | str, **more: str | float | None) -> Dot:
+    return Dot(x, trial.score or 0.0, {**_says(trial, findings.metric.shown), **more}, anchor(trial.slot))
 
 
 def _sample(trials: Sequence[TrialEvidence]) -> list[TrialEvidence]:
@@ -58,47 +72,44 @@ def _learning_curves(evidence: CampaignEvidence, findings: Findings) -> Chart:
         for outcome in (Outcome.PRUNED, Outcome.COMPLETE)
     }
     groups = [
-        Curves("complete", "muted faint", [_curve(t) for t in by_outcome[Outcome.COMPLETE]]),
-        Curves("pruned (×)", "second faint", [_curve(t) for t in by_outcome[Outcome.PRUNED]], ends=True),
+        Curves("complete", "muted faint", [_curve(t, findings) for t in by_outcome[Outcome.COMPLETE]]),
+        Curves("pruned (×)", "second faint", [_curve(t, findings) for t in by_outcome[Outcome.PRUNED]], ends=True),
     ]
     if evidence.default and evidence.default is not evidence.champion:
-        groups.append(Curves("default", "ink dashed", [_curve(evidence.default)]))
+        groups.append(Curves("default", "ink dashed", [_curve(evidence.default, findings)]))
     if evidence.champion:
-        groups.append(Curves("champion", "accent thick", [_curve(evidence.champion)]))
-    groups = [group for group in groups if group.lines]
+        groups.append(Curves("champion", "accent thick", [_curve(evidence.champion, findings)]))
+    groups = [group for group in groups if group.curves]
     data = {
         str(t.slot): {"outcome": t.outcome, "score": [e.score for e in t.epochs]}
         for t in evidence.trials
         if t.epochs and t.outcome in by_outcome
     }
-    svg = line_chart(
-        title, "Validation score by epoch", Axis("epoch"), Axis(f"validation {findings.metric.shown}"), groups
+    spec = curve_chart(
+        "Validation score by epoch", Axis("epoch", whole=True), Axis(f"validation {findings.metric.shown}"), groups
     )
-    drawn = sum(len(group.lines) for group in groups)
+    drawn = sum(len(group.curves) for group in groups)
     note = "" if drawn == len(data) else f"{drawn} of {len(data)} curves drawn, evenly chosen by score."
-    return Chart("learning_curves", title, svg, data, CURVES, note)
+    return Chart("learning_curves", title, spec, data, CURVES, note)
 
 
 def _history(evidence: CampaignEvidence, findings: Findings, scored: Sequence[TrialEvidence]) -> Chart:
     title = "History"
-    complete = [(float(t.slot), t.score) for t in scored if t.outcome is Outcome.COMPLETE and t.score is not None]
-    pruned = [(float(t.slot), t.score) for t in scored if t.outcome is Outcome.PRUNED and t.score is not None]
+    shown = {
+        outcome: [_dot(t, findings, float(t.slot)) for t in scored if t.outcome is outcome]
+        for outcome in (Outcome.PRUNED, Outcome.COMPLETE)
+    }
+    complete = [(float(dot.x), dot.y) for dot in shown[Outcome.COMPLETE]]
     best = list(zip((x for x, _ in complete), accumulate((y for _, y in complete), max), strict=True))
-    stairs = [
-        point
-        for (x, _), (_, before), (_, y) in zip(best[1:], best, best[1:], strict=False)
-        for point in ((x, before), (x, y))
-    ]
-    svg = scatter_chart(
-        title,
+    spec = scatter_chart(
         "Score of every trial in order of slots, and the best so far",
-        Axis("trial"),
+        Axis("trial", whole=True),
         Axis(findings.metric.shown),
         [
-            Dots("pruned, last epoch", "second faint", pruned, "crosses"),
-            Dots("complete", "muted", complete),
+            Dots("pruned, last epoch", "second faint", shown[Outcome.PRUNED], crossed=True),
+            Dots("complete", "muted", shown[Outcome.COMPLETE]),
         ],
-        [Curves("best so far", "accent", [[*best[:1], *stairs]])],
+        [Series("best so far", "accent", best)],
     )
     rows = [{"slot": t.slot, "tier": t.tier, "outcome": t.outcome, "score": t.score} for t in scored]
     first = {
@@ -106,7 +117,7 @@ def _history(evidence: CampaignEvidence, findings: Findings, scored: Sequence[Tr
         for tier in evidence.tiers
     }
     begins = ", ".join(f"{tier.name} from trial {first[tier.number]}" for tier in evidence.tiers if first[tier.number])
-    return Chart("history", title, svg, rows, RESULTS, f"Tiers: {begins}.")
+    return Chart("history", title, spec, rows, RESULTS, f"Tiers: {begins}.")
 
 
 def _importances(evidence: CampaignEvidence) -> list[Chart]:
@@ -139,8 +150,8 @@ def _importances(evidence: CampaignEvidence) -> list[Chart]:
 
 def _importance_chart(key: str, title: str, shares: Mapping[str, float], source: str) -> Chart:
     percents = [100 * share for share in shares.values()]
-    svg = bar_chart(title, "Share of what separates the best quarter from the rest", "share, %", list(shares), percents)
-    return Chart(key, title, svg, dict(shares), source, "From few trials this is a hint, not a measurement.")
+    spec = bar_chart("Share of what separates the best quarter from the rest", "share, %", list(shares), percents)
+    return Chart(key, title, spec, dict(shares), source, "From few trials this is a hint, not a measurement.")
 
 
 def _coordinate(value: Any) -> float | str:
@@ -158,7 +169,7 @@ def _varying(evidence: CampaignEvidence, scored: Sequence[TrialEvidence]) -> lis
     return found
 
 
-def _parallel(evidence: CampaignEvidence, scored: Sequence[TrialEvidence]) -> list[Chart]:
+def _parallel(evidence: CampaignEvidence, findings: Findings, scored: Sequence[TrialEvidence]) -> list[Chart]:
     complete = [trial for trial in scored if trial.outcome is Outcome.COMPLETE]
     settings = _varying(evidence, complete)
     if len(settings) < 2:
@@ -175,15 +186,19 @@ def _parallel(evidence: CampaignEvidence, scored: Sequence[TrialEvidence]) -> li
         for t in complete
     }
     champion = [evidence.champion] if evidence.champion in complete else []
+
+    def drawn(trials: Sequence[TrialEvidence]) -> list[Trial]:
+        return [Trial(lines[t.slot], _says(t, findings.metric.shown), anchor(t.slot)) for t in trials]
+
     groups = [
-        ("other complete trials", "muted faint", [lines[t.slot] for t in _sample(ranked[num_best:])]),
-        ("best tenth", "second faint", [lines[t.slot] for t in _sample(ranked[:num_best]) if t not in champion]),
-        ("champion", "accent thick", [lines[t.slot] for t in champion if t]),
+        ("other complete trials", "muted faint", drawn(_sample(ranked[num_best:]))),
+        ("best tenth", "second faint", drawn([t for t in _sample(ranked[:num_best]) if t not in champion])),
+        ("champion", "accent thick", drawn([t for t in champion if t])),
     ]
     title = "Parallel coordinates"
-    svg = parallel_chart(title, "One line per complete trial across its settings to its score", settings, groups)
+    spec = parallel_chart("One line per complete trial across its settings to its score", settings, groups)
     data = [{"slot": t.slot, **lines[t.slot]} for t in ranked]
-    return [Chart("parallel", title, svg, data, RESULTS, size="wide")]
+    return [Chart("parallel", title, spec, data, RESULTS, size="wide")]
 
 
 def _slices(evidence: CampaignEvidence, findings: Findings, scored: Sequence[TrialEvidence]) -> list[Chart]:
@@ -191,40 +206,36 @@ def _slices(evidence: CampaignEvidence, findings: Findings, scored: Sequence[Tri
     charts = []
     for setting in _varying(evidence, scored):
         present = [trial for trial in scored if trial.settings.get(setting.name) is not None]
+        at = partial(_at, setting, findings)
         points = {
-            outcome: [
-                (setting.position(_coordinate(t.settings[setting.name])), t.score)
-                for t in present
-                if t.outcome is outcome and t.score is not None
-            ]
-            for outcome in (Outcome.PRUNED, Outcome.COMPLETE)
+            outcome: [at(t) for t in present if t.outcome is outcome] for outcome in (Outcome.PRUNED, Outcome.COMPLETE)
         }
         chosen = findings.champion
-        mark = [
-            (setting.position(_coordinate(chosen.settings[setting.name])), chosen.score)
-            for chosen in ([chosen] if chosen else [])
-            if setting.name in chosen.settings and chosen.score is not None
-        ]
-        svg = scatter_chart(
-            setting.name,
+        spec = scatter_chart(
             f"Score against {setting.name}; crosses were pruned",
             Axis("", "log" if setting.is_log and not setting.categories else "linear"),
             Axis(findings.metric.shown),
             [
-                Dots("", "second faint", points[Outcome.PRUNED], "crosses"),
+                Dots("", "second faint", points[Outcome.PRUNED], crossed=True),
                 Dots("", "muted", points[Outcome.COMPLETE]),
-                Dots("", "accent big", mark),
+                Dots("", "accent", [at(chosen)] if chosen in present else [], big=True),
             ],
             small=True,
             categories=setting.categories,
         )
         data = [{"slot": t.slot, "value": t.settings[setting.name], "score": t.score} for t in present]
-        charts.append(Chart(f"slice_{setting.name}", setting.name, svg, data, RESULTS, size="small"))
+        charts.append(Chart(f"slice_{setting.name}", setting.name, spec, data, RESULTS, size="small"))
     return charts
 
 
-def _timeline(evidence: CampaignEvidence) -> list[Chart]:
-    css = {Outcome.COMPLETE: "accent", Outcome.PRUNED: "second", Outcome.FAILED: "third"}
+def _at(setting: Setting, findings: Findings, trial: TrialEvidence) -> Dot:
+    value = _coordinate(trial.settings[setting.name])
+    place = setting.category(value) if setting.categories else value
+    return _dot(trial, findings, place, **{setting.name: value})
+
+
+def _timeline(evidence: CampaignEvidence, findings: Findings) -> list[Chart]:
+    looks = {Outcome.COMPLETE: "accent", Outcome.PRUNED: "second", Outcome.FAILED: "third"}
     timed = [t for t in evidence.trials if t.started_at and t.finished_at and t.outcome]
     if not timed:
         return []
@@ -234,15 +245,19 @@ def _timeline(evidence: CampaignEvidence) -> list[Chart]:
             t.worker or "worker",
             (t.started_at - begin).total_seconds(),
             (t.finished_at - begin).total_seconds(),
-            css[t.outcome],
+            t.outcome.value,
+            {**_says(t, findings.metric.shown), "worker": t.worker, "seconds": round(t.seconds, 1)},
+            anchor(t.slot),
         )
         for t in timed
         if t.started_at and t.finished_at and t.outcome
     ]
     title = "Time line of the workers"
-    keys = [(css[outcome], outcome.value) for outcome in Outcome if any(t.outcome is outcome for t in timed)]
-    svg = timeline_chart(title, "When each worker trained which trial", bars, keys)
+    keys = [(looks[outcome], outcome.value) for outcome in Outcome if any(t.outcome is outcome for t in timed)]
+    spec = timeline_chart("When each worker trained which trial", bars, keys)
     data = [
         {"slot": t.slot, "worker": t.worker, "started_at": t.started_at, "finished_at": t.finished_at} for t in timed
     ]
-    return [Chart("timeline", title, svg, data, "table hpo.slot, columns started_at and finished_at", size="wide")]
+    hidden = len({bar.row for bar in bars}) - MOST_ROWS
+    note = f"{formatting.count(hidden, 'more worker')} not drawn." if hidden > 0 else ""
+    return [Chart("timeline", title, spec, data, "table hpo.slot, columns started_at and finished_at", note, "wide")]

@@ -85,13 +85,13 @@ def _jumps(market: Market) -> tuple[str, ...]:
     split = _splits(market, ratio) if market.has_bars else np.zeros_like(jump)
     found = []
     for where, text in (
-        (split, "look like splits or spin-offs that the prices are not adjusted for; give adjusted ones"),
-        (jump & ~split, f"are jumps of more than {JUMP:g}x in a day and are used as they are"),
+        (split, "as after a split or spin-off that the prices are not adjusted for; give adjusted ones"),
+        (jump & ~split, f"with a jump of more than {JUMP:g}x in a day, used as given"),
     ):
         places = np.argwhere(where)
         if len(places):
             shown = ", ".join(f"{market.symbols[s]} {market.dates[d]} ({ratio[d, s]:.2f}x)" for d, s in places[:SHOWN])
-            found.append(f"{len(places)} closes {text}: {shown}.")
+            found.append(f"{len(places)} close{'s' if len(places) > 1 else ''} {text}: {shown}.")
     return tuple(found)
 
 

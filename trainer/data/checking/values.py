@@ -91,10 +91,11 @@ def gaps(market: Market, min_price: float) -> tuple[str, ...]:
     if gaps.any():
         stocks = int(gaps.any(axis=0).sum())
         found.append(
-            f"{int(gaps.sum())} stock-days are missing between a stock's first and last row, in {stocks} stocks."
+            f"Missing stock-days between a stock's first and last row: {int(gaps.sum()):,}, "
+            f"of {stocks:,} of the stocks."
         )
     for name in OHLCV if market.has_bars else ():
         empty = int((rows & np.isnan(market.read(name))).sum())
         if empty:
-            found.append(f"{empty} rows have no {name}.")
+            found.append(f"Rows without {name}: {empty:,}.")
     return tuple(found)

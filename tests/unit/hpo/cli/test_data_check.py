@@ -84,9 +84,9 @@ def test_the_summary_is_what_pandas_counts(panel: pd.DataFrame, capsys: pytest.C
         assert numbers(line) == [labelled.sum(), early.sum(), num_usable - labelled.sum()]
     alive = close.ffill().notna() & close.bfill().notna()
     gaps = alive & close.isna()
-    assert f"Warning: {int(gaps.to_numpy().sum())} stock-days are missing" in said
-    assert f"in {int(gaps.any().sum())} stocks." in said
-    assert "Warning: 1 rows have no open." in said
+    assert f"Warning: Missing stock-days between a stock's first and last row: {int(gaps.to_numpy().sum()):,}, " in said
+    assert f", of {int(gaps.any().sum())} of the stocks." in said
+    assert "Warning: Rows without open: 1." in said
     assert "Dividends (a payment, not a feature), note (text)" in said
     assert "Date, Ticker, Open" not in lines_of(capsys, "Warning")
 

@@ -62,12 +62,22 @@ def test_a_plain_word_names_the_campaign(command: str) -> None:
     more = ["--data", "x.csv"] if command == "predict" else []
     assert parse([command, "night", *more]).overrides == ["study=night"]
     assert parse([command, "study=night", *more]).overrides == ["study=night"]
+    assert parse([command, "--study", "night", *more]).overrides == ["study=night"]
+
+
+def test_every_command_about_a_campaign_speaks_one_dialect() -> None:
+    assert parse(["run", "trials=4", "--study", "night"]).overrides == ["trials=4", "study=night"]
+    assert parse(["finalize", "night", "study=trees"]).names == ["night", "trees"]
+    compared = parse(["compare", "study=night#7", "day"])
+    assert (compared.first, compared.second) == ("night#7", "day")
 
 
 def test_one_campaign_is_named_once(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse(["status", "night", "study=day"])
     assert "study=night and study=day: this command works on one campaign" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        parse(["run", "study=day", "--study", "night"])
     assert parse(["resume", "night", "trials=40"]).overrides == ["study=night", "trials=40"]
     assert parse(["run", "night"]).overrides == ["night"], "a misspelt setting starts no campaign"
 

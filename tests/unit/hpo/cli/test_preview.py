@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from support.command import TINY_SPACE
 
-from hpo.cli import EXIT_DONE, EXIT_INPUT, main
+from hpo.cli import EXIT_DONE, EXIT_INPUT, main, preview
+from hpo.domain.training import TrialFailure
+from hpo.ranking import fitting
 
 SOURCE = "planted:clean?stocks=20&days=300"
 
@@ -48,9 +50,29 @@ def test_a_dry_run_says_what_would_be_done_and_makes_the_prepared_data_alone(
     assert list(days[0] + holdout[0]) == sorted(days[0] + holdout[0])
     assert re.search(r"Memory    0\.\d\d GiB \(first trial\)", said)
     assert "Device    cpu" in said
+    assert re.search(r"Time      about 0:00:\d\d at most: \d+\.\d s for the first trial's first epoch", said)
     assert [folder.name for folder in home.iterdir()] == ["cache"]
 
 
 def test_what_a_run_would_refuse_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert dry("trials=10", "pruner.name=median", "pruner.options.n_startup_trials=-1") == EXIT_INPUT
     assert "n_startup_trials" in capsys.readouterr().err
+
+
+def test_an_epoch_that_takes_too_long_is_not_waited_for(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preview, "LONGEST", 0.0)
+    assert dry("trials=10") == EXIT_DONE
+    assert "Time      more than 0 s an epoch" in capsys.readouterr().out
+
+
+def test_a_first_trial_that_fails_is_said_to(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(*_: object) -> None:
+        raise TrialFailure("nonfinite", "the loss is not finite")
+
+    monkeypatch.setattr(fitting, "fit", fit)
+    assert dry("trials=10") == EXIT_DONE
+    assert "Time      not known: the first trial would fail (the loss is not finite)" in capsys.readouterr().out

@@ -210,13 +210,13 @@ def test_jumps_gaps_and_empty_cells_are_warned_about_and_not_mended(
     prepared = build(write(table.drop(index=[250])), small, tmp_path)
     split, jump, gap, short, empty = (
         next(text for text in prepared.warnings if word in text)
-        for word in ("look like splits", "3x", "missing", "too few", "no open")
+        for word in ("after a split", "3x", "Missing", "too few", "without open")
     )
     assert "S01 2020-01-15 (3.92x)" in split
-    assert jump.startswith("2 closes are jumps")
-    assert gap.startswith("1 stock-days are missing")
+    assert jump.startswith("2 closes with a jump")
+    assert gap == "Missing stock-days between a stock's first and last row: 1, of 1 of the stocks."
     assert "momentum_12_1" in short
-    assert empty == "1 rows have no open."
+    assert empty == "Rows without open: 1."
     assert float(open_training(prepared.search).panel.returns[10, 1]) > 2.5
 
 

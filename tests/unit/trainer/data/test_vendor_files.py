@@ -246,7 +246,7 @@ DANGERS: Mapping[str, Danger] = {
         lambda t: raw(t, "open", "high", "low"), "prices are adjusted in part"
     ),
     "plain close, adjusted bars": Danger(lambda t: raw(t, "close"), "prices are adjusted in part"),
-    "not adjusted": Danger(lambda t: raw(t, *PRICES, "volume"), "look like splits .*S01", False),
+    "not adjusted": Danger(lambda t: raw(t, *PRICES, "volume"), "after a split .*S01", False),
     "high and low mixed up": Danger(lambda t: swapped(t, 1.0), "their high below their low"),
     "high below low now and then": Danger(lambda t: swapped(t, 0.05), "their high below their low"),
     "high below low once": Danger(lambda t: swapped(t, 0.002), "used as they are", False),

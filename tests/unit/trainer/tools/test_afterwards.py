@@ -111,3 +111,26 @@ def test_words_that_do_not_go_together_are_refused(
     with pytest.raises(SystemExit):
         main(words)
     assert sentence in capsys.readouterr().err
+
+
+def test_a_run_is_looked_into(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diagnose", str(home / "run"), "--cache", str(home / "cache")]) == 0
+    told = capsys.readouterr().out
+    assert "1 epoch: a curve is judged from 4 on." in told
+    assert "layers, after epoch 1" in told
+    assert (home / "run" / "diagnose.png").stat().st_size > 1000
+
+
+def test_another_panel_than_the_runs_is_not_looked_into(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = (home / "prices.parquet").read_bytes()
+    panel(home / "prices.parquet", days=280)
+    assert main(["diagnose", str(home / "run"), "--cache", str(tmp_path)]) == 2
+    assert "has changed since" in capsys.readouterr().err
+    (home / "prices.parquet").write_bytes(kept)
+
+
+def test_a_folder_without_a_run_is_no_run_to_look_into(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diagnose", str(tmp_path)]) == 2
+    assert "is no folder of a training" in capsys.readouterr().err
