@@ -31,8 +31,8 @@ from hpo.engine.binding import complete
 from hpo.trainable.loading import load_trainable
 from search_spaces import Space, load_space
 
-OPEN_KEYS = ("sampler.options", "pruner.options")
-"""Mappings whose keys are Optuna's, not ours: any key may be added below them."""
+OPEN_KEYS = ("sampler.options", "pruner.options", "worker.ray")
+"""Mappings whose keys are Optuna's or Ray's, not ours: any key may be added below them."""
 
 TEXTS = ("study", "space", "trainable", "worker.sbatch")
 """Settings that are taken letter by letter, beside the trainable's source."""

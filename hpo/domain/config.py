@@ -72,10 +72,13 @@ class WorkerConfig(Section):
 
     num_workers: Annotated[int, Field(ge=1, le=1024)] = 1
     """Worker processes that `hpo run` and `hpo resume` start."""
-    engine: Literal["local", "slurm"] = "local"
-    """Where they run: on this machine, or as tasks of a Slurm job array."""
+    engine: Literal["local", "slurm", "ray"] = "local"
+    """Where they run: on this machine, as tasks of a Slurm job array, or as actors of a Ray cluster."""
     sbatch: str = ""
     """Further options of Slurm's sbatch: `--partition=gpu --gres=gpu:1 --time=8:00:00`."""
+    ray: dict[str, Any] = Field(default_factory=dict)
+    """Further options of a Ray actor, as its documentation names them: `worker.ray.num_cpus=4`,
+    `worker.ray.accelerator_type=H100`. By default it takes one CPU, and 1/`per_gpu` of a GPU where there are any."""
     lease: Annotated[timedelta, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = timedelta(seconds=60)
     """How long a silent worker keeps its slot."""
     timeout: Limit | None = None
@@ -100,8 +103,9 @@ class WorkerConfig(Section):
 
     @model_validator(mode="after")
     def _options_have_a_reader(self) -> WorkerConfig:
-        if self.sbatch and self.engine != "slurm":
-            raise ValueError("sbatch has no effect with engine=local; add worker.engine=slurm")
+        for option, engine, given in (("sbatch", "slurm", self.sbatch), ("ray", "ray", self.ray)):
+            if given and self.engine != engine:
+                raise ValueError(f"{option} has no effect with engine={self.engine}; add worker.engine={engine}")
         try:
             shlex.split(self.sbatch)
         except ValueError as error:

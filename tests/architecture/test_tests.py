@@ -40,6 +40,10 @@ TOGETHER = {
         "the pages as optuna-dashboard stores them",
         "hpo/adapters/dashboard/pages",
     ),
+    "unit/hpo/adapters/dashboard/test_campaign_studies.py": (
+        "a study is what its trials are shown as and written by",
+        "hpo/adapters/dashboard/shown hpo/adapters/dashboard/statements",
+    ),
     "contract/test_runners.py": (
         "one suite for both runners of a training",
         "hpo/adapters/processes/ends hpo/domain/training hpo/ranking/fitting hpo/adapters/processes/clock",
