@@ -68,7 +68,7 @@ def campaigns() -> pd.DataFrame:
     """All campaigns of the database, newest first: name, state, trials done, budget, best score, data, space."""
     import pandas as pd
 
-    from hpo.usecases.listing import campaign_rows
+    from hpo.usecases.inspection.listing import campaign_rows
 
     with in_one_sentence(), open_app() as app:
         return pd.DataFrame(campaign_rows(app.records))

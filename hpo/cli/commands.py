@@ -110,7 +110,7 @@ def status(options: argparse.Namespace) -> None:
 
 
 def _decisions(app: App, options: argparse.Namespace) -> None:
-    from hpo.usecases.explanations import decided, explain
+    from hpo.usecases.inspection.explanations import decided, explain
 
     campaign = app.records.find(study_of(options.overrides))
     explained, choices = explain(app.stores, campaign), dict(decided(campaign))

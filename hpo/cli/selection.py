@@ -66,7 +66,7 @@ def side_of(app: App, campaign: Campaign, slot: int | None) -> int | None:
 
 def sides(app: App, first: str, second: str) -> tuple[Contender, Contender]:
     """The two sides of a comparison, each named as in `named_trial`. UsageError where they are the same."""
-    from hpo.usecases.compare import contender, has_holdout
+    from hpo.usecases.inspection.compare import contender, has_holdout
 
     named = [named_trial(app, name) for name in (first, second)]
     chosen = [(each, side_of(app, each, slot)) for each, slot in named]
