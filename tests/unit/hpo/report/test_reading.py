@@ -41,6 +41,12 @@ def page(browser: Browser, address: str) -> Page:
     return page
 
 
+def test_a_page_that_is_loaded_can_be_printed(browser: Browser, address: str) -> None:
+    page = browser.page()
+    page.open(address)
+    assert page.evaluate("document.documentElement.dataset.charts") == "drawn"
+
+
 def test_the_pointer_reads_every_line_of_a_chart_at_a_day(page: Page) -> None:
     page.evaluate("document.querySelector('#champion .chart').id = 'cumulative'")
     page.point("#cumulative svg", 0.5, 0.3)
