@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from hpo.cli import completion, listing
+from hpo.cli import completion, listing, manifest
 from hpo.cli.parser import Command
 from hpo.cli.selection import agreed, composed, frozen, resumed, separate_runs, sides, study_of
 from hpo.cli.show import show
@@ -329,6 +329,7 @@ COMMANDS: Mapping[str, Command] = {
     "finalize": finalize,
     "walk-forward": walk_forward,
     "worker": worker,
+    "manifest": manifest.manifest,
     "sync": sync,
     "doctor": doctor,
     "check-trainable": check,
