@@ -16,7 +16,8 @@ from pathlib import Path
 
 import yaml
 
-from hpo.cli import completion, listing, manifest
+from hpo.cli import listing
+from hpo.cli.export import completion, manifest
 from hpo.cli.parser import Command
 from hpo.cli.selection import agreed, composed, frozen, resumed, separate_runs, sides, study_of
 from hpo.cli.show import show

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from hpo import __version__
-from hpo.cli import completion, listing, manifest
+from hpo.cli import listing
+from hpo.cli.export import completion, manifest
 from hpo.domain.campaign import DEFAULT_STUDY
 
 LONGEST = timedelta(days=3650)

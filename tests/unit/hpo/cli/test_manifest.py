@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from hpo.cli import EXIT_INPUT, main
-from hpo.cli.manifest import MAX_NAME, job_name
+from hpo.cli.export.manifest import MAX_NAME, job_name
 
 VERSIONS = ("1.31.0", "1.37.0")
 """The first in which a policy for failed pods is stable, and the newest that the package knows."""
