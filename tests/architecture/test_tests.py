@@ -72,7 +72,7 @@ TOGETHER = {
     "unit/hpo/runs/test_folder.py": ("the lines and the end of an attempt", "hpo/runs/entries"),
     "unit/hpo/usecases/test_results.py": (
         "they share one campaign that really trained",
-        "hpo/usecases/compare hpo/usecases/deployed",
+        "hpo/usecases/inspection/compare hpo/usecases/deployed",
     ),
     "unit/hpo/engine/test_worker.py": (
         "they are a worker's parts, and seen through what it does",
