@@ -81,7 +81,7 @@ def resume(options: argparse.Namespace) -> None:
 
     face = Terminal()
     with notifying(resumed(options.overrides), face.outcome), open_app() as app:
-        campaign, config, space = frozen(app, options.overrides, allowed=("trials=", "worker."))
+        campaign, config, space = frozen(app, options.overrides, allowed=("trials=", "epochs=", "worker."))
         timeout = options.timeout or config.worker.timeout
         if options.fork:
             config = config_loader.changed(config, [f"study={options.fork}"])
@@ -111,7 +111,7 @@ def status(options: argparse.Namespace) -> None:
 
 
 def _decisions(app: App, options: argparse.Namespace) -> None:
-    from hpo.usecases.explanations import decided, explain
+    from hpo.usecases.inspection.explanations import decided, explain
 
     campaign = app.records.find(study_of(options.overrides))
     explained, choices = explain(app.stores, campaign), dict(decided(campaign))

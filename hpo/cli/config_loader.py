@@ -69,7 +69,14 @@ def load(overrides: Sequence[str], file: Path | None = None, data: str | None = 
     composed = _compose(merge(merge(defaults, settings), given), overrides, texts)
     composed["space"] = _named_space(composed)
     composed["trainer"] = _settled(trainable, composed)
-    return _validated(composed), space
+    config = _validated(composed)
+    if config.epochs is None:
+        return config, space
+    if _last(overrides, "trials") is not None or "trials" in given:
+        raise UsageError("trials and epochs are two budgets; give one of them (HPO_TRIALS or HPO_EPOCHS).")
+    from hpo.usecases.budget import planned
+
+    return planned(config), space
 
 
 def _defaults(trainable: Trainable[Any], given: Mapping[str, Any]) -> dict[str, Any]:

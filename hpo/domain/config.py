@@ -120,6 +120,8 @@ class SearchConfig(Section):
     """The campaign's name; also the prefix of its Optuna studies."""
     trials: Annotated[int, Field(ge=1, le=20_000)] = 20
     """Total budget. Up to its limit every look at the campaign takes a second or two."""
+    epochs: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    """Total budget in epochs instead of trials: what pruning saves is spent on further trials."""
     space: str = "quickstart"
     """A space of the catalog, or the path of a YAML file."""
     trainable: str = DEFAULT_TRAINABLE

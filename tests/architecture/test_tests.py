@@ -41,8 +41,8 @@ TOGETHER = {
         "hpo/adapters/dashboard/pages",
     ),
     "unit/hpo/adapters/dashboard/test_campaign_studies.py": (
-        "a study is what its trials are shown as and written by",
-        "hpo/adapters/dashboard/shown hpo/adapters/dashboard/statements",
+        "what a study holds is what was written",
+        "hpo/adapters/dashboard/statements",
     ),
     "contract/test_runners.py": (
         "one suite for both runners of a training",
@@ -72,7 +72,7 @@ TOGETHER = {
     "unit/hpo/runs/test_folder.py": ("the lines and the end of an attempt", "hpo/runs/entries"),
     "unit/hpo/usecases/test_results.py": (
         "they share one campaign that really trained",
-        "hpo/usecases/compare hpo/usecases/deployed",
+        "hpo/usecases/inspection/compare hpo/usecases/deployed",
     ),
     "unit/hpo/engine/test_worker.py": (
         "they are a worker's parts, and seen through what it does",

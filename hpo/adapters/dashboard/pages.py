@@ -89,10 +89,10 @@ class DashboardPages:
     def attach_report(self, campaign: Campaign, folder: Path, files: Sequence[Path]) -> None:
         """The report's files, with pictures of its key charts, and its verdict at the campaign's study."""
         with self._never_in_the_way():
+            self.sync(campaign, folder)
             report = next((read_json(file) for file in files if file.suffix == ".json"), None)
             if report is None:
                 return
-            self.sync(campaign, folder)
             study = self._studies.study(campaign)
             for file in files:
                 self._put_file(study, file)

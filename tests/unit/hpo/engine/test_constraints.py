@@ -21,7 +21,7 @@ from hpo.runs.entries import EpochRecord
 from hpo.testing.clock import FakeClock
 from hpo.testing.memory_ledger import MemoryLedger
 from hpo.testing.memory_storage import MemoryStorage
-from hpo.usecases.explanations import explain
+from hpo.usecases.inspection.explanations import explain
 from hpo.usecases.records import Stores
 from search_spaces import Constraint, Space, parse_space
 
