@@ -1,5 +1,5 @@
 # Every target brings the virtual environment up to date first; an unchanged one costs nothing.
-# Variables: HPO_TRIALS HPO_STUDY HPO_SPACE HPO_DATA HPO_WORKERS HPO_TIMEOUT HPO_ARGS (any further override).
+# Variables: HPO_TRIALS HPO_STUDY HPO_SPACE HPO_DATA HPO_WORKERS HPO_TIMEOUT HPO_EPOCHS HPO_ARGS (any further override).
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -12,19 +12,20 @@ export HPO_HOME ?= $(CURDIR)/.hpo
 
 quoted = '$(subst ','\'',$(1))'
 override_trials  = $(if $(HPO_TRIALS),trials=$(call quoted,$(HPO_TRIALS)))
+override_epochs  = $(if $(HPO_EPOCHS),epochs=$(call quoted,$(HPO_EPOCHS)))
 override_study   = $(if $(HPO_STUDY),study=$(call quoted,$(HPO_STUDY)))
 override_space   = $(if $(HPO_SPACE),--space $(call quoted,$(HPO_SPACE)))
 override_data    = $(if $(HPO_DATA),--data $(call quoted,$(HPO_DATA)))
 override_workers = $(if $(HPO_WORKERS),worker.num_workers=$(call quoted,$(HPO_WORKERS)))
 override_timeout = $(if $(HPO_TIMEOUT),--timeout $(call quoted,$(HPO_TIMEOUT)))
 CAMPAIGN = $(override_study)
-RUN = $(override_trials) $(override_study) $(override_space) $(override_data) $(override_workers) $(override_timeout)
+RUN = $(override_trials) $(override_epochs) $(override_study) $(override_space) $(override_data) $(override_workers) $(override_timeout)
 
 # A command's exit code is passed on as it is; make itself would turn every failure into 2.
 .PHONY: help
 help: ## Show the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' Makefile
-	@echo "Variables: HPO_TRIALS=20 HPO_STUDY=name HPO_SPACE=name|file HPO_DATA=file HPO_WORKERS=n HPO_TIMEOUT=30m HPO_ARGS='key=value ...'"
+	@echo "Variables: HPO_TRIALS=20 HPO_STUDY=name HPO_SPACE=name|file HPO_DATA=file HPO_WORKERS=n HPO_TIMEOUT=30m HPO_EPOCHS=400 HPO_ARGS='key=value ...'"
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with PYTHON=/path/to/python3." >&2; exit 3; }
@@ -47,7 +48,7 @@ hpo-run: $(STAMP) ## Run a campaign (or go on with it): make hpo-run HPO_TRIALS=
 
 .PHONY: hpo-resume
 hpo-resume: $(STAMP) ## Continue an interrupted campaign; a larger HPO_TRIALS raises its budget
-	@$(BIN)/hpo resume $(override_trials) $(override_study) $(override_workers) $(override_timeout) $(HPO_ARGS)
+	@$(BIN)/hpo resume $(override_trials) $(override_epochs) $(override_study) $(override_workers) $(override_timeout) $(HPO_ARGS)
 
 .PHONY: hpo-status
 hpo-status: $(STAMP) ## Show tiers, running trials, the best so far

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from hpo.adapters.dashboard.trackers import Trackers
 from hpo.adapters.engines.local import LocalEngine
+from hpo.adapters.engines.ray import RayEngine
 from hpo.adapters.engines.slurm import SlurmEngine
 from hpo.adapters.ledger.postgres_ledger import PostgresLedger
 from hpo.adapters.mlflow.address import shown, tracking_uri
@@ -112,15 +113,16 @@ class App:
         return Trackers(self._trackers)
 
     def _trackers(self) -> Sequence[Tracker]:
+        from hpo.adapters.dashboard.campaign_studies import CampaignStudies
         from hpo.adapters.dashboard.pages import FILES, DashboardPages
         from hpo.adapters.mlflow.tracker import MLflowTracker
         from hpo.adapters.optuna.study_storage import study_storage
 
         uri = tracking_uri() or self.database.url_for("mlflow")
-        mlflow = MLflowTracker(uri, self.home / "mlflow-artifacts")
         # A storage of its own: the one that trials use has few connections, and nobody waits for a note.
-        pages = DashboardPages(lambda: study_storage(self.database.url), self.home / FILES, mlflow.address)
-        return mlflow, pages
+        studies = CampaignStudies(lambda: study_storage(self.database.url))
+        mlflow = MLflowTracker(uri, self.home / "mlflow-artifacts", studies.study_id)
+        return mlflow, DashboardPages(studies, self.home / FILES, mlflow.address)
 
     @property
     def host(self) -> Host:
@@ -246,13 +248,14 @@ def build_worker(
     )
 
 
-def engine_of(home: Path, campaign: Campaign, config: SearchConfig) -> Engine:
-    """Where the campaign's workers run."""
-    logs = home / "logs" / campaign.name
-    if config.worker.engine == "slurm":
-        options = config.worker.sbatch
-        return SlurmEngine(worker_command(config), logs=logs, home=home, name=campaign.name, options=options)
+def engine_of(home: Path, config: SearchConfig) -> Engine:
+    """Where the campaign's workers run. UsageError: what such an engine needs is not installed."""
+    logs, worker = home / "logs" / config.study, config.worker
+    if worker.engine == "slurm":
+        return SlurmEngine(worker_command(config), logs=logs, home=home, name=config.study, options=worker.sbatch)
     supervised = [*worker_command(config), "--supervised"]
+    if worker.engine == "ray":
+        return RayEngine(supervised, logs=logs, home=home, per_gpu=worker.per_gpu, options=worker.ray)
     return LocalEngine(supervised, logs=logs, home=home, num_workers=config.worker.num_workers)
 
 
@@ -265,7 +268,7 @@ def worker_command(config: SearchConfig) -> Sequence[str]:
 
 def worker_overrides(config: SearchConfig) -> Sequence[str]:
     """Run-time settings that a worker must share with its supervisor."""
-    settings = config.worker.model_dump(mode="json", exclude={"timeout", "engine", "sbatch"})
+    settings = config.worker.model_dump(mode="json", exclude={"timeout", "engine", "sbatch", "ray"})
     return [f"worker.{name}={'null' if value is None else value}" for name, value in settings.items()]
 
 

@@ -1,5 +1,6 @@
 """Search spaces as plain data: tiers of dimensions, read from YAML. No torch, no numpy, no Optuna."""
 
+from search_spaces.constraints import Constraint
 from search_spaces.dimensions import ChoiceDimension, Dimension, FloatDimension, IntegerDimension, Value
 from search_spaces.errors import SpaceError
 from search_spaces.loading import catalog, dump_space, load_space, parse_space
@@ -7,6 +8,7 @@ from search_spaces.space import Space, Tier
 
 __all__ = [
     "ChoiceDimension",
+    "Constraint",
     "Dimension",
     "FloatDimension",
     "IntegerDimension",

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from search_spaces.constraints import Constraint
 from search_spaces.dimensions import ChoiceDimension, Dimension, FloatDimension, IntegerDimension, Value
 from search_spaces.errors import SpaceError, nearest
 from search_spaces.space import Space, Tier
@@ -30,6 +31,9 @@ CLASSES: Mapping[str, Callable[..., Dimension]] = {
     "integer": IntegerDimension,
     "choice": ChoiceDimension,
 }
+
+LIMITS = ("at_least", "at_most")
+"""Keys of a constraint."""
 
 MAX_BYTES, MAX_DEPTH = 200_000, 20
 """Largest file and deepest nesting that are read: far beyond any space, and parsed within seconds."""
@@ -85,7 +89,13 @@ def dump_space(space: Space) -> str:
         }
         for tier in space.tiers
     }
-    text: str = yaml.safe_dump({"settings": dict(space.settings), "tiers": tiers}, sort_keys=False)
+    document: dict[str, Any] = {"settings": dict(space.settings), "tiers": tiers}
+    if space.constraints:
+        limits = {each.name: asdict(each) for each in space.constraints}
+        document["constraints"] = {
+            name: {word: each[word] for word in LIMITS if each[word] is not None} for name, each in limits.items()
+        }
+    text: str = yaml.safe_dump(document, sort_keys=False)
     return text
 
 
@@ -137,14 +147,25 @@ _StrictLoader.add_implicit_resolver(
 
 def _space(document: object, name: str) -> Space:
     top = _mapping(document, "the file")
-    _check_keys("the file", top, required=("tiers",), optional=("settings",))
+    _check_keys("the file", top, required=("tiers",), optional=("settings", "constraints"))
     settings = _mapping(top.get("settings", {}), "settings")
     tiers = _mapping(top["tiers"], "tiers")
     return Space(
         name=name,
         settings={str(key): _setting(str(key), value) for key, value in settings.items()},
         tiers=tuple(_tier(str(tier), body) for tier, body in tiers.items()),
+        constraints=tuple(
+            _constraint(str(key), body) for key, body in _mapping(top.get("constraints", {}), "constraints").items()
+        ),
     )
+
+
+def _constraint(name: str, body: object) -> Constraint:
+    """`name: 200000` is `name: {at_most: 200000}`."""
+    if not isinstance(body, Mapping):
+        return Constraint(name, at_most=body)  # type: ignore[arg-type]  # checked there
+    _check_keys(f"constraints: {name}", body, required=(), optional=LIMITS)
+    return Constraint(name, **body)
 
 
 def _tier(name: str, body: object) -> Tier:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
+from search_spaces.constraints import Constraint
 from search_spaces.dimensions import DOTTED_NAME, Dimension, Value
 from search_spaces.errors import SpaceError
 
@@ -47,7 +48,8 @@ class Tier:
 class Space:
     """A named search space.
 
-    settings: dotted trainer setting -> the value every trial is given. tiers: most important first.
+    settings: dotted trainer setting -> the value every trial is given. tiers: most important first. constraints: what
+    a trial must keep to be chosen.
 
     Raises:
         SpaceError: no tier, a name twice, a dimension that is also held.
@@ -56,6 +58,7 @@ class Space:
     name: str
     settings: Mapping[str, Value]
     tiers: tuple[Tier, ...]
+    constraints: tuple[Constraint, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "settings", MappingProxyType(dict(self.settings)))
@@ -64,6 +67,7 @@ class Space:
         _refuse_repeats("tier", [tier.name for tier in self.tiers])
         names = [dimension.name for dimension in self.dimensions]
         _refuse_repeats("dimension", names)
+        _refuse_repeats("constraint", [constraint.name for constraint in self.constraints])
         for key in self.settings:
             if not DOTTED_NAME.fullmatch(key):
                 raise SpaceError(f"settings: '{key}' is not the name of a setting, such as 'rate' or 'optim.lr'")
@@ -80,12 +84,14 @@ class Space:
         return {dimension.name: dimension.default for dimension in self.dimensions}
 
     def fingerprint(self) -> str:
-        """Hex digest of everything that matters to a search: settings, tiers, dimensions. The space's name does not."""
+        """Hex digest of everything that matters to a search: settings, tiers, dimensions, constraints. The space's name
+        does not."""
         tiers = [
             {"name": tier.name, "dimensions": [{"type": type(d).__name__, **asdict(d)} for d in tier.dimensions]}
             for tier in self.tiers
         ]
-        text = json.dumps({"settings": dict(self.settings), "tiers": tiers}, sort_keys=True)
+        constraints = [asdict(constraint) for constraint in self.constraints]
+        text = json.dumps({"settings": dict(self.settings), "tiers": tiers, "constraints": constraints}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

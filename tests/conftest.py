@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import NullPool, create_engine, text
+from support import ray_cluster as ray_nodes
 from support import slurm
 
 from hpo.adapters.postgres.database import prepare
@@ -123,6 +124,19 @@ def slurm_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def cluster(slurm_settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slurm's commands reach a cluster of one node."""
     monkeypatch.setenv("SLURM_CONF", str(slurm_settings))
+
+
+@pytest.fixture(scope="session")
+def ray_address() -> Iterator[str]:
+    """One Ray cluster of one node for the whole session; see `ray_cluster`."""
+    with ray_nodes.open_cluster({"num_cpus": 4, "num_gpus": 1}) as cluster:
+        yield cluster.address
+
+
+@pytest.fixture
+def ray_cluster(ray_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's commands reach a cluster of one node."""
+    monkeypatch.setenv("RAY_ADDRESS", ray_address)
 
 
 @contextmanager

@@ -69,7 +69,7 @@ class Campaign:
         is not known yet is missing."""
         import pandas as pd
 
-        from hpo.usecases.listing import trial_rows
+        from hpo.usecases.inspection.listing import trial_rows
 
         with in_one_sentence(), open_app() as app:
             frame = pd.DataFrame(trial_rows(app.records, app.records.find(self.name)))

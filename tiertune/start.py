@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def run(
     data: Data | None = None,
     *,
-    trials: int = 20,
+    trials: int | None = None,
+    epochs: int | None = None,
     name: str = DEFAULT_STUDY,
     space: str | Path | None = None,
     workers: int = 1,
@@ -31,7 +32,8 @@ def run(
 ) -> Campaign:
     """Run a campaign to its full budget, or go on with the one of this name; what `hpo run` does.
 
-    data: see `Data`; None: the built-in market. trials: the whole budget. space: a name of the catalog (`hpo spaces`)
+    data: see `Data`; None: the built-in market. trials: the whole budget; None: 20, or as
+    many as epochs, a budget in epochs, pay for. space: a name of the catalog (`hpo spaces`)
     or a YAML file; None: `quickstart`. workers: processes that train side by side. timeout: take no new trial after
     this long. settings: any further setting by its dotted name, such as `{"trainer.train.epochs": 8, "seed": 1}`
     (`hpo config` prints all there are).
@@ -44,7 +46,8 @@ def run(
     from hpo.usecases import session
 
     with in_one_sentence():
-        given = {"trials": trials, "study": name, "worker.num_workers": workers, **(settings or {})}
+        budget = {key: value for key, value in (("trials", trials), ("epochs", epochs)) if value is not None}
+        given = {**budget, "study": name, "worker.num_workers": workers, **(settings or {})}
         overrides = config_loader.as_overrides(nest(given))
         if space is not None:
             overrides.append(f"space={quoted(str(space))}")
@@ -65,7 +68,7 @@ def campaigns() -> pd.DataFrame:
     """All campaigns of the database, newest first: name, state, trials done, budget, best score, data, space."""
     import pandas as pd
 
-    from hpo.usecases.listing import campaign_rows
+    from hpo.usecases.inspection.listing import campaign_rows
 
     with in_one_sentence(), open_app() as app:
         return pd.DataFrame(campaign_rows(app.records))

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import yaml
 
-from hpo.cli import completion, listing
+from hpo.cli import listing
+from hpo.cli.export import completion, manifest
 from hpo.cli.parser import Command
 from hpo.cli.selection import agreed, composed, frozen, resumed, separate_runs, sides, study_of
 from hpo.cli.show import show
@@ -80,7 +81,7 @@ def resume(options: argparse.Namespace) -> None:
 
     face = Terminal()
     with notifying(resumed(options.overrides), face.outcome), open_app() as app:
-        campaign, config, space = frozen(app, options.overrides, allowed=("trials=", "worker."))
+        campaign, config, space = frozen(app, options.overrides, allowed=("trials=", "epochs=", "worker."))
         timeout = options.timeout or config.worker.timeout
         if options.fork:
             config = config_loader.changed(config, [f"study={options.fork}"])
@@ -110,7 +111,7 @@ def status(options: argparse.Namespace) -> None:
 
 
 def _decisions(app: App, options: argparse.Namespace) -> None:
-    from hpo.usecases.explanations import decided, explain
+    from hpo.usecases.inspection.explanations import decided, explain
 
     campaign = app.records.find(study_of(options.overrides))
     explained, choices = explain(app.stores, campaign), dict(decided(campaign))
@@ -329,6 +330,7 @@ COMMANDS: Mapping[str, Command] = {
     "finalize": finalize,
     "walk-forward": walk_forward,
     "worker": worker,
+    "manifest": manifest.manifest,
     "sync": sync,
     "doctor": doctor,
     "check-trainable": check,

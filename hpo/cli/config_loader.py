@@ -31,8 +31,8 @@ from hpo.engine.binding import complete
 from hpo.trainable.loading import load_trainable
 from search_spaces import Space, load_space
 
-OPEN_KEYS = ("sampler.options", "pruner.options")
-"""Mappings whose keys are Optuna's, not ours: any key may be added below them."""
+OPEN_KEYS = ("sampler.options", "pruner.options", "worker.ray")
+"""Mappings whose keys are Optuna's or Ray's, not ours: any key may be added below them."""
 
 TEXTS = ("study", "space", "trainable", "worker.sbatch")
 """Settings that are taken letter by letter, beside the trainable's source."""
@@ -69,7 +69,14 @@ def load(overrides: Sequence[str], file: Path | None = None, data: str | None = 
     composed = _compose(merge(merge(defaults, settings), given), overrides, texts)
     composed["space"] = _named_space(composed)
     composed["trainer"] = _settled(trainable, composed)
-    return _validated(composed), space
+    config = _validated(composed)
+    if config.epochs is None:
+        return config, space
+    if _last(overrides, "trials") is not None or "trials" in given:
+        raise UsageError("trials and epochs are two budgets; give one of them (HPO_TRIALS or HPO_EPOCHS).")
+    from hpo.usecases.budget import planned
+
+    return planned(config), space
 
 
 def _defaults(trainable: Trainable[Any], given: Mapping[str, Any]) -> dict[str, Any]:

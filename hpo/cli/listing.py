@@ -18,7 +18,7 @@ NOTHING = "-"
 
 def campaigns(options: argparse.Namespace) -> None:
     """All campaigns on this database, newest first."""
-    from hpo.usecases.listing import campaign_rows
+    from hpo.usecases.inspection.listing import campaign_rows
     from hpo.wiring import open_app
 
     with open_app() as app:
@@ -32,7 +32,7 @@ def campaigns(options: argparse.Namespace) -> None:
 def trials(options: argparse.Namespace) -> None:
     """All trials of a campaign with what they were given and came to."""
     from hpo.cli.selection import study_of
-    from hpo.usecases.listing import trial_rows
+    from hpo.usecases.inspection.listing import trial_rows
     from hpo.wiring import open_app
 
     if options.format == "parquet" and options.output is None:

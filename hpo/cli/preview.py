@@ -65,7 +65,8 @@ def _lines(config: SearchConfig, space: Space, prepared: Prepared, spec: Campaig
     yield f"Campaign  {spec.name}, maximising {spec.objective.shown}"
     yield from prepared.lines or prepared.split
     yield from (f"Warning: {warning}" for warning in prepared.warnings)
-    yield f"Budget    {_trials(spec.budget)} of the space '{space.name}'"
+    beyond = "" if config.epochs is None else f"{config.epochs} epochs, without pruning "
+    yield f"Budget    {beyond}{_trials(spec.budget)} of the space '{space.name}'"
     for tier in spec.tiers:
         names = [dimension.name for dimension in dimensions_of(space, tier.name)]
         what = "all of them" if len(names) == len(space.dimensions) and len(spec.tiers) > 1 else ", ".join(names)

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from hpo.cli.output import say
 from hpo.domain.campaign import Campaign, Outcome, SlotState, SlotView, TierPlan
+from hpo.domain.failures import is_choosable, is_infeasible
 
 REFRESHES_PER_SECOND = 4
 MAX_RUNNING_ROWS = 8
@@ -60,8 +61,9 @@ class Progress:
 
 
 def best_score(slots: Sequence[SlotView]) -> float | None:
-    """The best score of the completed trials."""
-    return max((s.score for s in slots if s.outcome is Outcome.COMPLETE and s.score is not None), default=None)
+    """The best score of the completed trials that keep the space's constraints."""
+    complete = filter(is_choosable, slots)
+    return max((slot.score for slot in complete if slot.score is not None), default=None)
 
 
 def is_stale(slot: SlotView, now: datetime) -> bool:
@@ -91,7 +93,8 @@ def describe(slot: SlotView, label: str) -> str:
     score = "no score" if slot.score is None else f"{label} {slot.score:+.4f}"
     if slot.outcome is Outcome.PRUNED:
         return f"pruned after epoch {slot.epoch}, {score}"
-    return f"{slot.outcome.value if slot.outcome else slot.state.value}, {score}"
+    unwanted = f", {slot.reason}" if is_infeasible(slot) else ""
+    return f"{slot.outcome.value if slot.outcome else slot.state.value}, {score}{unwanted}"
 
 
 def render(campaign: Campaign, slots: Sequence[SlotView], num_epochs: int, now: datetime) -> RenderableType:

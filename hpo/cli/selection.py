@@ -66,7 +66,7 @@ def side_of(app: App, campaign: Campaign, slot: int | None) -> int | None:
 
 def sides(app: App, first: str, second: str) -> tuple[Contender, Contender]:
     """The two sides of a comparison, each named as in `named_trial`. UsageError where they are the same."""
-    from hpo.usecases.compare import contender, has_holdout
+    from hpo.usecases.inspection.compare import contender, has_holdout
 
     named = [named_trial(app, name) for name in (first, second)]
     chosen = [(each, side_of(app, each, slot)) for each, slot in named]
@@ -108,7 +108,15 @@ def frozen(app: App, overrides: Sequence[str], allowed: Sequence[str]) -> tuple[
     campaign = app.records.find(resumed(overrides))
     config, space = frozen_config(campaign)
     at_least = config.model_copy(update={"trials": campaign.spec.budget})
+    _refuse_other_budget(config, others)
     return campaign, config_loader.changed(at_least, others), space
+
+
+def _refuse_other_budget(config: SearchConfig, overrides: Sequence[str]) -> None:
+    own, other = ("trials", "epochs") if config.epochs is None else ("epochs", "trials")
+    for override in overrides:
+        if override.startswith(f"{other}="):
+            raise UsageError(f"'{override}': the campaign's budget is in {own}; give {own}=... to raise it.")
 
 
 def agreed(question: str) -> bool:

@@ -59,6 +59,7 @@ def description(campaign: Campaign) -> dict[str, Any]:
             }
             for tier in campaign.spec.tiers
         ],
+        "constraints": [constraint.shown for constraint in space.constraints],
         "settings": {
             name: value
             for name, value in given.items()
@@ -83,6 +84,7 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
         if len(fresh) < len(tier["dimensions"]):
             yield "    the dimensions above" if not fresh else "    and the dimensions above"
         seen |= set(tier["dimensions"])
+    yield from (f"  must keep: {constraint}" for constraint in found["constraints"])
     yield "Settings   " + ("as by default" if not found["settings"] else "that differ from their default")
     for name, value in found["settings"].items():
         yield from textwrap.wrap(f"  {name} = {value}", WIDTH, subsequent_indent="      ")

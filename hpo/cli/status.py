@@ -12,7 +12,7 @@ from hpo.domain.campaign import Campaign, Outcome, SlotState, SlotView, TierPlan
 from hpo.domain.failures import suspects, suspicion
 
 if TYPE_CHECKING:
-    from hpo.usecases.explanations import Explained
+    from hpo.usecases.inspection.explanations import Explained
 
 WIDTH = 80
 

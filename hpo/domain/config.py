@@ -72,10 +72,13 @@ class WorkerConfig(Section):
 
     num_workers: Annotated[int, Field(ge=1, le=1024)] = 1
     """Worker processes that `hpo run` and `hpo resume` start."""
-    engine: Literal["local", "slurm"] = "local"
-    """Where they run: on this machine, or as tasks of a Slurm job array."""
+    engine: Literal["local", "slurm", "ray"] = "local"
+    """Where they run: on this machine, as tasks of a Slurm job array, or as actors of a Ray cluster."""
     sbatch: str = ""
     """Further options of Slurm's sbatch: `--partition=gpu --gres=gpu:1 --time=8:00:00`."""
+    ray: dict[str, Any] = Field(default_factory=dict)
+    """Further options of a Ray actor, as its documentation names them: `worker.ray.num_cpus=4`,
+    `worker.ray.accelerator_type=H100`. By default it takes one CPU, and 1/`per_gpu` of a GPU where there are any."""
     lease: Annotated[timedelta, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = timedelta(seconds=60)
     """How long a silent worker keeps its slot."""
     timeout: Limit | None = None
@@ -100,8 +103,9 @@ class WorkerConfig(Section):
 
     @model_validator(mode="after")
     def _options_have_a_reader(self) -> WorkerConfig:
-        if self.sbatch and self.engine != "slurm":
-            raise ValueError("sbatch has no effect with engine=local; add worker.engine=slurm")
+        for option, engine, given in (("sbatch", "slurm", self.sbatch), ("ray", "ray", self.ray)):
+            if given and self.engine != engine:
+                raise ValueError(f"{option} has no effect with engine={self.engine}; add worker.engine={engine}")
         try:
             shlex.split(self.sbatch)
         except ValueError as error:
@@ -116,6 +120,8 @@ class SearchConfig(Section):
     """The campaign's name; also the prefix of its Optuna studies."""
     trials: Annotated[int, Field(ge=1, le=20_000)] = 20
     """Total budget. Up to its limit every look at the campaign takes a second or two."""
+    epochs: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    """Total budget in epochs instead of trials: what pruning saves is spent on further trials."""
     space: str = "quickstart"
     """A space of the catalog, or the path of a YAML file."""
     trainable: str = DEFAULT_TRAINABLE

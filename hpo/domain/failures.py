@@ -11,6 +11,8 @@ from hpo.domain.errors import EnvironmentFault, HpoError, UsageError
 RETRIABLE = ("error", "poison", "out_of_memory", "timeout")
 """Reasons that may lie in the code or the machine: such slots can be tried again. The others (`non_finite`,
 `missing_metric`, `does_not_fit`) are what the configuration itself came to."""
+INFEASIBLE = "infeasible"
+"""First word of the reason of a trial that was trained and breaks a constraint of the space: it is not chosen."""
 SUSPECT = 3
 """Lost workers in a row, without an epoch finished in between, from which on a trial is named."""
 ALIKE = 3
@@ -18,8 +20,18 @@ ALIKE = 3
 
 
 def word(slot: SlotView) -> str:
-    """The stable word of a failed slot's reason."""
+    """The stable word of a slot's reason."""
     return str(slot.reason).partition(":")[0]
+
+
+def is_infeasible(slot: SlotView) -> bool:
+    """Whether the slot's trial has a score, and breaks a constraint."""
+    return word(slot) == INFEASIBLE
+
+
+def is_choosable(slot: SlotView) -> bool:
+    """Whether the slot's trial is complete and keeps the constraints."""
+    return slot.outcome is Outcome.COMPLETE and not is_infeasible(slot)
 
 
 def retriable(slots: Sequence[SlotView]) -> list[int]:

@@ -103,6 +103,11 @@ def no_tier(campaign_id: int, tier: int) -> ValueError:
     return ValueError(f"campaign {campaign_id} has no tier {tier}")
 
 
+def with_epochs(config: Mapping[str, Any], epochs: int) -> dict[str, Any]:
+    """A campaign's frozen configuration with another budget in epochs, the one setting that may grow."""
+    return {**config, "search": {**config["search"], "epochs": epochs}}
+
+
 def budget_too_small(name: str, budget: int, asked: int) -> UsageError:
     return UsageError(
         f"The campaign '{name}' already has {budget} trials; HPO_TRIALS={asked} would take some away. "

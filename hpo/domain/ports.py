@@ -58,8 +58,9 @@ class Ledger(Protocol):
         """All campaigns, newest first."""
         ...
 
-    def raise_budget(self, campaign_id: int, num_trials: int) -> Campaign:
-        """Append slots to the last tier until the budget is num_trials; a complete campaign runs again.
+    def raise_budget(self, campaign_id: int, num_trials: int, epochs: int | None = None) -> Campaign:
+        """Append slots to the last tier until the budget is num_trials; a complete campaign runs again. epochs: the
+        budget that they are a part of, where it is one in epochs.
         Raises UsageError if the budget is already larger."""
         ...
 

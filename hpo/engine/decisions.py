@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hpo.domain.campaign import TierPlan
 from hpo.engine.joint import REQUIRED, Choice
+from hpo.engine.joint.observations import is_feasible
 from hpo.engine.parameters import INDEX_SUFFIX
 from hpo.engine.tiers import (
     COPIED_FROM,
@@ -23,6 +24,7 @@ from hpo.engine.tiers import (
     SLOT,
     VALUES,
     is_result,
+    is_unfit,
     retried,
     source_of,
 )
@@ -151,8 +153,9 @@ class _Candidate:
 
 
 def _ranked(trials: Iterable[FrozenTrial]) -> list[_Candidate]:
-    """Complete trials, best first; those within TIE of the best by size and slot."""
-    found = [_Candidate.of(t) for t in trials if t.state is TrialState.COMPLETE and t.value is not None]
+    """Complete trials that keep the constraints, best first; those within TIE of the best by size and slot."""
+    complete = (t for t in trials if t.state is TrialState.COMPLETE and t.value is not None)
+    found = [_Candidate.of(trial) for trial in complete if is_feasible(trial)]
     found.sort(key=lambda c: (-c.score, c.slot))
     tied = [c for c in found if c.score >= found[0].score - TIE]
     tied.sort(key=lambda c: (c.trial.user_attrs.get(NUM_PARAMETERS, math.inf), -c.score, c.slot))
@@ -166,7 +169,7 @@ def _counts(trials: Iterable[FrozenTrial]) -> dict[str, int]:
     words = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
     for trial in trials:
         word = "copied" if COPIED_FROM in trial.user_attrs else words.get(trial.state)
-        if word == "pruned" and trial.constraints:  # it did not fit, and was never started
+        if is_unfit(trial):
             word = "failed"
         if word is not None and DUPLICATE_OF not in trial.user_attrs and trial.number not in given_up:
             counts[word] += 1
@@ -218,7 +221,9 @@ def _reason(plan: TierPlan, ranked: Sequence[_Candidate], noise: float | None, t
     if not own:
         tally = f"The budget left no trial for the tier {plan.name}."
     if not ranked:
-        return f"{tally} No trial is complete, so the defaults stand."
+        is_any = any(trial.state is TrialState.COMPLETE for trial in trials)
+        nothing = "No complete trial keeps the constraints" if is_any else "No trial is complete"
+        return f"{tally} {nothing}, so the defaults stand."
     best = ranked[0]
     shown = f"trial {best.slot} with {best.score:.5f}"
     verdict = f"The best is {shown}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +24,18 @@ from hpo.domain.campaign import (
 )
 from hpo.domain.config import SearchConfig
 from hpo.domain.errors import EnvironmentFault, LeaseLost, StoreUnavailable
+from hpo.domain.failures import INFEASIBLE
 from hpo.domain.ports import Ledger, TrialEnd, TrialRequest, TrialRunner
 from hpo.domain.trainable import Trainable
 from hpo.domain.training import Decision
+from hpo.engine import constraints
 from hpo.engine.binding import bind, complete, derived
 from hpo.engine.conversation import Conversation, sortable, trailing_mean
 from hpo.engine.samplers import tell_unfit
 from hpo.engine.schedulers import Scheduler
 from hpo.engine.stage import Stage, decide_stage, open_study, settle, stages
 from hpo.engine.study_cache import StudyCache
-from hpo.engine.tiers import NUM_PARAMETERS, VALUES
+from hpo.engine.tiers import NUM_PARAMETERS, VALUES, is_unfit
 from hpo.runs.durable import sha256_of
 from hpo.runs.folder import Attempt, SlotFolder
 from search_spaces import Space
@@ -279,8 +281,13 @@ class Objective:
         if outcome is not Outcome.FAILED and not self._has_folder(claim):
             self._begin_anew(claim)
             return
-        reason = None if outcome is not Outcome.FAILED else f"{end.reason}: {end.message}"
         attempt = self._own_attempt(claim)
+        figures = {} if outcome is Outcome.FAILED else self._constrained(attempt, end)
+        for name in (name for name, value in figures.items() if value is None):
+            text = f"the training reports no '{name}', which the space constrains"
+            self._finish(claim, study, trial, Outcome.FAILED, replace(end, reason="missing_metric", message=text))
+            return
+        reason = f"{end.reason}: {end.message}" if outcome is Outcome.FAILED else self._infeasible(figures)
         said: dict[str, Any] = {NUM_PARAMETERS: end.num_parameters, "last_epoch": end.last_epoch, "reason": reason}
         said["device"] = end.device
         if attempt is not None:
@@ -295,12 +302,28 @@ class Objective:
             for name, value in said.items():
                 if value is not None:
                     trial.set_user_attr(name, value)
+            constraints.tell(trial, self._space, figures)
             if end.excess is None:
                 study.tell(trial, told, state=state, skip_if_finished=True)
             else:
                 tell_unfit(study, trial, end.excess)
         self._ledger.finish(claim, outcome, score, reason)
         logger.info("slot %d done: %s, score %s", claim.slot, outcome, score)
+
+    def _constrained(self, attempt: Attempt | None, end: TrialEnd) -> dict[str, float | None]:
+        """What the space constrains -> the trial's figure."""
+        if attempt is None:
+            return {}
+        epochs, metrics = attempt.epochs(), self._campaign.spec.metrics
+        return {
+            each.name: constraints.measured(each, end.num_parameters, epochs, metrics, self._length.score_epochs)
+            for each in self._space.constraints
+        }
+
+    def _infeasible(self, figures: Mapping[str, float | None]) -> str | None:
+        """The reason of a trial that breaks a constraint."""
+        said = constraints.broken(self._space, figures)
+        return None if said is None else f"{INFEASIBLE}: {said}"
 
     def _pause(self, claim: Claim, epoch: int) -> None:
         attempt = self._own_attempt(claim)
@@ -335,5 +358,4 @@ class Objective:
 def outcome_of(trial: FrozenTrial) -> Outcome | None:
     """How a trial ended, None before it has. One that did not fit is PRUNED for Optuna's samplers, which learn from
     its constraint, and FAILED for everybody else: it has no score."""
-    unfit = trial.state is TrialState.PRUNED and trial.constraints
-    return Outcome.FAILED if unfit else OUTCOMES.get(trial.state)
+    return Outcome.FAILED if is_unfit(trial) else OUTCOMES.get(trial.state)

@@ -32,7 +32,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo.domain.config import SamplerConfig
 from hpo.domain.errors import UsageError, nearest
 from hpo.engine import joint
-from hpo.engine.tiers import is_result
+from hpo.engine.tiers import MEMORY, is_result
 
 NESTED = ("base_sampler", "independent_sampler")
 """Options that take another sampler: `{name: ..., options: {...}}`."""
@@ -42,10 +42,6 @@ MAX_CELLS = 100_000
 
 OBJECTS = ("Callable", "Crossover", "Mutation", "FrozenTrial")
 """An option whose type names one of these takes a Python object, which a configuration cannot hold."""
-
-
-MEMORY = "memory"
-"""The constraint of trials that did not fit. No other trial has any."""
 
 
 @dataclass(frozen=True)

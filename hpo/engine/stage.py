@@ -270,9 +270,11 @@ def _describe(study: optuna.Study, stage: Stage) -> None:
         study.set_metric_names([stage.objective.shown])
     text = note(stage.plan, stage.dimensions, stage.within, stage.held, stage.objective.shown)
     runs = (
-        "The attribute `trial` is the trial's number in the campaign, which `hpo status`, the report and the MLflow "
-        f"experiment `{experiment_name(stage.campaign)}` call it by; the number of the row is Optuna's own, within "
-        "this study."
+        f"The search works with this study: it writes it, and proposes from it. To look at the campaign `"
+        f"{stage.campaign}`, open the study of that name: it has every trial of all tiers once, with real values, "
+        "notes and files. Here the attribute `trial` is the trial's number in the campaign, which `hpo status`, the "
+        f"report and the MLflow experiment `{experiment_name(stage.campaign)}` call it by; the number of the row is "
+        "Optuna's own, within this study."
     )
     save_note(study, f"{text}\n\n{runs}")
     study.set_user_attr("campaign", stage.campaign)

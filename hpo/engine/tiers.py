@@ -33,6 +33,9 @@ KEPT = ("completed_rung_", RECORD)
 """Beginnings of the system attributes that a copy keeps: what Optuna's successive halving and hyperband compare by, and
 what the joint sampler starts from."""
 
+MEMORY = "memory"
+"""The constraint of trials that were not started, as they would not have fitted; no other trial has it."""
+
 RESULTS = (TrialState.COMPLETE, TrialState.PRUNED)
 """States of trials that say something about their configuration's score."""
 
@@ -131,6 +134,11 @@ def is_result(trial: FrozenTrial) -> bool:
         reason = str(trial.user_attrs.get("reason") or RETRIABLE[0])
         return DUPLICATE_OF not in trial.user_attrs and reason.partition(":")[0] not in RETRIABLE
     return True
+
+
+def is_unfit(trial: FrozenTrial) -> bool:
+    """Whether a trial was not started, because it needs more memory than there is."""
+    return trial.state is TrialState.PRUNED and MEMORY in (trial.constraints or {})
 
 
 def retried(trials: Iterable[FrozenTrial]) -> set[int]:

@@ -83,7 +83,7 @@ class MemoryLedger:
         with self._lock:
             return [work.campaign for work in reversed(self._work.values())]
 
-    def raise_budget(self, campaign_id: int, num_trials: int) -> Campaign:
+    def raise_budget(self, campaign_id: int, num_trials: int, epochs: int | None = None) -> Campaign:
         with self._lock:
             work = self._of(campaign_id)
             spec = work.campaign.spec
@@ -98,6 +98,10 @@ class MemoryLedger:
                 work.campaign = replace(
                     work.campaign, spec=replace(spec, tiers=tiers), state=CampaignState.RUNNING, decisions=decisions
                 )
+            if epochs is not None:
+                spec = work.campaign.spec
+                grown = replace(spec, config=rules.with_epochs(spec.config, epochs))
+                work.campaign = replace(work.campaign, spec=grown)
             return work.campaign
 
     def register_worker(self, campaign_id: int, identity: WorkerIdentity) -> int:

@@ -16,6 +16,7 @@ from hpo.domain.metric import Metric, check_objective
 from hpo.domain.ports import Ledger
 from hpo.domain.trainable import Length, Prepared, Progress, Trainable
 from hpo.engine.binding import check_turns, complete
+from hpo.engine.constraints import check_constraints
 from hpo.engine.stage import decide_stage, stages
 from hpo.engine.tiers import plan_tiers
 from hpo.trainable.loading import load_trainable
@@ -71,6 +72,7 @@ def spec_of(config: SearchConfig, space: Space, prepared: Prepared) -> CampaignS
     """What a campaign of this configuration is; nothing is created. UsageError where the space, the sampler or the
     pruner is unusable."""
     check_turns(load_trainable(config.trainable), space, config.trainer)
+    check_constraints(space, metrics_of(config))
     spec = CampaignSpec(
         name=config.study,
         config={

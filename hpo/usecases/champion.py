@@ -7,6 +7,7 @@ from typing import Any
 from hpo.domain.campaign import Campaign
 from hpo.domain.champion import Champion, Member, member_name
 from hpo.domain.config import CommitteeConfig
+from hpo.domain.failures import INFEASIBLE
 from hpo.domain.trainable import Trainable
 from hpo.report.collect import mean_daily
 from hpo.runs.archive import Archive
@@ -77,6 +78,8 @@ def _candidates(archive: Archive, trainable: Trainable[Any], score_epochs: int, 
         attempt = archive.attempt(slot)
         result = attempt.result() if attempt is not None else None
         if attempt is None or result is None or result.score is None or not archive.is_kept(slot):
+            continue
+        if str(result.reason).startswith(INFEASIBLE):
             continue
         epochs = [record.epoch for record in attempt.epochs()]
         daily = mean_daily(attempt, epochs[-score_epochs:], trainable)

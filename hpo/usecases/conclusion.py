@@ -20,10 +20,10 @@ from hpo.report.summary import summary_lines
 from hpo.runs.durable import read_json, read_sealed, sha256_of, write_sealed
 from hpo.runs.folder import drop_checkpoints
 from hpo.trainable.loading import load_trainable
-from hpo.usecases.compare import NUM_LEADERS
 from hpo.usecases.contenders import contenders_fault, with_contenders
 from hpo.usecases.deployed import deployed_file
 from hpo.usecases.host import Host
+from hpo.usecases.inspection.compare import NUM_LEADERS
 from hpo.usecases.records import Records, Stores
 from hpo.usecases.refit.record import final_file
 

@@ -19,7 +19,7 @@ from hpo.domain.trainable import Trainable
 from hpo.trainable.loading import load_trainable
 from hpo.trainable.own import OwnTrainable
 
-NOT_SCIENCE = {"study": True, "trials": True, "space": True, "finalize": True, "worker": True}
+NOT_SCIENCE = {"study": True, "trials": True, "epochs": True, "space": True, "finalize": True, "worker": True}
 """Settings that may differ between two sittings of one campaign; the space has a fingerprint of its own."""
 
 SCIENTIFIC_CODE = (
@@ -80,12 +80,25 @@ def differences(stored: CampaignSpec, wanted: CampaignSpec) -> list[str]:
             spaces = (yaml.safe_load(spec.config["space"]["yaml"]) for spec in (stored, wanted))
             detail = ": " + ", ".join(_changes(*spaces))
         found.append(f"{name} {before[:8]} is now {after[:8]}{detail}")
-    if stored.budget != wanted.budget:
-        found.append(
-            f"its budget is {stored.budget} trials, not {wanted.budget}: "
-            f"`hpo resume study={stored.name} trials={max(stored.budget, wanted.budget)}` raises it"
-        )
-    return found
+    return [*found, *_other_budget(stored, wanted)]
+
+
+def _other_budget(stored: CampaignSpec, wanted: CampaignSpec) -> list[str]:
+    """One in epochs grows by trials as it goes."""
+    before, after = (spec.config.get("search", {}).get("epochs") for spec in (stored, wanted))
+    if before == after and (before is not None or stored.budget == wanted.budget):
+        return []
+    if before is not None and after is not None:
+        larger = f"epochs={max(before, after)}"
+    elif before is None and after is None:
+        larger = f"trials={max(stored.budget, wanted.budget)}"
+    else:
+        larger = f"epochs={2 * before}" if before is not None else f"trials={2 * stored.budget}"
+    kept, asked = (
+        f"{spec.budget} trials" if epochs is None else f"{epochs} epochs"
+        for spec, epochs in ((stored, before), (wanted, after))
+    )
+    return [f"its budget is {kept}, not {asked}: `hpo resume study={stored.name} {larger}` raises it"]
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[str]:

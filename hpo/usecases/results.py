@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo.domain.campaign import Campaign, Outcome
+from hpo.domain.campaign import Campaign
 from hpo.domain.doubt import best_doubt
 from hpo.domain.errors import EnvironmentFault, UsageError
+from hpo.domain.failures import is_choosable
 from hpo.runs.folder import Attempt
 from hpo.usecases.deployed import deployed_file
 from hpo.usecases.records import Records
@@ -28,7 +29,7 @@ def best_slot(records: Records, campaign: Campaign) -> int:
     """The single champion's slot, or that of the best trial so far. UsageError where no trial is complete."""
     if campaign.champion is not None and campaign.champion["slot"] is not None:
         return int(campaign.champion["slot"])
-    complete = [slot for slot in records.ledger.slots(campaign.id) if slot.outcome is Outcome.COMPLETE]
+    complete = [slot for slot in records.ledger.slots(campaign.id) if is_choosable(slot)]
     if not complete:
         raise UsageError(f"The campaign '{campaign.name}' has no complete trial yet; wait, or see `hpo status`.")
     return max(complete, key=lambda slot: slot.score or float("-inf")).slot

@@ -22,6 +22,7 @@ from hpo.domain.ports import Clock, Engine, Ledger
 from hpo.domain.trainable import Prepared
 from hpo.engine.supervisor import Chore, StopRequest, Supervisor
 from hpo.engine.worker import Worker
+from hpo.usecases.budget import affordable
 from hpo.usecases.campaigns import (
     decide_rest,
     frozen_config,
@@ -64,7 +65,7 @@ class Machine:
 
     clock: Clock
     revive: Callable[[], object]
-    engine: Callable[[Campaign, SearchConfig], Engine]
+    engine: Callable[[SearchConfig], Engine]
     build_worker: BuildWorker
     host: Host
 
@@ -94,7 +95,8 @@ def run(
         UsageError: the campaign exists with other settings. Interrupted: stopped; everything is saved.
         EnvironmentFault: the stores or the workers are not usable.
     """
-    _run(stores, machine, config, space, _prepare(stores, config, face), face, timeout)
+    engine = machine.engine(config)
+    _run(stores, machine, engine, config, space, _prepare(stores, config, face), face, timeout)
 
 
 def resume(
@@ -114,15 +116,28 @@ def resume(
     Raises:
         as `run`; UsageError also where somebody works on a campaign that `retries`.
     """
+    engine = machine.engine(config)
     prepared = _prepare(stores, config, face)
     if retries:
         retry_failed(stores.ledger, campaign, config, space, prepared, face.say)
     else:
         refuse_changes(campaign, config, space, prepared)
-    if config.trials != campaign.spec.budget:
-        stores.ledger.raise_budget(campaign.id, config.trials)
+    _raise_budget(stores.ledger, campaign, config)
     mend(stores, machine.host, campaign, face.say)
-    _run(stores, machine, config, space, prepared, face, timeout)
+    _run(stores, machine, engine, config, space, prepared, face, timeout)
+
+
+def _raise_budget(ledger: Ledger, campaign: Campaign, config: SearchConfig) -> None:
+    """To that of the configuration. UsageError where it is smaller than the campaign's."""
+    if config.epochs is None:
+        if config.trials != campaign.spec.budget:
+            ledger.raise_budget(campaign.id, config.trials)
+        return
+    before = campaign.spec.config["search"]["epochs"]
+    if config.epochs < before:
+        raise UsageError(f"The campaign '{campaign.name}' has a budget of {before} epochs already; give more.")
+    if config.epochs > before:
+        ledger.raise_budget(campaign.id, campaign.spec.budget + affordable(ledger, campaign, config), config.epochs)
 
 
 def _prepare(records: Records, config: SearchConfig, face: Face) -> Prepared:
@@ -136,6 +151,7 @@ def _prepare(records: Records, config: SearchConfig, face: Face) -> Prepared:
 def _run(
     stores: Stores,
     machine: Machine,
+    engine: Engine,
     config: SearchConfig,
     space: Space,
     prepared: Prepared,
@@ -152,7 +168,11 @@ def _run(
         _finalize_once(stores, campaign, config, face)
         return
     with Chore("server", machine.revive, REVIVE_EVERY), tracking(stores, campaign) as projector:
-        _supervise(stores.ledger, machine, campaign, config, face, timeout)
+        _supervise(stores.ledger, machine, engine, campaign, config, face, timeout)
+        while more := affordable(stores.ledger, campaign, config):
+            face.say(f"Pruning has left epochs for {more} more {'trial' if more == 1 else 'trials'}.")
+            campaign = stores.ledger.raise_budget(campaign.id, campaign.spec.budget + more)
+            _supervise(stores.ledger, machine, engine, campaign, config, face, timeout)
         _finish(stores, machine.host, campaign, config, space, prepared, face)
     _last_sync(projector, campaign, face)
     _refuse_hopeless(stores.ledger, campaign)
@@ -215,6 +235,7 @@ def handling_signals(stop: StopRequest) -> Iterator[None]:
 def _supervise(
     ledger: Ledger,
     machine: Machine,
+    engine: Engine,
     campaign: Campaign,
     config: SearchConfig,
     face: Face,
@@ -225,7 +246,7 @@ def _supervise(
         supervisor = Supervisor(
             ledger,
             campaign,
-            machine.engine(campaign, config),
+            engine,
             config.worker.num_workers,
             machine.clock,
             stop,
@@ -272,11 +293,12 @@ def _last_sync(projector: Chore, campaign: Campaign, face: Face) -> None:
 
 
 def _already_complete(campaign: Campaign) -> str:
-    budget = campaign.spec.budget
+    budget, epochs = campaign.spec.budget, campaign.spec.config["search"].get("epochs")
+    more = f"HPO_TRIALS={2 * budget}" if epochs is None else f"HPO_EPOCHS={2 * epochs}"
     return (
         f"The campaign '{campaign.name}' is complete: all {budget} trials are done, nothing was trained. "
         f"See it with `hpo report study={campaign.name}`, go further with "
-        f"`make hpo-resume HPO_STUDY={campaign.name} HPO_TRIALS={2 * budget}`, or start another with HPO_STUDY=name."
+        f"`make hpo-resume HPO_STUDY={campaign.name} {more}`, or start another with HPO_STUDY=name."
     )
 
 

@@ -170,14 +170,14 @@ def test_optuna_dashboard_shows_the_campaign(optuna: str, browser: Browser, pict
     page.open(f"{optuna}/dashboard")
     page.wait_for_text("seen/1-capacity")
     page.photograph(pictures / "optuna-studies.png")
-    last = study_ids(page)["seen/3-refinement"]
-    page.click(f"a[href='/dashboard/studies/{last}']")
+    whole = study_ids(page)["seen"]
+    page.click(f"a[href='/dashboard/studies/{whole}']")
     for expected in ("Best Trial", "report.long_short.svg", "report.html", "RankIC"):
         page.wait_for_text(expected)
     shown = "[...document.querySelectorAll('img[src*=\"/artifacts/\"]')].filter(e => e.naturalWidth > 300).length"
     page.wait_for(f"{shown} >= 4")
     page.photograph(pictures / "optuna-study.png")
-    page.open(f"{optuna}/dashboard/studies/{last}/note")
+    page.open(f"{optuna}/dashboard/studies/{whole}/note")
     page.wait_for_text("Champion: trial")
     page.photograph(pictures / "optuna-note.png")
     assert complaints(page) == []
@@ -189,18 +189,20 @@ def test_a_trial_shows_its_files_and_leads_to_its_run_and_back(
     page = browser.page()
     page.look(1280, 1400)
     page.open(f"{optuna}/dashboard")
-    first = study_ids(page)["seen/1-capacity"]
-    page.open(f"{optuna}/dashboard/studies/{first}/trials?numbers=0")
+    whole = study_ids(page)["seen"]
+    page.open(f"{optuna}/dashboard/studies/{whole}/trials?numbers=1")
     for expected in ("Trial 1 of the campaign seen", "learning_curve.svg", "epochs.csv", "config.json"):
         page.wait_for_text(expected)
     page.wait_for("[...document.querySelectorAll('img[src*=\"/artifacts/\"]')].some(e => e.naturalWidth > 100)")
     page.photograph(pictures / "optuna-trial.png")
+    assert "model.hidden_size 8" in page.text()
+    assert "[index]" not in page.text()
     run = page.evaluate("[...document.querySelectorAll('a')].find(e => e.innerText === 'Its run in MLflow').href")
     assert complaints(page) == []
     page.open(run.replace("http://127.0.0.1:5000", mlflow))
     page.wait_for_text("0001 capacity")
     back = page.wait_for("[...document.querySelectorAll('a')].find(e => /in optuna-dashboard/.test(e.innerText))?.href")
-    assert back == f"http://127.0.0.1:8080/dashboard/studies/{first}/trials?numbers=0"
+    assert back == f"http://127.0.0.1:8080/dashboard/studies/{whole}/trials?numbers=1"
     page.photograph(pictures / "mlflow-trial.png")
     page.follow("System metrics")
     page.wait_for("location.hash.includes('/system-metrics')")

@@ -40,6 +40,10 @@ TOGETHER = {
         "the pages as optuna-dashboard stores them",
         "hpo/adapters/dashboard/pages",
     ),
+    "unit/hpo/adapters/dashboard/test_campaign_studies.py": (
+        "what a study holds is what was written",
+        "hpo/adapters/dashboard/statements",
+    ),
     "contract/test_runners.py": (
         "one suite for both runners of a training",
         "hpo/adapters/processes/ends hpo/domain/training hpo/ranking/fitting hpo/adapters/processes/clock",
@@ -68,7 +72,7 @@ TOGETHER = {
     "unit/hpo/runs/test_folder.py": ("the lines and the end of an attempt", "hpo/runs/entries"),
     "unit/hpo/usecases/test_results.py": (
         "they share one campaign that really trained",
-        "hpo/usecases/compare hpo/usecases/deployed",
+        "hpo/usecases/inspection/compare hpo/usecases/deployed",
     ),
     "unit/hpo/engine/test_worker.py": (
         "they are a worker's parts, and seen through what it does",

@@ -40,6 +40,8 @@ PLACES = [
             "faults.md",
             "glossary.md",
             "gpu.md",
+            "kubernetes.md",
+            "ray.md",
             "slurm.md",
             "statistics.md",
             "trainable.md",

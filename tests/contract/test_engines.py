@@ -11,6 +11,7 @@ import pytest
 
 from hpo.adapters.engines.local import LocalEngine
 from hpo.adapters.engines.logs import LAST_LINES
+from hpo.adapters.engines.ray import RayEngine
 from hpo.adapters.engines.slurm import SlurmEngine
 from hpo.domain.ports import Engine
 
@@ -32,17 +33,21 @@ SECONDS = 60.0
 Make = Callable[[Sequence[str], int], Engine]
 
 
-@pytest.fixture(params=["local", "slurm"])
+@pytest.fixture(params=["local", "slurm", "ray"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     """Makes an engine for a command and a number of workers; what was left running is killed at the end."""
     if request.param == "slurm":
         request.getfixturevalue("cluster")
+    if request.param == "ray":
+        request.getfixturevalue("ray_cluster")
     made: list[Engine] = []
 
     def engine(command: Sequence[str], num_workers: int) -> Engine:
         logs = tmp_path / "logs 100%"
         if request.param == "slurm":
             made.append(SlurmEngine(command, logs=logs, home=tmp_path, name=tmp_path.name, options="--time=10"))
+        elif request.param == "ray":
+            made.append(RayEngine(command, logs=logs, home=tmp_path, per_gpu=1, options={"num_gpus": 0}))
         else:
             made.append(LocalEngine(command, logs=logs, home=tmp_path, num_workers=num_workers))
         return made[-1]

@@ -564,6 +564,14 @@ class TestBudget:
         complete = ledger.complete_campaign(campaign_id, {"slot": 1})
         assert ledger.raise_budget(campaign_id, 5) == complete
 
+    def test_in_epochs_is_kept_with_the_campaign(self, ledger: Ledger) -> None:
+        config = {"search": {"epochs": 50, "seed": 1}, "num_epochs": 10}
+        opened = ledger.open_campaign(CampaignSpec("epochs", config, {}, (TierPlan(1, "one", 5),), 0))
+        grown = ledger.raise_budget(opened.id, 7, 80)
+        assert grown.spec.config == {"search": {"epochs": 80, "seed": 1}, "num_epochs": 10}
+        assert ledger.raise_budget(opened.id, 7, 90).spec.config["search"]["epochs"] == 90
+        assert ledger.find_campaign("epochs") == ledger.raise_budget(opened.id, 7)
+
     def test_never_shrinks(self, ledger: Ledger, campaign_id: int) -> None:
         with pytest.raises(UsageError, match="already has 5 trials; HPO_TRIALS=4"):
             ledger.raise_budget(campaign_id, 4)

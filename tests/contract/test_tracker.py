@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -12,11 +13,16 @@ from random import Random
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
+from optuna.trial import TrialState
 
+from hpo.adapters.dashboard.campaign_studies import CampaignStudies
+from hpo.adapters.dashboard.pages import DashboardPages
 from hpo.adapters.mlflow.null_tracker import NullTracker
 from hpo.adapters.mlflow.quiet import MlflowClient, MlflowException
 from hpo.adapters.mlflow.tracker import MLflowTracker
+from hpo.adapters.optuna.study_storage import PatientStorage, study_storage
 from hpo.adapters.postgres.database import prepare_mlflow
 from hpo.adapters.postgres.urls import url_for
 from hpo.adapters.processes.host import this_process
@@ -24,13 +30,23 @@ from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, Outcome, 
 from hpo.domain.errors import StoreUnavailable
 from hpo.domain.ports import Tracker
 from hpo.domain.training import EpochReport
+from hpo.engine.objective import OUTCOMES
 from hpo.runs.folder import Attempt, SlotFolder, campaign_folder
+from hpo.runs.folder import runs as slots_of
 
 TIERS = (TierPlan(1, "capacity", 2), TierPlan(2, "refinement", 2))
 
+SPACE = "tiers: {capacity: {optim.lr: {type: float, low: 1.0e-4, high: 1.0e-2, log: true, default: 1.0e-3}}}"
+
 
 def campaign(**changes: Any) -> Campaign:
-    spec = CampaignSpec("night", {"study": "night", "trainer": {"seed": 3}}, {"space": "ab12"}, TIERS, seed=1)
+    source = {"data": {"source": "/data/prices.parquet"}}
+    config = {
+        "search": {"trainable": "ranker", "objective": "rank_ic", "trainer": source},
+        "space": {"name": "one", "yaml": SPACE},
+        "metrics": [{"name": "rank_ic"}],
+    }
+    spec = CampaignSpec("night", config, {"space": "ab12", "data": "da7a" * 16}, TIERS, seed=1)
     return Campaign(
         **{"id": 1, "spec": spec, "state": CampaignState.RUNNING, "created_at": datetime.now(UTC), **changes}
     )
@@ -130,15 +146,45 @@ def runs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def mlflow_tracker(store: str, tmp_path: Path) -> Iterator[MLflowTracker]:
-    tracker = MLflowTracker(store, tmp_path / "artifacts")
+    tracker = MLflowTracker(store, tmp_path / "artifacts", lambda campaign: 7)
     yield tracker
     tracker.close()
 
 
-@pytest.fixture(params=["mlflow", "null"])
-def tracker(request: pytest.FixtureRequest) -> Tracker:
-    chosen: Tracker = NullTracker() if request.param == "null" else request.getfixturevalue("mlflow_tracker")
-    return chosen
+class Dashboard(DashboardPages):
+    """With a search beside it that has told Optuna what the run folders say."""
+
+    def __init__(self, storage: PatientStorage, files: Path) -> None:
+        super().__init__(CampaignStudies(lambda: storage), files, lambda campaign, runs, slot: None)
+        self._told = storage
+
+    def sync(self, campaign: Campaign, folder: Path) -> int:
+        for slot in slots_of(folder):
+            attempt = slot.current()
+            assert attempt is not None
+            name = attempt.run()["study_name"]
+            study = optuna.create_study(study_name=name, storage=self._told, direction="maximize", load_if_exists=True)
+            own = [trial for trial in study.trials if trial.user_attrs["slot"] == slot.slot]
+            if not own:
+                study.add_trial(optuna.create_trial(state=TrialState.RUNNING, user_attrs={"slot": slot.slot}))
+                own = study.trials[-1:]
+            result = attempt.result()
+            if result is not None:
+                state = next(state for state, outcome in OUTCOMES.items() if outcome is result.outcome)
+                score = result.score if state is TrialState.COMPLETE else None
+                study.tell(own[0].number, score, state, skip_if_finished=True)
+        return super().sync(campaign, folder)
+
+
+@pytest.fixture(params=["mlflow", "dashboard", "null"])
+def tracker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Tracker]:
+    if request.param == "dashboard":
+        storage = study_storage(request.getfixturevalue("database_url"))
+        yield Dashboard(storage, tmp_path / "files")
+        storage.remove_session()
+        storage.engine.dispose()
+    else:
+        yield NullTracker() if request.param == "null" else request.getfixturevalue("mlflow_tracker")
 
 
 def test_sync_before_anything_ran_writes_nothing(tracker: Tracker, runs: Path) -> None:
@@ -201,10 +247,10 @@ def test_a_trials_run_names_its_optuna_study_and_number(mlflow_tracker: MLflowTr
     mlflow_tracker.sync(campaign(), runs)
     tags = content(store)["0002 capacity"][2]
     assert (tags["tiertune.study"], tags["tiertune.optuna_trial"]) == ("night/1-capacity", "1")
-    address = "http://127.0.0.1:8080/dashboard/studies/7/trials?numbers=1"
+    address = "http://127.0.0.1:8080/dashboard/studies/7/trials?numbers=2"
     assert tags["tiertune.optuna"] == address
     assert f"]({address})" in tags["mlflow.note.content"]
-    assert content(store)["1-capacity"][2]["tiertune.optuna"] == "http://127.0.0.1:8080/dashboard/studies/7"
+    assert content(store)["night"][2]["tiertune.optuna"] == "http://127.0.0.1:8080/dashboard/studies/7"
 
 
 def test_what_is_written(mlflow_tracker: MLflowTracker, store: str, runs: Path) -> None:
@@ -212,26 +258,48 @@ def test_what_is_written(mlflow_tracker: MLflowTracker, store: str, runs: Path) 
     decided = campaign(decisions={1: {"values": {"optim.lr": 1e-3}, "reason": "best of two"}})
     mlflow_tracker.sync(decided, runs)
     held = content(store)
-    assert set(held) == {"night", "1-capacity", "2-refinement", "0001 capacity", "0002 capacity", "0003 refinement"}
-    parents = {name: run[1] for name, run in held.items()}
-    assert parents["night"] is None
-    assert parents["1-capacity"] == "night"
-    assert parents["0001 capacity"] == "1-capacity"
-    assert parents["0003 refinement"] == "2-refinement"
-    status = {name: run[0] for name, run in held.items()}
-    assert status["0001 capacity"] == status["0002 capacity"] == status["1-capacity"] == "FINISHED"
-    assert status["0003 refinement"] == "FAILED"
-    assert status["night"] == status["2-refinement"] == "KILLED"  # undecided, and nothing runs
+    assert {name: run[1] for name, run in held.items()} == {
+        "night": None,
+        "0001 capacity": "night",
+        "0002 capacity": "night",
+        "0003 refinement": "night",
+    }
+    assert {name: run[0] for name, run in held.items()} == {
+        "night": "SCHEDULED",  # undecided, and nothing runs
+        "0001 capacity": "FINISHED",
+        "0002 capacity": "KILLED",  # pruned
+        "0003 refinement": "FAILED",
+    }
     _, _, tags, params, history, files = held["0001 capacity"]
     assert params == {"optim.lr": "0.001", "optim.name": "adamw", "epochs": "3"}
-    assert tags["tiertune.slot"] == "night#0001"
+    assert (tags["tiertune.slot"], tags["tiertune.tier"]) == ("night#0001", "1-capacity")
     assert tags["tiertune.outcome"] == "complete"
     assert [step for step, _, _ in history["valid/rank_ic"]] == [1, 2, 3]
     assert history["result/score"][0][2] == 0.02
     assert files == ["config.json", "daily.npz", "learning_curve.svg", "model.pt"]
     assert held["0002 capacity"][5] == ["config.json", "daily.npz", "learning_curve.svg"]
     assert "non_finite" in held["0003 refinement"][2]["tiertune.reason"]
-    assert "best of two" in held["1-capacity"][2]["mlflow.note.content"]
+    assert held["0002 capacity"][2]["tiertune.outcome"] == "pruned"
+    assert "best of two" in held["night"][2]["mlflow.note.content"]
+
+
+def test_every_run_says_its_data_its_user_its_source_and_when(
+    mlflow_tracker: MLflowTracker, store: str, runs: Path
+) -> None:
+    play(runs, lambda: mlflow_tracker.sync(campaign(), runs))
+    client = MlflowClient(tracking_uri=store)
+    held = client.search_runs(["1"])
+    assert len(held) == 4
+    for run in held:
+        (given,) = run.inputs.dataset_inputs
+        assert (given.dataset.name, given.dataset.digest) == ("prices.parquet", "da7a" * 9)
+        assert json.loads(given.dataset.source) == {"uri": "/data/prices.parquet"}
+        assert {tag.key: tag.value for tag in given.tags} == {"mlflow.data.context": "training"}
+        assert run.data.tags["mlflow.user"] == run.info.user_id == getpass.getuser()
+        assert run.data.tags["mlflow.source.name"] == "hpo run study=night"
+        assert run.data.tags["mlflow.source.type"] == "LOCAL"
+        assert run.info.start_time
+        assert run.info.end_time or run.info.status == "SCHEDULED"
 
 
 def test_epochs_carry_their_own_time(mlflow_tracker: MLflowTracker, store: str, runs: Path) -> None:
@@ -261,7 +329,7 @@ def test_lost_bookkeeping_is_found_again(mlflow_tracker: MLflowTracker, store: s
     before = content(store)
     for book in [runs / "tracked.json", *runs.glob("*/tracked.json")]:
         book.unlink()
-    MLflowTracker(store, tmp_path / "artifacts").sync(campaign(), runs)
+    MLflowTracker(store, tmp_path / "artifacts", lambda campaign: 7).sync(campaign(), runs)
     assert content(store) == before
 
 
@@ -274,7 +342,7 @@ def test_a_run_whose_worker_is_dead_is_killed_and_goes_on(
     open_attempt(runs, 2, worker={**alive, "started": ours.started - 1000.0}).append_epoch(report(1))
     mlflow_tracker.sync(campaign(), runs)
     status = {name: run[0] for name, run in content(store).items()}
-    assert (status["0001 capacity"], status["0002 capacity"]) == ("RUNNING", "KILLED")
+    assert (status["0001 capacity"], status["0002 capacity"]) == ("RUNNING", "SCHEDULED")
     open_attempt(runs, 2, fence=9, worker=alive)
     mlflow_tracker.sync(campaign(), runs)
     assert content(store)["0002 capacity"][0] == "RUNNING"
@@ -390,4 +458,4 @@ def test_a_deleted_campaign_leaves_its_name_free_for_one_without_runs(
     mlflow_tracker.sync(campaign(), runs)
     experiment = client.get_experiment_by_name("tiertune/night")
     assert experiment is not None
-    assert len(client.search_runs([experiment.experiment_id])) == 3, "the campaign, its tier and its one trial"
+    assert len(client.search_runs([experiment.experiment_id])) == 2, "the campaign and its one trial"

@@ -25,7 +25,7 @@ from hpo.engine.worker import Worker
 from hpo.ranking.ranker import Ranker
 from hpo.runs.folder import Attempt, campaign_folder
 from hpo.usecases.campaigns import metrics_of
-from search_spaces import Space, parse_space
+from search_spaces import Space, dump_space, parse_space
 from support.training import NUM_EPOCHS, train
 
 SPACE = """
@@ -96,6 +96,7 @@ def open_campaign(ledger: Ledger, config: SearchConfig, space: Space) -> Campaig
     plan = plan_tiers(config.trials, [tier.name for tier in space.tiers], config.tiers)
     stored = {
         "search": config.model_dump(mode="json"),
+        "space": {"name": space.name, "yaml": dump_space(space)},
         "num_epochs": NUM_EPOCHS,
         "metrics": [asdict(metric) for metric in metrics_of(config)],
     }

@@ -1,4 +1,4 @@
-"""What optuna-dashboard shows beside Optuna's own records: notes with links, files of each trial, the report."""
+"""A campaign's pages in optuna-dashboard: its study, notes with links, files of each trial, the report."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import mimetypes
+import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,20 +20,27 @@ from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upl
 from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX, ArtifactMeta
 from optuna.storages import BaseStorage
 
+from hpo.adapters.dashboard.campaign_studies import CampaignStudies
 from hpo.adapters.dashboard.pictures import learning_curve
+from hpo.adapters.dashboard.shown import RUN
 from hpo.domain.campaign import Campaign
 from hpo.runs.durable import encode, read_json
 from hpo.runs.entries import EpochRecord, Result
-from hpo.runs.folder import Attempt, SlotFolder, runs
+from hpo.runs.folder import Attempt, runs
 
 FILES = "optuna-artifacts"
 """The folder below HPO_HOME that `optuna-dashboard --artifact-dir` takes."""
 
 RULE = "\n\n---\n\n"
-"""Parts the campaign's result, which is ours to renew, from the rest of a study's note."""
+"""Parts the campaign's result, which is ours to renew, from the rest of its study's note."""
 
-_TRIAL_FILES = "dashboard:artifacts:"
-"""Beginning of the study attributes in which the dashboard looks for the files of trials."""
+TRIAL_FILES = ("learning_curve.svg", "epochs.csv", "config.json")
+
+_OURS = re.compile(
+    r"\*\*Trial \d+\*\* of the campaign \*\*\S+\*\*, tier \S+(\n\n(complete|pruned|failed).*)?"
+    r"(\n\n\[Its run in MLflow\]\(\S+\) \(with `hpo dashboard mlflow` up\))?"
+)
+"""A trial's note as we left it: written anew, while one that a person changed stays."""
 
 logger = logging.getLogger(__name__)
 
@@ -47,126 +55,125 @@ class _TrialPage:
 
 
 class DashboardPages:
-    """A Tracker that writes to Optuna's storage and a folder of files, never to what Optuna itself reads.
+    """A Tracker that keeps each campaign's study, with notes, links and files, and never writes to what the search
+    reads.
 
-    Decoration: nothing here raises. What fails is logged, once, and tried again at the next pass.
+    Decoration: nothing here but `delete` raises. What fails is logged, once, and tried again at the next pass.
 
     Args:
-        storage: called when first needed. files: folder of the files' contents.
-        run_address: (campaign, its runs, slot) -> where MLflow shows the slot's run, None while it does not.
+        studies: the campaigns' studies. files: folder of the files' contents.
+        run_address: (campaign, its runs, slot) -> where MLflow shows the slot's run, or the campaign's where slot is
+            None; None while it does not.
     """
 
     def __init__(
         self,
-        storage: Callable[[], BaseStorage],
+        studies: CampaignStudies,
         files: Path,
-        run_address: Callable[[Campaign, Path, int], str | None],
+        run_address: Callable[[Campaign, Path, int | None], str | None],
     ) -> None:
-        self._storage, self._files, self._run_address = storage, files, run_address
+        self._studies, self._files, self._run_address = studies, files, run_address
         self._problem: str | None = None
         self.close()
 
     def sync(self, campaign: Campaign, folder: Path) -> int:
-        """A note for every trial that began, and the files of those that ended; the number of items written."""
+        """The study as the tiers' are; a note for every trial that began here, and the files of those that ended. The
+        number of items written."""
         num_written = 0
-        for slot in runs(folder):
-            with self._never_in_the_way():
-                num_written += self._sync_slot(campaign, folder, slot)
+        with self._never_in_the_way():
+            num_written += self._studies.sync(campaign)
+        with self._never_in_the_way():
+            num_written += self._sync_pages(campaign, folder)
         return num_written
 
     def attach_report(self, campaign: Campaign, folder: Path, files: Sequence[Path]) -> None:
-        """The report's files, with pictures of its key charts, at the last study; its verdict in the note of each."""
+        """The report's files, with pictures of its key charts, and its verdict at the campaign's study."""
         with self._never_in_the_way():
-            studies = [study for study in map(self._study, _study_names(campaign)) if study is not None]
+            self.sync(campaign, folder)
             report = next((read_json(file) for file in files if file.suffix == ".json"), None)
-            if not studies or report is None:
+            if report is None:
                 return
+            study = self._studies.study(campaign)
             for file in files:
-                self._put_file(studies[-1], file)
+                self._put_file(study, file)
             slot = (campaign.champion or {}).get("slot")
             address = None if slot is None else self._run_address(campaign, folder, slot)
-            for study in studies:
-                _renew_result(study, _result_note(report, slot, address, studies[-1].study_name))
-                self._decorate_copies(study, SlotFolder(folder, slot or 1).current(), address)
+            _renew_result(study, _result_note(report, slot, address))
 
     def register_champion(self, campaign: Campaign, run_folder: Path, model: Path, *, recommended: bool) -> str | None:
         """Optuna has no registry: None."""
         return None
 
     def delete(self, campaign: Campaign, folder: Path) -> None:
-        """The files of its studies and their trials; the studies themselves are Optuna's."""
-        for study in filter(None, map(self._study, _study_names(campaign))):
-            for key, value in study._storage.get_study_system_attrs(study._study_id).items():
-                if key.startswith((ARTIFACTS_ATTR_PREFIX, _TRIAL_FILES)):
-                    (self._files / json.loads(value)["artifact_id"]).unlink(missing_ok=True)
+        """The campaign's study, and all files at it or at the tiers' studies, which are Optuna's to delete."""
+        for identity in self._studies.files(campaign):
+            (self._files / identity).unlink(missing_ok=True)
+        self._studies.delete(campaign)
         self.close()
 
     def close(self) -> None:
         """Forget the connection and all that was seen; a later call starts anew."""
-        self._opened: BaseStorage | None = None
+        self._studies.close()
         self._seen: dict[tuple[str, int], tuple[int, bool]] = {}
-        self._studies: dict[str, optuna.Study] = {}
 
     @contextmanager
     def _never_in_the_way(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # whatever it is, a note is not worth a search
+        except Exception as error:  # whatever it is, a page is not worth a search
             problem = f"{type(error).__name__}: {error}".splitlines()[0]
             if problem != self._problem:
-                logger.warning("optuna-dashboard lacks some notes and files (%s); `hpo sync` tries again", problem)
+                logger.warning(
+                    "optuna-dashboard does not show all of the campaign (%s); `hpo sync` tries again", problem
+                )
             self._problem = problem
 
-    def _sync_slot(self, campaign: Campaign, folder: Path, slot: SlotFolder) -> int:
-        key = (campaign.name, slot.slot)
-        if self._seen.get(key, (0, False))[1]:
+    def _sync_pages(self, campaign: Campaign, folder: Path) -> int:
+        news: dict[int, tuple[Attempt, Result | None]] = {}
+        for slot in runs(folder):
+            seen = self._seen.get((campaign.name, slot.slot), (0, False))
+            attempt = None if seen[1] else slot.current()
+            result = None if attempt is None else attempt.result()
+            if attempt is not None and seen != (attempt.fence, result is not None):
+                news[slot.slot] = attempt, result
+        if not news:
             return 0
-        attempt = slot.current()
-        result = None if attempt is None else attempt.result()
-        if attempt is None or self._seen.get(key) == (attempt.fence, result is not None):
-            return 0
-        num_written = self._decorate(attempt, result, self._run_address(campaign, folder, slot.slot))
-        self._seen[key] = (attempt.fence, result is not None)
+        places = self._studies.trial_ids(campaign, news)
+        study = self._studies.study(campaign)
+        num_written = self._describe(study, campaign, folder)
+        for number, place in places.items():
+            attempt, result = news[number]
+            with self._never_in_the_way():
+                address = self._run_address(campaign, folder, number)
+                num_written += self._decorate(study, place, attempt, result, address)
+                self._seen[campaign.name, number] = attempt.fence, result is not None
         return num_written
 
-    def _decorate(self, attempt: Attempt, result: Result | None, address: str | None) -> int:
-        run = attempt.run()
-        study = self._study(run["study_name"])
-        if study is None:
-            return 0
-        trial_id = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, run["trial_number"])
-        return self._decorate_trial(study, trial_id, attempt, result, address)
+    def _describe(self, study: optuna.Study, campaign: Campaign, folder: Path) -> int:
+        """What the study is and where MLflow has the campaign."""
+        address = self._run_address(campaign, folder, None)
+        is_new = address is not None and study.user_attrs.get(RUN) != address
+        if is_new:
+            study.set_user_attr(RUN, address)
+        return int(is_new) + int(_write_note(study, study_note(campaign)))
 
-    def _decorate_copies(self, study: optuna.Study, champion: Attempt | None, address: str | None) -> None:
-        """The champion where a later tier was given a copy of it: there it is what people look at."""
-        if champion is None:
-            return
-        slot = champion.run()["slot"]
-        for trial in study.get_trials(deepcopy=False):
-            if trial.user_attrs.get("slot") == slot and "copied_from" in trial.user_attrs:
-                self._decorate_trial(study, trial._trial_id, champion, champion.result(), address)
-
-    def _decorate_trial(
+    def _decorate(
         self, study: optuna.Study, trial_id: int, attempt: Attempt, result: Result | None, address: str | None
     ) -> int:
-        run, storage = attempt.run(), study._storage
-        ours = [trial_note(run, said, link) for said in (result, None) for link in (address, None)]
-        num_written = int(_write_note(_TrialPage(storage, study, trial_id), ours[0], in_place_of=ours))
-        if result is None:
-            return num_written
-        present = storage.get_study_system_attrs(study._study_id)
-        for name, content in trial_files(attempt):
-            identity = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{run['study_name']}#{run['trial_number']}/{name}"))
-            # Optuna closes a trial's own attributes with the trial; the dashboard reads these as well.
-            key = f"{_TRIAL_FILES}{trial_id}:{identity}"
-            if key in present:
-                continue
-            self._store().write(identity, io.BytesIO(content))
-            kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-            meta = ArtifactMeta(artifact_id=identity, filename=name, mimetype=kind, encoding=None)
-            storage.set_study_system_attr(study._study_id, key, json.dumps(asdict(meta)))
-            num_written += 1
-        return num_written
+        run = attempt.run()
+        page = _TrialPage(study._storage, study, trial_id)
+        num_written = int(_write_note(page, trial_note(run, result, address), lambda text: bool(_OURS.fullmatch(text))))
+        metas: dict[str, str | None] = {}
+        contents = {} if result is None else dict(trial_files(attempt))
+        for name in TRIAL_FILES:
+            identity = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{run['campaign']}#{run['slot']}/{name}"))
+            meta = None
+            if name in contents:
+                self._store().write(identity, io.BytesIO(contents[name]))
+                kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+                meta = json.dumps(asdict(ArtifactMeta(identity, name, kind, encoding=None)))
+            metas[ARTIFACTS_ATTR_PREFIX + identity] = meta
+        return num_written + self._studies.attach(trial_id, metas, {} if address is None else {RUN: address})
 
     def _put_file(self, study: optuna.Study, file: Path) -> None:
         """A file of the study; one of the same name gets its content."""
@@ -181,15 +188,22 @@ class DashboardPages:
         self._files.mkdir(parents=True, exist_ok=True)
         return FileSystemArtifactStore(self._files)
 
-    def _study(self, name: str) -> optuna.Study | None:
-        """None for one that is not there (yet)."""
-        if name not in self._studies:
-            try:
-                self._opened = self._opened or self._storage()
-                self._studies[name] = optuna.load_study(study_name=name, storage=self._opened)
-            except KeyError:
-                return None
-        return self._studies[name]
+
+def study_note(campaign: Campaign) -> str:
+    """Markdown for whoever opens the campaign's study."""
+    tiers = ", ".join(f"`{tier.study_name(campaign.name)}`" for tier in campaign.spec.tiers)
+    return "\n\n".join(
+        (
+            f"# Campaign {campaign.name}",
+            f"Maximises {campaign.spec.objective.shown} on the validation data. Every trial stands here once, under "
+            "the number that it has in `hpo status`, in the report and in MLflow, with the real values of all settings "
+            "that are searched.",
+            "*Best Trial* is the highest score as it was measured. What the campaign ends with is chosen by the "
+            "posterior of a joint model, which trusts a lucky score less: see the report.",
+            f"For reading: it is made from the studies {tiers}, with which the search works, and made again when it is "
+            "changed. Notes of your own stay.",
+        )
+    )
 
 
 def trial_note(run: Mapping[str, Any], result: Result | None, address: str | None) -> str:
@@ -197,7 +211,8 @@ def trial_note(run: Mapping[str, Any], result: Result | None, address: str | Non
     lines = [f"**Trial {run['slot']}** of the campaign **{run['campaign']}**, tier {run['tier_name']}"]
     if result is not None:
         score = "" if result.score is None else f", score {result.score:+.4f}"
-        lines.append(f"{result.outcome}{score}{f': {result.reason}' if result.reason else ''}")
+        reason = "".join(f": {line}" for line in (result.reason or "").splitlines()[:1])
+        lines.append(f"{result.outcome}{score}{reason}")
     if address:
         lines.append(f"[Its run in MLflow]({address}) (with `hpo dashboard mlflow` up)")
     return "\n\n".join(lines)
@@ -206,10 +221,11 @@ def trial_note(run: Mapping[str, Any], result: Result | None, address: str | Non
 def trial_files(attempt: Attempt) -> Iterator[tuple[str, bytes]]:
     """(name, content) of what a finished trial shows: its curve, its epochs as a table, its resolved configuration."""
     records = attempt.epochs()
+    curve, epochs, config = TRIAL_FILES
     if records:
-        yield "learning_curve.svg", learning_curve(records, attempt.run())
-        yield "epochs.csv", epochs_table(records)
-    yield "config.json", encode(attempt.config())
+        yield curve, learning_curve(records, attempt.run())
+        yield epochs, epochs_table(records)
+    yield config, encode(attempt.config())
 
 
 def epochs_table(records: Sequence[EpochRecord]) -> bytes:
@@ -223,12 +239,12 @@ def epochs_table(records: Sequence[EpochRecord]) -> bytes:
     return text.getvalue().encode()
 
 
-def _result_note(report: Mapping[str, Any], slot: int | None, address: str | None, last_study: str) -> str:
+def _result_note(report: Mapping[str, Any], slot: int | None, address: str | None) -> str:
     sentence = str(report["verdict"])
     lines = [f"**{sentence[0].upper()}{sentence[1:]}.**"]
     if slot is not None:
         lines.append(f"Champion: trial {slot}" + (f", [its run in MLflow]({address})" if address else ""))
-    lines.append(f"The report and pictures of its key charts are among the files of the study `{last_study}`.")
+    lines.append("The report and pictures of its key charts are among the files of this study.")
     return "\n\n".join(lines)
 
 
@@ -237,19 +253,15 @@ def _renew_result(study: optuna.Study, result: str) -> None:
 
     before = get_note(study)
     rest = before.partition(RULE)[2] if RULE in before else before
-    _write_note(study, f"{result}{RULE}{rest}", in_place_of=[before])
+    _write_note(study, f"{result}{RULE}{rest}", lambda text: True)
 
 
-def _write_note(page: Any, text: str, in_place_of: Sequence[str]) -> bool:
+def _write_note(page: Any, text: str, is_ours: Callable[[str], bool] = lambda text: False) -> bool:
     """Whether it had to be written: not where it stands already, nor over a person's own words."""
     from optuna_dashboard import get_note, save_note
 
     before = get_note(page)
-    if before == text or (before and before not in in_place_of):
+    if before == text or (before and not is_ours(before)):
         return False
     save_note(page, text)
     return True
-
-
-def _study_names(campaign: Campaign) -> list[str]:
-    return [tier.study_name(campaign.name) for tier in campaign.spec.tiers]

@@ -99,7 +99,7 @@ class PostgresLedger:
 
         return self._database.run(work)
 
-    def raise_budget(self, campaign_id: int, num_trials: int) -> Campaign:
+    def raise_budget(self, campaign_id: int, num_trials: int, epochs: int | None = None) -> Campaign:
         def work(session: Session, repeated: bool) -> Campaign:
             campaign = lock_campaign(session, campaign_id)
             plan = read_campaign(session, campaign).spec
@@ -112,7 +112,9 @@ class PostgresLedger:
                 last.num_slots += added
                 last.decision = last.decided_at = None
                 campaign.state = CampaignState.RUNNING
-                session.flush()
+            if epochs is not None:
+                campaign.config = rules.with_epochs(campaign.config, epochs)
+            session.flush()
             return read_campaign(session, campaign)
 
         return self._database.run(work)

@@ -22,7 +22,7 @@ from hpo.runs.folder import Attempt, SlotFolder, runs
 
 BOOK = "tracked.json"
 CAMPAIGN = "campaign"
-RUNNING, KILLED, FINISHED = "RUNNING", "KILLED", "FINISHED"
+RUNNING, WAITING, KILLED, FINISHED = "RUNNING", "SCHEDULED", "KILLED", "FINISHED"
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class TrialBook:
 
 
 @dataclass(frozen=True)
-class ParentBook:
-    """The same for the runs of the campaign and its tiers, by key: their ids, and what was last said of them."""
+class CampaignBook:
+    """The same for the campaign's run: its id, and what was last said of it."""
 
     experiment: str
-    runs: dict[str, str] = field(default_factory=dict)
-    said: dict[str, dict[str, str]] = field(default_factory=dict)
+    run_id: str
+    said: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,44 +55,45 @@ class SlotState:
     """All of a slot that is projected, seen from outside: two equal states need no write in between.
 
     is_alive: has no result and may be training. num_bytes: of metrics.jsonl. finished_ns: when the result was written.
-    study_id: of its Optuna study, None in folders that do not tell.
     """
 
     fence: int
-    tier: int
     num_bytes: int
     finished_ns: int | None
     is_alive: bool
-    study_id: int | None = None
 
 
 class Projection:
     """Keeps one campaign's runs up to date.
 
-    A trial without a result is RUNNING unless it is paused, its campaign is complete, or the `worker` (host, pid,
-    started) in its `run.json` is dead for certain: then it is KILLED until somebody goes on with it. A tier or
-    campaign is FINISHED when decided, else RUNNING or KILLED by whether one of its trials runs.
+    The trials' runs lie directly below the campaign's; the tier is a tag. A trial without a result is RUNNING unless
+    it is paused, or the `worker` (host, pid, started) in its `run.json` is dead for certain: then it is SCHEDULED until
+    somebody goes on with it, and KILLED where its campaign is complete without it. A pruned trial is KILLED. The
+    campaign is FINISHED when complete, else RUNNING or SCHEDULED by whether one of its trials runs.
+
+    study_id: of the campaign's study in optuna-dashboard, where there is one.
     """
 
-    def __init__(self, store: Store, experiment: Experiment, folder: Path) -> None:
-        self._store, self._experiment, self._folder = store, experiment, folder
+    def __init__(self, store: Store, experiment: Experiment, folder: Path, study_id: int | None = None) -> None:
+        self._store, self.experiment, self._folder, self._study_id = store, experiment, folder, study_id
         self._states: dict[int, SlotState] = {}
-        self._said: dict[str, dict[str, str]] = {}
+        self._said: dict[str, str] = {}
 
     def sync(self, campaign: Campaign) -> int:
         """Bring the store up to date; the number of items written."""
         states = self._look(campaign)
         changed = [slot for slot, state in states.items() if self._states.get(slot) != state]
-        said = _say(campaign, states)
+        said = _say(campaign, states, self._study_id)
         if not changed and said == self._said:
             return 0
         with locked(self._folder):
-            parents = self._open_parents(campaign, said)
+            book = self._open_campaign(campaign)
             num_written = 0
             for slot in changed:
-                num_written += self._sync_trial(SlotFolder(self._folder, slot), parents, states[slot])
+                folder = SlotFolder(self._folder, slot)
+                num_written += self._sync_trial(campaign, folder, book.run_id, states[slot])
                 self._states[slot] = states[slot]
-            num_written += self._sync_parents(campaign, parents, said)
+            num_written += self._sync_campaign(campaign, book, said)
         self._said = said
         return num_written
 
@@ -102,12 +103,12 @@ class Projection:
 
     def campaign_run_id(self) -> str:
         """The campaign's run, once it was synced. Raises FileNotFoundError before."""
-        return ParentBook(**read_sealed(self._folder / BOOK)).runs[CAMPAIGN]
+        return CampaignBook(**read_sealed(self._folder / BOOK)).run_id
 
-    def address(self, slot: int) -> str | None:
+    def address(self, slot: int | None) -> str | None:
         """See `MLflowTracker.address`."""
-        book = self._book(SlotFolder(self._folder, slot))
-        return None if book is None else mlflow_run(self._store.uri, self._experiment.id, book.run_id)
+        book = self._campaign_book() if slot is None else self._book(SlotFolder(self._folder, slot))
+        return None if book is None else mlflow_run(self._store.uri, self.experiment.id, book.run_id)
 
     # -- looking ------------------------------------------------------------------------------------------------
 
@@ -124,11 +125,11 @@ class Projection:
         run = attempt.run()
         is_over = finished_ns is not None or attempt.is_paused or campaign.state is CampaignState.COMPLETE
         is_alive = not is_over and not _is_dead(run)
-        return SlotState(attempt.fence, int(run["tier"]), num_bytes, finished_ns, is_alive, run.get("study_id"))
+        return SlotState(attempt.fence, num_bytes, finished_ns, is_alive)
 
     # -- trials ---------------------------------------------------------------------------------------------------
 
-    def _sync_trial(self, slot: SlotFolder, parents: ParentBook, state: SlotState) -> int:
+    def _sync_trial(self, campaign: Campaign, slot: SlotFolder, parent: str, state: SlotState) -> int:
         attempt = Attempt(slot.folder / f"attempt-{state.fence}")
         result = attempt.result()
         book = self._book(slot)
@@ -137,14 +138,15 @@ class Projection:
         trial = attempt.run().get("trial_number")
         num_written = 0
         if book is None or book.trial != trial or not self._store.is_there(book.run_id):
-            run_id = self._open_trial(slot, attempt, parents.runs[_tier_of(attempt)])
-            book = self._note(slot, TrialBook(self._experiment.key, run_id, trial=trial))
+            run_id = self._open_trial(campaign, slot, attempt, parent)
+            book = self._note(slot, TrialBook(self.experiment.key, run_id, trial=trial))
             num_written += 1
         new = attempt.epochs()[book.num_epochs :]
         if new:
             num_written += self._store.log(book.run_id, metrics=records.epoch_metrics(new))
             book = self._note(slot, replace(book, num_epochs=new[-1].epoch))
-        status = RUNNING if state.is_alive else KILLED
+        is_over = campaign.state is CampaignState.COMPLETE
+        status = RUNNING if state.is_alive else KILLED if is_over else WAITING
         if result is not None:
             num_written += self._end_trial(book.run_id, attempt, result)
             status = records.STATUS[result.outcome]
@@ -160,20 +162,22 @@ class Projection:
 
     def _book(self, slot: SlotFolder) -> TrialBook | None:
         found = _read_book(slot.folder / BOOK)
-        return TrialBook(**found) if found and found["experiment"] == self._experiment.key else None
+        return TrialBook(**found) if found and found["experiment"] == self.experiment.key else None
 
-    def _open_trial(self, slot: SlotFolder, attempt: Attempt, parent: str) -> str:
+    def _open_trial(self, campaign: Campaign, slot: SlotFolder, attempt: Attempt, parent: str) -> str:
         run = attempt.run()
-        tags = {**records.trial_tags(attempt, None), records.PARENT: parent}
+        tags = records.trial_tags(attempt, None, self._study_id) | records.origin(campaign.name)
+        tags[records.PARENT] = parent
         start = datetime.fromisoformat(slot.attempts()[0].run()["started_at"])
         run_id = self._store.find_or_create(
-            self._experiment,
+            self.experiment,
             {name: tags[name] for name in ("tiertune.slot", "tiertune.optuna_trial") if name in tags},
             run_name(slot.slot, run["tier_name"]),
             tags,
             records.milliseconds(start),
         )
         self._store.log(run_id, params=records.params(attempt.config(), run["params"]))
+        self._store.log_dataset(run_id, records.dataset(campaign))
         self._store.set_status(run_id, RUNNING)
         return run_id
 
@@ -182,65 +186,47 @@ class Projection:
             records.write_artifacts(attempt, result, Path(folder))
             num_written = self._store.log_folder(run_id, Path(folder))
         metrics = records.result_metrics(result, attempt.epochs())
-        num_written += self._store.log(run_id, metrics=metrics, tags=records.trial_tags(attempt, result))
+        num_written += self._store.log(
+            run_id, metrics=metrics, tags=records.trial_tags(attempt, result, self._study_id)
+        )
         self._store.set_status(run_id, records.STATUS[result.outcome], records.milliseconds(result.finished_at))
         return num_written
 
-    # -- campaign and tiers ---------------------------------------------------------------------------------------
+    # -- the campaign -------------------------------------------------------------------------------------------
 
-    def _open_parents(self, campaign: Campaign, said: Mapping[str, Mapping[str, str]]) -> ParentBook:
-        """The runs of the campaign and of its tiers so far, made where they are not there."""
-        path = self._folder / BOOK
-        found = _read_book(path)
-        is_ours = found is not None and found["experiment"] == self._experiment.key
-        book = ParentBook(**found) if found and is_ours else ParentBook(self._experiment.key)
+    def _campaign_book(self) -> CampaignBook | None:
+        found = _read_book(self._folder / BOOK)
+        is_ours = found is not None and found["experiment"] == self.experiment.key and "run_id" in found
+        return CampaignBook(**found) if found and is_ours else None
+
+    def _open_campaign(self, campaign: Campaign) -> CampaignBook:
+        """The campaign's run, made where it is not there."""
+        book = self._campaign_book()
+        if book is not None and (self._said or self._store.is_there(book.run_id)):
+            return book
         start = None if campaign.created_at is None else records.milliseconds(campaign.created_at)
-        for key, tags in said.items():
-            if key in book.runs and (key in self._said or self._store.is_there(book.runs[key])):
-                continue
-            parent = {} if key == CAMPAIGN else {records.PARENT: book.runs[CAMPAIGN]}
-            identity = {name: tags[name] for name in ("tiertune.kind", "tiertune.tier") if name in tags}
-            name = campaign.name if key == CAMPAIGN else key
-            book.runs[key] = self._store.find_or_create(self._experiment, identity, name, parent, start)
-            book.said.pop(key, None)
-            write_sealed(path, asdict(book))
+        identity, tags = {"tiertune.kind": CAMPAIGN}, records.origin(campaign.name)
+        run_id = self._store.find_or_create(self.experiment, identity, campaign.name, tags, start)
+        self._store.log_dataset(run_id, records.dataset(campaign))
+        book = CampaignBook(self.experiment.key, run_id)
+        write_sealed(self._folder / BOOK, asdict(book))
         return book
 
-    def _sync_parents(self, campaign: Campaign, book: ParentBook, said: Mapping[str, dict[str, str]]) -> int:
-        num_written = 0
-        for key, tags in said.items():
-            if book.said.get(key) == tags:
-                continue
-            params = records.params(without(campaign.spec.config, "metrics")) if key == CAMPAIGN else {}
-            num_written += self._store.log(book.runs[key], params=params, tags=tags)
-            self._store.set_status(book.runs[key], tags[records.STATUS_TAG])
-            book.said[key] = tags
-            write_sealed(self._folder / BOOK, asdict(book))
+    def _sync_campaign(self, campaign: Campaign, book: CampaignBook, said: dict[str, str]) -> int:
+        if book.said == said:
+            return 0
+        params = records.params(without(campaign.spec.config, "metrics"))
+        num_written = self._store.log(book.run_id, params=params, tags=said)
+        self._store.set_status(book.run_id, said[records.STATUS_TAG])
+        write_sealed(self._folder / BOOK, asdict(replace(book, said=said)))
         return num_written
 
 
-def _say(campaign: Campaign, states: Mapping[int, SlotState]) -> dict[str, dict[str, str]]:
-    """The tags of the campaign's run and of every tier that has begun, by key, the campaign first."""
-    alive = {state.tier for state in states.values() if state.is_alive}
-    begun = {state.tier for state in states.values()} | set(campaign.decisions)
-    studies = {state.tier: state.study_id for state in states.values()}
-
-    def status(is_finished: bool, is_alive: bool) -> dict[str, str]:
-        return {records.STATUS_TAG: FINISHED if is_finished else RUNNING if is_alive else KILLED}
-
-    whole = status(campaign.state is CampaignState.COMPLETE, bool(alive))
-    said = {CAMPAIGN: {**records.campaign_tags(campaign), **whole}}
-    for tier in campaign.spec.tiers:
-        if tier.number in begun:
-            part = status(tier.number in campaign.decisions, tier.number in alive)
-            tags = records.tier_tags(campaign, tier, studies.get(tier.number))
-            said[records.tier_key(tier.number, tier.name)] = {**tags, **part}
-    return said
-
-
-def _tier_of(attempt: Attempt) -> str:
-    run = attempt.run()
-    return records.tier_key(int(run["tier"]), str(run["tier_name"]))
+def _say(campaign: Campaign, states: Mapping[int, SlotState], study_id: int | None) -> dict[str, str]:
+    """The tags of the campaign's run."""
+    is_alive = any(state.is_alive for state in states.values())
+    status = FINISHED if campaign.state is CampaignState.COMPLETE else RUNNING if is_alive else WAITING
+    return {**records.campaign_tags(campaign, study_id), records.STATUS_TAG: status}
 
 
 def _is_dead(run: Mapping[str, Any]) -> bool:

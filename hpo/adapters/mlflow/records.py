@@ -1,7 +1,8 @@
-"""What MLflow is told of campaigns, tiers and trials: names, tags, parameters, metrics and files, as plain values."""
+"""What MLflow is told of campaigns and trials: names, tags, parameters, metrics and files, as plain values."""
 
 from __future__ import annotations
 
+import getpass
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -12,11 +13,13 @@ import numpy as np
 
 from hpo.adapters.dashboard.links import optuna_study, optuna_trial
 from hpo.adapters.dashboard.pictures import learning_curve
+from hpo.adapters.mlflow.quiet import Dataset
 from hpo.adapters.mlflow.store import Point
 from hpo.domain.campaign import Campaign, Outcome, TierPlan
 from hpo.runs.durable import encode
 from hpo.runs.entries import EpochRecord, Result
 from hpo.runs.folder import Attempt
+from hpo.trainable.loading import load_trainable
 
 MAX_KEY = 250
 MAX_VALUE = 6000
@@ -24,7 +27,10 @@ MAX_VALUE = 6000
 MAX_TAG = 5000
 PARENT = "mlflow.parentRunId"
 STATUS_TAG = "tiertune.status"
-STATUS = {Outcome.COMPLETE: "FINISHED", Outcome.PRUNED: "FINISHED", Outcome.FAILED: "FAILED"}
+STATUS = {Outcome.COMPLETE: "FINISHED", Outcome.PRUNED: "KILLED", Outcome.FAILED: "FAILED"}
+"""Outcome -> what a list of runs shows at a glance."""
+MAX_DIGEST = 36
+"""MLflow's limit on the digest of a dataset, in characters."""
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -52,17 +58,42 @@ def tier_key(number: int, name: str) -> str:
     return f"{number}-{name}"
 
 
-def campaign_tags(campaign: Campaign) -> dict[str, str]:
-    """Tags of a campaign's run."""
+def origin(campaign: str) -> dict[str, str]:
+    """Tags of every run that say who made it by what."""
+    try:
+        user = {"mlflow.user": getpass.getuser()}
+    except (KeyError, OSError, ImportError):  # a user without a name, as containers have them
+        user = {}
+    return {**user, "mlflow.source.name": f"hpo run study={campaign}", "mlflow.source.type": "LOCAL"}
+
+
+def dataset(campaign: Campaign) -> Dataset:
+    """What all of a campaign's trials are trained on; the digest is the beginning of its fingerprint."""
+    trainable = load_trainable(campaign.spec.trainable)
+    settings = dict(flatten(campaign.spec.config.get("search", {}).get("trainer", {})))
+    source = str(settings.get(trainable.source or "") or trainable.name)
+    is_file = Path(source).is_absolute()
+    return Dataset(
+        name=Path(source).name if is_file else source,
+        digest=campaign.spec.fingerprints.get("data", "")[:MAX_DIGEST],
+        source_type="local" if is_file else "made",
+        source=json.dumps({"uri": source}),
+    )
+
+
+def campaign_tags(campaign: Campaign, study_id: int | None = None) -> dict[str, str]:
+    """Tags of a campaign's run. study_id: of its study in optuna-dashboard."""
+    address = None if study_id is None else optuna_study(study_id)
     marks = {f"tiertune.fingerprint.{name}": value for name, value in campaign.spec.fingerprints.items()}
     champion = campaign.champion or {}
     size = f"{campaign.spec.budget} trials in {len(campaign.spec.tiers)} tiers"
-    note = f"Campaign **{campaign.name}**: {size}, {campaign.state}."
+    note = f"Campaign **{campaign.name}**: {size}, {campaign.state}.{_see_also('Its study', address)}"
     if champion.get("slot") is not None:
         note += f"\n\nChampion: trial {champion['slot']}, {_settings(champion.get('values', {}))}."
         marks["tiertune.champion"] = trial_key(campaign.name, champion["slot"])
     if campaign.crowned is not None and campaign.crowned.is_committee:
         note += f"\n\nDeployed: the mean of the daily ranks of {', '.join(campaign.crowned.members)}."
+    note += "".join(_tier(campaign, tier) for tier in campaign.spec.tiers)
     return _tags(
         marks,
         kind="campaign",
@@ -70,32 +101,15 @@ def campaign_tags(campaign: Campaign) -> dict[str, str]:
         budget=campaign.spec.budget,
         seed=campaign.spec.seed,
         state=campaign.state,
-        note=note,
-    )
-
-
-def tier_tags(campaign: Campaign, tier: TierPlan, study_id: int | None = None) -> dict[str, str]:
-    """Tags of a tier's run. study_id: of its Optuna study, where known."""
-    decision = campaign.decisions.get(tier.number)
-    address = None if study_id is None else optuna_study(study_id)
-    note = f"Tier {tier.number}, **{tier.name}**: {tier.num_slots} trials.{_see_also('Its study', address)}"
-    if decision is not None:
-        note += f"\n\nDecided: {_settings(decision.get('values', {}))}. {decision.get('reason') or ''}"
-    return _tags(
-        {},
-        kind="tier",
-        campaign=campaign.name,
-        tier=tier_key(tier.number, tier.name),
-        study=tier.study_name(campaign.name),
         optuna=address,
         note=note,
     )
 
 
-def trial_tags(attempt: Attempt, result: Result | None) -> dict[str, str]:
-    """Tags of a trial's run; those of its end once it has one."""
+def trial_tags(attempt: Attempt, result: Result | None, study_id: int | None = None) -> dict[str, str]:
+    """Tags of a trial's run; those of its end once it has one. study_id: of the campaign's study."""
     run = attempt.run()
-    address = None if run.get("study_id") is None else optuna_trial(run["study_id"], run["trial_number"])
+    address = None if study_id is None else optuna_trial(study_id, run["slot"])
     note = f"Trial {run['slot']} of **{run['campaign']}**, tier {run['tier_name']}."
     note += f"{_see_also('The trial', address)}\n\n{_settings(run['params'])}"
     tags: dict[str, Any] = {
@@ -175,6 +189,15 @@ def _tags(marks: Mapping[str, Any], note: str, **ours: Any) -> dict[str, str]:
     named = {f"tiertune.{name}": value for name, value in ours.items()}
     said = {**marks, **named, "mlflow.note.content": note}
     return {name: _short(str(value), MAX_TAG) for name, value in said.items() if value is not None}
+
+
+def _tier(campaign: Campaign, tier: TierPlan) -> str:
+    """A paragraph of the campaign's note."""
+    decision = campaign.decisions.get(tier.number)
+    text = f"\n\nTier {tier.number}, **{tier.name}**: {tier.num_slots} trials."
+    if decision is not None:
+        text += f" Decided: {_settings(decision.get('values', {}))}. {decision.get('reason') or ''}"
+    return text
 
 
 def _see_also(what: str, address: str | None) -> str:

@@ -18,7 +18,17 @@ from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from hpo.adapters.mlflow.address import secrets_in, shown
-from hpo.adapters.mlflow.quiet import Metric, MlflowClient, MlflowException, Param, Run, RunTag
+from hpo.adapters.mlflow.quiet import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    Metric,
+    MlflowClient,
+    MlflowException,
+    Param,
+    Run,
+    RunTag,
+)
 from hpo.domain.campaign import experiment_name
 from hpo.domain.errors import StoreUnavailable
 from hpo.domain.redaction import redact_text
@@ -121,6 +131,8 @@ class Store:
         if found is not None:
             if found.lifecycle_stage == "deleted":
                 self.client.restore_experiment(found.experiment_id)
+            for model in self.client.search_logged_models([found.experiment_id]):
+                self.client.delete_logged_model(model.model_id)
             self.client.rename_experiment(found.experiment_id, f"{name} (deleted, {found.experiment_id})")
             self.client.delete_experiment(found.experiment_id)
         location = self._location(campaign)
@@ -185,9 +197,14 @@ class Store:
             points, settings, marks = points[MAX_METRICS:], settings[MAX_PARAMS:], marks[MAX_TAGS:]
         return len(metrics) + len(params or {}) + len(tags or {})
 
+    def log_dataset(self, run_id: str, dataset: Dataset) -> None:
+        """What the run is trained on; said twice it is there once."""
+        context = InputTag("mlflow.data.context", "training")
+        self.client.log_inputs(run_id, [DatasetInput(dataset, [context])])
+
     def set_status(self, run_id: str, status: str, end: int | None = None) -> None:
         """end: milliseconds since 1970, for a status that ends the run; None: now."""
-        if status == "RUNNING":
+        if status in ("RUNNING", "SCHEDULED"):
             self.client.update_run(run_id, status)
         else:
             self.client.set_terminated(run_id, status, end)

@@ -1,8 +1,8 @@
-"""The tracker on MLflow: run folders become nested runs campaign > tier > trial, the champion a registered model."""
+"""The tracker on MLflow: run folders become runs below the campaign's, the champion a registered model."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hpo.adapters.mlflow.projection import Projection
@@ -21,12 +21,18 @@ class MLflowTracker:
             else MLFLOW_TRACKING_URI may be.
         artifact_root: folder or artifact URI below which each campaign's artifacts go, where the store is a database;
             a tracking server has its own.
+        study_id: of the campaign's study in optuna-dashboard, for links to it; None where there is none.
 
     Several trackers in several processes may work on one campaign at once.
     """
 
-    def __init__(self, uri: str, artifact_root: Path | str | None = None) -> None:
-        self._uri, self._artifact_root = uri, artifact_root
+    def __init__(
+        self,
+        uri: str,
+        artifact_root: Path | str | None = None,
+        study_id: Callable[[Campaign], int | None] = lambda campaign: None,
+    ) -> None:
+        self._uri, self._artifact_root, self._study_id = uri, artifact_root, study_id
         self.close()
 
     def sync(self, campaign: Campaign, runs: Path) -> int:
@@ -43,8 +49,10 @@ class MLflowTracker:
             projection = self._projection(campaign, runs)
             projection.sync(campaign)
             with locked(runs):
-                run_id = projection.run_id(run_folder.parent)
-                return register(self._store, campaign, run_id, model, recommended=recommended)
+                # A committee is the campaign's, and no single trial's.
+                is_committee = campaign.crowned is not None and campaign.crowned.is_committee
+                run_id = projection.campaign_run_id() if is_committee else projection.run_id(run_folder.parent)
+                return register(self._store, projection.experiment, campaign, run_id, model, recommended=recommended)
 
     def attach_report(self, campaign: Campaign, runs: Path, files: Sequence[Path]) -> None:
         """See `Tracker.attach_report`. They are artifacts of the campaign's run, in its folder `report`; its
@@ -67,8 +75,8 @@ class MLflowTracker:
             self._store.delete_experiment(campaign.name)
         self.close()
 
-    def address(self, campaign: Campaign, runs: Path, slot: int) -> str | None:
-        """Where the MLflow UI shows the slot's run, None before it was synced."""
+    def address(self, campaign: Campaign, runs: Path, slot: int | None) -> str | None:
+        """Where the MLflow UI shows the slot's run, or the campaign's where slot is None; None before it was synced."""
         with self._store.answering():
             return self._projection(campaign, runs).address(slot)
 
@@ -79,5 +87,6 @@ class MLflowTracker:
 
     def _projection(self, campaign: Campaign, runs: Path) -> Projection:
         if runs not in self._projections:
-            self._projections[runs] = Projection(self._store, self._store.experiment(campaign.name), runs)
+            experiment = self._store.experiment(campaign.name)
+            self._projections[runs] = Projection(self._store, experiment, runs, self._study_id(campaign))
         return self._projections[runs]

@@ -48,7 +48,7 @@ TRANSACTIONS = (
 """Methods that are one transaction each and may be repeated: they read, or write the same row again."""
 
 
-def study_storage(url: str, *, create_tables: bool = False) -> RDBStorage:
+def study_storage(url: str, *, create_tables: bool = False) -> PatientStorage:
     """Optuna's storage in the schema `optuna`.
 
     Tables are created by `database.prepare` alone, under a lock; everybody else skips that. There is no heartbeat:
@@ -60,7 +60,7 @@ def study_storage(url: str, *, create_tables: bool = False) -> RDBStorage:
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # that a study was made is our news, not Optuna's
 
-    def open_it() -> RDBStorage:
+    def open_it() -> PatientStorage:
         return PatientStorage(
             url_for(url, "optuna", "tiertune-optuna"),
             engine_kwargs={"pool_size": 1, "max_overflow": 1, "connect_args": KEEPALIVE},

@@ -15,7 +15,7 @@ from optuna.distributions import BaseDistribution, distribution_to_json, json_to
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Row, text
 
-_WHOLE = """
+WHOLE = """
 SELECT t.trial_id, t.number, t.state, t.datetime_start, t.datetime_complete,
   (SELECT json_agg(json_build_array(v.value_type, v.value) ORDER BY v.objective)
      FROM trial_values v WHERE v.trial_id = t.trial_id) AS scores,
@@ -30,10 +30,10 @@ SELECT t.trial_id, t.number, t.state, t.datetime_start, t.datetime_complete,
      FROM trial_intermediate_values i WHERE i.trial_id = t.trial_id) AS curve
 FROM trials t """
 
-READ_ONE = text(_WHOLE + "WHERE t.trial_id = :trial")
-READ_ALL = text(_WHOLE + "WHERE t.study_id = :study ORDER BY t.trial_id")
+READ_ONE = text(WHOLE + "WHERE t.trial_id = :trial")
+READ_ALL = text(WHOLE + "WHERE t.study_id = :study ORDER BY t.trial_id")
 READ_NEWS = text(
-    _WHOLE + "WHERE t.study_id = :study AND (t.trial_id > :newest OR t.trial_id = ANY(:known)) ORDER BY t.trial_id"
+    WHOLE + "WHERE t.study_id = :study AND (t.trial_id > :newest OR t.trial_id = ANY(:known)) ORDER BY t.trial_id"
 )
 
 # A statement sees what was committed before it began, so that the number is counted in one after the lock's.
@@ -111,25 +111,22 @@ def read(connection: Connection, study_id: int, newest: int, known: Collection[i
         rows = connection.execute(READ_ALL, {"study": study_id})
     else:
         rows = connection.execute(READ_NEWS, {"study": study_id, "newest": newest, "known": [-1, *known]})
-    return [_frozen(row) for row in rows]
+    return [frozen(row) for row in rows]
 
 
 def read_one(connection: Connection, trial_id: int) -> FrozenTrial | None:
     """The trial; None if there is none."""
     row = connection.execute(READ_ONE, {"trial": trial_id}).one_or_none()
-    return None if row is None else _frozen(row)
+    return None if row is None else frozen(row)
 
 
-def create(connection: Connection, study_id: int, template: FrozenTrial) -> FrozenTrial:
-    """A new trial with everything the template has. KeyError if there is no such study."""
-    if connection.scalar(LOCK_STUDY, {"study": study_id}) is None:
-        raise KeyError(f"there is no study with the id {study_id}")
+def whole(template: FrozenTrial) -> dict[str, Any]:
+    """All that a trial holds but for its place, as values of a statement."""
     kinds = template.distributions
     scores = [_stored(score) for score in template.values or ()]
     heights = [_stored(height) for height in template.intermediate_values.values()]
     system = _attributes(template.system_attrs)
-    values = {
-        "study": study_id,
+    return {
         "state": template.state.name,
         "started": _utc(template.datetime_start),
         "completed": _utc(template.datetime_complete),
@@ -143,7 +140,13 @@ def create(connection: Connection, study_id: int, template: FrozenTrial) -> Froz
         "heights": [value for value, _ in heights],
         "height_kinds": [kind for _, kind in heights],
     }
-    made = connection.execute(CREATE, values).one()
+
+
+def create(connection: Connection, study_id: int, template: FrozenTrial) -> FrozenTrial:
+    """A new trial with everything the template has. KeyError if there is no such study."""
+    if connection.scalar(LOCK_STUDY, {"study": study_id}) is None:
+        raise KeyError(f"there is no study with the id {study_id}")
+    made = connection.execute(CREATE, {"study": study_id, **whole(template)}).one()
     trial = deepcopy(template)
     trial._trial_id, trial.number = made.trial_id, made.number
     return trial
@@ -199,7 +202,8 @@ def _attributes(user_attrs: Mapping[str, Any]) -> dict[str, list[str]]:
     return {"keys": list(user_attrs), "contents": [json.dumps(value) for value in user_attrs.values()]}
 
 
-def _frozen(row: Row[Any]) -> FrozenTrial:
+def frozen(row: Row[Any]) -> FrozenTrial:
+    """The trial of a row of `WHOLE`."""
     kinds = {name: _distribution(text) for name, _, text in row.params or ()}
     return FrozenTrial(
         number=row.number,

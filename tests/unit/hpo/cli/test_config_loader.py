@@ -169,3 +169,11 @@ def test_options_of_sbatch_are_a_text_and_need_slurm() -> None:
         config_loader.load(given[1:])
     with pytest.raises(UsageError, match="no line of options"):
         config_loader.load([given[0], "worker.sbatch=--comment='open"])
+
+
+def test_options_of_ray_are_any_and_need_ray() -> None:
+    given = ["worker.engine=ray", "worker.ray.num_cpus=4", "worker.ray.accelerator_type=H100"]
+    config, _ = config_loader.load(given)
+    assert config.worker.ray == {"num_cpus": 4, "accelerator_type": "H100"}
+    with pytest.raises(UsageError, match=r"ray has no effect with engine=local; add worker\.engine=ray"):
+        config_loader.load(given[1:])

@@ -28,10 +28,10 @@ from hpo.report.comparison import compare
 from hpo.runs.folder import SlotFolder, campaign_folder
 from hpo.testing.clock import FakeClock
 from hpo.testing.memory_ledger import MemoryLedger
-from hpo.usecases import compare as contenders
 from hpo.usecases import conclusion, results
 from hpo.usecases.campaigns import metrics_of
 from hpo.usecases.champion import choose
+from hpo.usecases.inspection import compare as contenders
 from hpo.usecases.records import Records
 from search_spaces import dump_space
 from trainer import __main__ as trainer_command

@@ -103,6 +103,23 @@ def test_a_complete_campaign_trains_nothing_and_says_what_to_do(
     assert "make hpo-resume HPO_STUDY=night HPO_TRIALS=8" in face.said[1]
 
 
+@pytest.mark.parametrize("word", ["run", "resume"])
+def test_an_engine_that_cannot_be_is_refused_before_anything_is_prepared(
+    stores: Stores, campaign: Campaign, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    def cannot(config: SearchConfig) -> Any:
+        raise UsageError("worker.engine=ray needs Ray")
+
+    monkeypatch.setattr(session, "prepare_data", refuse)
+    machine, face = replace(MACHINE, engine=cannot), Listener()
+    calls = {
+        "run": lambda: session.run(stores, machine, CONFIG, SPACE, face, None),
+        "resume": lambda: session.resume(stores, machine, campaign, CONFIG, SPACE, face, None, retries=False),
+    }
+    with pytest.raises(UsageError, match="needs Ray"):
+        calls[word]()
+
+
 @pytest.mark.usefixtures("prepared")
 def test_an_interruption_says_what_is_saved_and_how_to_go_on(
     stores: Stores, campaign: Campaign, monkeypatch: pytest.MonkeyPatch

@@ -15,7 +15,7 @@ from hpo.domain.campaign import Campaign, Outcome, WorkerIdentity
 from hpo.testing.clock import FakeClock
 from hpo.testing.memory_ledger import MemoryLedger
 from hpo.testing.memory_storage import MemoryStorage
-from hpo.usecases.explanations import Explained, decided, explain
+from hpo.usecases.inspection.explanations import Explained, decided, explain
 from hpo.usecases.records import Stores
 
 

@@ -9,10 +9,11 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo.domain.campaign import Campaign, Outcome, SlotState, SlotView
+from hpo.domain.failures import is_infeasible
 from hpo.engine.joint.fitting import RECORD
 from hpo.engine.joint.proposals import CLIMBED, DRAWN
-from hpo.engine.samplers import MEMORY
 from hpo.engine.stage import own_trials
+from hpo.engine.tiers import MEMORY
 from hpo.usecases.records import Stores
 
 PROPOSED = {
@@ -79,7 +80,8 @@ def _ended(campaign: Campaign, view: SlotView, trial: FrozenTrial, trials: Seque
         more = "" if excess is None else f", {excess:.0%} more memory than there is"
         return f"failed: {view.reason}{more}"
     if view.outcome is not Outcome.PRUNED:
-        return f"complete: {campaign.spec.objective.shown} {view.score:+.4f}"
+        unwanted = f"; {view.reason}" if is_infeasible(view) else ""
+        return f"complete: {campaign.spec.objective.shown} {view.score:+.4f}{unwanted}"
     return _pruned(campaign, trial, trials)
 
 

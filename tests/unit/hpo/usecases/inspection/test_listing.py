@@ -11,7 +11,7 @@ from hpo.domain.config import SearchConfig
 from hpo.runs.folder import SlotFolder
 from hpo.testing.clock import FakeClock
 from hpo.testing.memory_ledger import MemoryLedger
-from hpo.usecases.listing import campaign_rows, trial_rows
+from hpo.usecases.inspection.listing import campaign_rows, trial_rows
 from hpo.usecases.records import Records
 
 
