@@ -41,8 +41,8 @@ TOGETHER = {
         "hpo/adapters/dashboard/pages",
     ),
     "unit/hpo/adapters/dashboard/test_campaign_studies.py": (
-        "a study is what its trials are shown as and written by",
-        "hpo/adapters/dashboard/shown hpo/adapters/dashboard/statements",
+        "what a study holds is what was written",
+        "hpo/adapters/dashboard/statements",
     ),
     "contract/test_runners.py": (
         "one suite for both runners of a training",

@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -243,6 +245,59 @@ def test_the_alias_moves_only_forward(store: str, runs: Path, trained: tuple[Pat
     assert len(client.search_model_versions(f"name = '{NAME}'")) == 4
     version = client.get_model_version(NAME, "2")
     assert client.get_run(version.run_id).data.tags["tiertune.slot"] == "night#0002"
+
+
+@pytest.mark.parametrize("broken_off", ["create_logged_model", "log_model_artifacts", "finalize_logged_model"])
+def test_a_logged_model_is_made_once_and_finished_where_that_was_broken_off(
+    broken_off: str,
+    store: str,
+    runs: Path,
+    trained: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    attempt = finished(runs, 1)
+    attempt.finish(Outcome.COMPLETE, 0.1)
+    original = getattr(MlflowClient, broken_off)
+
+    def lost(*arguments: Any, **options: Any) -> None:
+        original(*arguments, **options)
+        raise KeyboardInterrupt
+
+    def register() -> None:
+        MLflowTracker(store, tmp_path / "files").register_champion(
+            campaign(), attempt.folder, trained[0], recommended=True
+        )
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, broken_off, lost)
+        with pytest.raises(KeyboardInterrupt):
+            register()
+    register()
+    client = MlflowClient(tracking_uri=store, registry_uri=store)
+    (model,) = client.search_logged_models(["1"])
+    (version,) = client.search_model_versions(f"name = '{NAME}'")
+    run = client.get_run(version.run_id)
+    assert (model.status, model.source_run_id) == ("READY", run.info.run_id)
+    assert version.source == model.artifact_location
+    assert json.loads(model.tags["mlflow.modelVersions"]) == [{"name": NAME, "version": version.version}]
+    assert [made.model_id for made in run.outputs.model_outputs] == [model.model_id]
+    assert run.data.tags["tiertune.slot"] == "night#0001"
+    assert model.params == {"optim.lr": "0.001"}
+    assert {file.path for file in client.list_logged_model_artifacts(model.model_id)} >= {"MLmodel", "model.py"}
+
+
+def test_a_committee_is_a_model_of_the_campaigns_run(
+    store: str, runs: Path, trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    attempt = finished(runs, 1)
+    attempt.finish(Outcome.COMPLETE, 0.1)
+    members = {f"night#{slot}": {"slot": slot, "weight": 0.5, "epoch": 1, "sha256": "ab"} for slot in (1, 2)}
+    crowned = replace(campaign(), champion={"slot": 1, "members": members})
+    MLflowTracker(store, tmp_path / "files").register_champion(crowned, attempt.folder, trained[0], recommended=True)
+    client = MlflowClient(tracking_uri=store, registry_uri=store)
+    (version,) = client.search_model_versions(f"name = '{NAME}'")
+    assert client.get_run(version.run_id).data.tags["tiertune.kind"] == "campaign"
 
 
 def test_the_columns_asked_for_are_those_of_the_source() -> None:

@@ -13,11 +13,16 @@ from random import Random
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
+from optuna.trial import TrialState
 
+from hpo.adapters.dashboard.campaign_studies import CampaignStudies
+from hpo.adapters.dashboard.pages import DashboardPages
 from hpo.adapters.mlflow.null_tracker import NullTracker
 from hpo.adapters.mlflow.quiet import MlflowClient, MlflowException
 from hpo.adapters.mlflow.tracker import MLflowTracker
+from hpo.adapters.optuna.study_storage import PatientStorage, study_storage
 from hpo.adapters.postgres.database import prepare_mlflow
 from hpo.adapters.postgres.urls import url_for
 from hpo.adapters.processes.host import this_process
@@ -25,14 +30,23 @@ from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, Outcome, 
 from hpo.domain.errors import StoreUnavailable
 from hpo.domain.ports import Tracker
 from hpo.domain.training import EpochReport
+from hpo.engine.objective import OUTCOMES
 from hpo.runs.folder import Attempt, SlotFolder, campaign_folder
+from hpo.runs.folder import runs as slots_of
 
 TIERS = (TierPlan(1, "capacity", 2), TierPlan(2, "refinement", 2))
 
+SPACE = "tiers: {capacity: {optim.lr: {type: float, low: 1.0e-4, high: 1.0e-2, log: true, default: 1.0e-3}}}"
+
 
 def campaign(**changes: Any) -> Campaign:
-    settings = {"trainable": "ranker", "trainer": {"data": {"source": "/data/prices.parquet"}}}
-    spec = CampaignSpec("night", {"search": settings}, {"space": "ab12", "data": "da7a" * 16}, TIERS, seed=1)
+    source = {"data": {"source": "/data/prices.parquet"}}
+    config = {
+        "search": {"trainable": "ranker", "objective": "rank_ic", "trainer": source},
+        "space": {"name": "one", "yaml": SPACE},
+        "metrics": [{"name": "rank_ic"}],
+    }
+    spec = CampaignSpec("night", config, {"space": "ab12", "data": "da7a" * 16}, TIERS, seed=1)
     return Campaign(
         **{"id": 1, "spec": spec, "state": CampaignState.RUNNING, "created_at": datetime.now(UTC), **changes}
     )
@@ -137,10 +151,40 @@ def mlflow_tracker(store: str, tmp_path: Path) -> Iterator[MLflowTracker]:
     tracker.close()
 
 
-@pytest.fixture(params=["mlflow", "null"])
-def tracker(request: pytest.FixtureRequest) -> Tracker:
-    chosen: Tracker = NullTracker() if request.param == "null" else request.getfixturevalue("mlflow_tracker")
-    return chosen
+class Dashboard(DashboardPages):
+    """With a search beside it that has told Optuna what the run folders say."""
+
+    def __init__(self, storage: PatientStorage, files: Path) -> None:
+        super().__init__(CampaignStudies(lambda: storage), files, lambda campaign, runs, slot: None)
+        self._told = storage
+
+    def sync(self, campaign: Campaign, folder: Path) -> int:
+        for slot in slots_of(folder):
+            attempt = slot.current()
+            assert attempt is not None
+            name = attempt.run()["study_name"]
+            study = optuna.create_study(study_name=name, storage=self._told, direction="maximize", load_if_exists=True)
+            own = [trial for trial in study.trials if trial.user_attrs["slot"] == slot.slot]
+            if not own:
+                study.add_trial(optuna.create_trial(state=TrialState.RUNNING, user_attrs={"slot": slot.slot}))
+                own = study.trials[-1:]
+            result = attempt.result()
+            if result is not None:
+                state = next(state for state, outcome in OUTCOMES.items() if outcome is result.outcome)
+                score = result.score if state is TrialState.COMPLETE else None
+                study.tell(own[0].number, score, state, skip_if_finished=True)
+        return super().sync(campaign, folder)
+
+
+@pytest.fixture(params=["mlflow", "dashboard", "null"])
+def tracker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Tracker]:
+    if request.param == "dashboard":
+        storage = study_storage(request.getfixturevalue("database_url"))
+        yield Dashboard(storage, tmp_path / "files")
+        storage.remove_session()
+        storage.engine.dispose()
+    else:
+        yield NullTracker() if request.param == "null" else request.getfixturevalue("mlflow_tracker")
 
 
 def test_sync_before_anything_ran_writes_nothing(tracker: Tracker, runs: Path) -> None:

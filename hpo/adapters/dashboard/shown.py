@@ -9,7 +9,8 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo.domain.campaign import Campaign, TierPlan
+from hpo.domain.campaign import Campaign, Outcome, TierPlan
+from hpo.engine.objective import outcome_of
 from hpo.engine.parameters import distributions
 from hpo.engine.tiers import DUPLICATE_OF, RETRY_OF, SLOT, VALUES
 from search_spaces import ChoiceDimension, Dimension, Space
@@ -35,11 +36,12 @@ def shown_trial(campaign: Campaign, tier: TierPlan, trial: FrozenTrial) -> Froze
     params = {name: _as_kept(kinds[name][0], value) for name, value in settings.items()}
     hidden = _MACHINERY | kinds.keys()  # positions were told by name; here the parameter itself is the value
     attributes = {name: value for name, value in said.items() if name not in hidden}
+    is_failed = outcome_of(trial) is Outcome.FAILED  # also what did not fit, which samplers are told is pruned
     return FrozenTrial(
         number=said[SLOT],
-        state=trial.state,
+        state=TrialState.FAIL if is_failed else trial.state,
         value=None,
-        values=trial.values if trial.state is not TrialState.PRUNED else _pruned_score(campaign, trial),
+        values=_pruned_score(campaign, trial) if trial.state is TrialState.PRUNED and not is_failed else trial.values,
         datetime_start=trial.datetime_start,
         datetime_complete=trial.datetime_complete,
         params=params,

@@ -75,7 +75,7 @@ class Projection:
     """
 
     def __init__(self, store: Store, experiment: Experiment, folder: Path, study_id: int | None = None) -> None:
-        self._store, self._experiment, self._folder, self._study_id = store, experiment, folder, study_id
+        self._store, self.experiment, self._folder, self._study_id = store, experiment, folder, study_id
         self._states: dict[int, SlotState] = {}
         self._said: dict[str, str] = {}
 
@@ -108,7 +108,7 @@ class Projection:
     def address(self, slot: int | None) -> str | None:
         """See `MLflowTracker.address`."""
         book = self._campaign_book() if slot is None else self._book(SlotFolder(self._folder, slot))
-        return None if book is None else mlflow_run(self._store.uri, self._experiment.id, book.run_id)
+        return None if book is None else mlflow_run(self._store.uri, self.experiment.id, book.run_id)
 
     # -- looking ------------------------------------------------------------------------------------------------
 
@@ -139,7 +139,7 @@ class Projection:
         num_written = 0
         if book is None or book.trial != trial or not self._store.is_there(book.run_id):
             run_id = self._open_trial(campaign, slot, attempt, parent)
-            book = self._note(slot, TrialBook(self._experiment.key, run_id, trial=trial))
+            book = self._note(slot, TrialBook(self.experiment.key, run_id, trial=trial))
             num_written += 1
         new = attempt.epochs()[book.num_epochs :]
         if new:
@@ -162,7 +162,7 @@ class Projection:
 
     def _book(self, slot: SlotFolder) -> TrialBook | None:
         found = _read_book(slot.folder / BOOK)
-        return TrialBook(**found) if found and found["experiment"] == self._experiment.key else None
+        return TrialBook(**found) if found and found["experiment"] == self.experiment.key else None
 
     def _open_trial(self, campaign: Campaign, slot: SlotFolder, attempt: Attempt, parent: str) -> str:
         run = attempt.run()
@@ -170,7 +170,7 @@ class Projection:
         tags[records.PARENT] = parent
         start = datetime.fromisoformat(slot.attempts()[0].run()["started_at"])
         run_id = self._store.find_or_create(
-            self._experiment,
+            self.experiment,
             {name: tags[name] for name in ("tiertune.slot", "tiertune.optuna_trial") if name in tags},
             run_name(slot.slot, run["tier_name"]),
             tags,
@@ -196,7 +196,7 @@ class Projection:
 
     def _campaign_book(self) -> CampaignBook | None:
         found = _read_book(self._folder / BOOK)
-        is_ours = found is not None and found["experiment"] == self._experiment.key and "run_id" in found
+        is_ours = found is not None and found["experiment"] == self.experiment.key and "run_id" in found
         return CampaignBook(**found) if found and is_ours else None
 
     def _open_campaign(self, campaign: Campaign) -> CampaignBook:
@@ -206,9 +206,9 @@ class Projection:
             return book
         start = None if campaign.created_at is None else records.milliseconds(campaign.created_at)
         identity, tags = {"tiertune.kind": CAMPAIGN}, records.origin(campaign.name)
-        run_id = self._store.find_or_create(self._experiment, identity, campaign.name, tags, start)
+        run_id = self._store.find_or_create(self.experiment, identity, campaign.name, tags, start)
         self._store.log_dataset(run_id, records.dataset(campaign))
-        book = CampaignBook(self._experiment.key, run_id)
+        book = CampaignBook(self.experiment.key, run_id)
         write_sealed(self._folder / BOOK, asdict(book))
         return book
 

@@ -29,7 +29,18 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import mlflow
     from mlflow import MlflowClient
-    from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, Run, RunTag
+    from mlflow.entities import (
+        Dataset,
+        DatasetInput,
+        InputTag,
+        LoggedModel,
+        LoggedModelOutput,
+        LoggedModelStatus,
+        Metric,
+        Param,
+        Run,
+        RunTag,
+    )
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.exceptions import MlflowException
     from mlflow.models import ModelSignature
@@ -48,7 +59,9 @@ __all__ = [
     "Dataset",
     "DatasetInput",
     "InputTag",
+    "LoggedModel",
     "LoggedModelOutput",
+    "LoggedModelStatus",
     "Metric",
     "MlflowClient",
     "MlflowException",

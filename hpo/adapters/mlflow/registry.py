@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from hpo.adapters.mlflow.quiet import AnyType, ColSpec, MlflowException, ModelSignature, ModelVersion, Schema, mlflow
+from hpo.adapters.mlflow.quiet import (
+    AnyType,
+    ColSpec,
+    LoggedModel,
+    LoggedModelOutput,
+    LoggedModelStatus,
+    MlflowException,
+    ModelSignature,
+    ModelVersion,
+    Schema,
+    mlflow,
+)
 from hpo.adapters.mlflow.records import trial_key
-from hpo.adapters.mlflow.store import Store
+from hpo.adapters.mlflow.store import Experiment, Store
 from hpo.domain.campaign import Campaign
 from hpo.domain.trainable import Serving, Trainable
 from hpo.trainable.loading import load_trainable
@@ -22,6 +35,8 @@ from hpo.trainable.loading import load_trainable
 ALIAS = "champion"
 _CODE = Path(__file__).with_name("model.py")
 _BUDGET, _SHA256 = "tiertune.budget", "tiertune.sha256"
+_VERSIONS = "mlflow.modelVersions"
+"""Tag of a logged model by which MLflow's pages lead from it to its registered versions."""
 
 
 def model_name(campaign: str) -> str:
@@ -38,9 +53,11 @@ def unregister(store: Store, campaign: Campaign) -> None:
             raise
 
 
-def register(store: Store, campaign: Campaign, run_id: str, checkpoint: Path, *, recommended: bool) -> str | None:
-    """Register the checkpoint as a version of the campaign's model, once, and where it is recommended let the alias
-    point to it.
+def register(
+    store: Store, experiment: Experiment, campaign: Campaign, run_id: str, checkpoint: Path, *, recommended: bool
+) -> str | None:
+    """Log the checkpoint as a model of the run and register that as a version of the campaign's model, both once; where
+    it is recommended, let the alias point to it.
 
     A version belongs to the budget it was crowned with; the alias never goes to a version of a smaller budget, nor
     back to an older version, so that a replay changes nothing.
@@ -55,9 +72,15 @@ def register(store: Store, campaign: Campaign, run_id: str, checkpoint: Path, *,
     name = model_name(campaign.name)
     sha256 = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     _open_model(store, campaign, name)
-    version = _find_version(store, name, sha256) or _create_version(
-        store, campaign, run_id, sha256, lambda target: save_model(checkpoint, trainable, serving, target)
+    saved = partial(save_model, checkpoint, trainable, serving)
+    model = _log_model(store, experiment, campaign, run_id, sha256, saved)
+    # Not `models:/ID`: MLflow would look that up in whatever store the process has set.
+    version = _find_version(store, name, sha256) or store.client.create_model_version(
+        name, model.artifact_location, run_id, _tags(campaign, sha256), model_id=model.model_id
     )
+    named = json.dumps([{"name": name, "version": version.version}])
+    if model.tags.get(_VERSIONS) != named:
+        store.client.set_logged_model_tags(model.model_id, {_VERSIONS: named})
     holder = _holder(store, name)
     if recommended and (holder is None or _rank(version) > _rank(holder)):
         store.client.set_registered_model_alias(name, ALIAS, version.version)
@@ -81,18 +104,32 @@ def _find_version(store: Store, name: str, sha256: str) -> ModelVersion | None:
     return next((version for version in versions if version.tags.get(_SHA256) == sha256), None)
 
 
-def _create_version(
-    store: Store, campaign: Campaign, run_id: str, sha256: str, save: Callable[[Path], None]
-) -> ModelVersion:
-    with tempfile.TemporaryDirectory() as folder:
-        save(Path(folder) / "model")
-        store.client.log_artifacts(run_id, folder)
+def _log_model(
+    store: Store, experiment: Experiment, campaign: Campaign, run_id: str, sha256: str, save: Callable[[Path], None]
+) -> LoggedModel:
+    """The run's logged model with this digest, made or finished where it is not whole."""
+    client = store.client
+    known = client.search_logged_models([experiment.id], f"tags.`{_SHA256}` = '{sha256}'")
+    model = next(iter(known), None)
+    if model is None:
+        settings = {name: str(value) for name, value in (campaign.champion or {}).get("values", {}).items()}
+        model = client.create_logged_model(experiment.id, ALIAS, run_id, _tags(campaign, sha256), settings)
+    if model.status is not LoggedModelStatus.READY:
+        with tempfile.TemporaryDirectory() as folder:
+            save(Path(folder) / "model")
+            client.log_model_artifacts(model.model_id, str(Path(folder) / "model"))
+        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+        model = client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+    return model
+
+
+def _tags(campaign: Campaign, sha256: str) -> dict[str, str]:
+    """Of a version and of the logged model behind it."""
     tags = {_SHA256: sha256, _BUDGET: str(campaign.spec.budget)}
     if campaign.crowned is not None and campaign.crowned.slot is not None:
         tags["tiertune.slot"] = trial_key(campaign.name, campaign.crowned.slot)
         tags["tiertune.members"] = ", ".join(campaign.crowned.members)
-    source = f"{store.client.get_run(run_id).info.artifact_uri}/model"
-    return store.client.create_model_version(model_name(campaign.name), source, run_id, tags)
+    return tags
 
 
 def _holder(store: Store, name: str) -> ModelVersion | None:

@@ -131,6 +131,8 @@ class Store:
         if found is not None:
             if found.lifecycle_stage == "deleted":
                 self.client.restore_experiment(found.experiment_id)
+            for model in self.client.search_logged_models([found.experiment_id]):
+                self.client.delete_logged_model(model.model_id)
             self.client.rename_experiment(found.experiment_id, f"{name} (deleted, {found.experiment_id})")
             self.client.delete_experiment(found.experiment_id)
         location = self._location(campaign)

@@ -49,8 +49,10 @@ class MLflowTracker:
             projection = self._projection(campaign, runs)
             projection.sync(campaign)
             with locked(runs):
-                run_id = projection.run_id(run_folder.parent)
-                return register(self._store, campaign, run_id, model, recommended=recommended)
+                # A committee is the campaign's, and no single trial's.
+                is_committee = campaign.crowned is not None and campaign.crowned.is_committee
+                run_id = projection.campaign_run_id() if is_committee else projection.run_id(run_folder.parent)
+                return register(self._store, projection.experiment, campaign, run_id, model, recommended=recommended)
 
     def attach_report(self, campaign: Campaign, runs: Path, files: Sequence[Path]) -> None:
         """See `Tracker.attach_report`. They are artifacts of the campaign's run, in its folder `report`; its
