@@ -26,7 +26,7 @@ class SamplerConfig(Section):
     """Which Optuna sampler proposes configurations."""
 
     name: str = "joint"
-    """A row of `hpo.engine.samplers.SAMPLERS`."""
+    """A row of `hpo.engine.strategies.samplers.SAMPLERS`."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the Optuna class, as its documentation names them."""
 
@@ -35,7 +35,7 @@ class PrunerConfig(Section):
     """Which Optuna pruner ends trials early."""
 
     name: str = "wilcoxon"
-    """A row of `hpo.engine.pruners.PRUNERS`."""
+    """A row of `hpo.engine.strategies.pruners.PRUNERS`."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the Optuna class, as its documentation names them."""
 

@@ -21,9 +21,9 @@ from hpo.engine.decisions import decide
 from hpo.engine.earlier import EARLIER, remembered
 from hpo.engine.joint import choose
 from hpo.engine.parameters import INDEX_SUFFIX, distributions, to_params, to_values
-from hpo.engine.pruners import build_pruner
-from hpo.engine.samplers import build_sampler
-from hpo.engine.schedulers import Pruning, Scheduler
+from hpo.engine.strategies.pruners import build_pruner
+from hpo.engine.strategies.samplers import build_sampler
+from hpo.engine.strategies.schedulers import Pruning, Scheduler
 from hpo.engine.tiers import (
     COPIED_FROM,
     DUPLICATE_OF,
