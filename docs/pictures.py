@@ -2,7 +2,8 @@
 
     python docs/pictures.py [STUDY]
 
-pictures/terminal.svg: the live table as it stood when 60 % of the trials were done, from the ledger and the run folders.
+pictures/terminal.svg: the live table as it stood when 60 % of the trials were done, from the ledger and the run
+folders.
 pictures/report.png: the top of its report, in a headless Chromium.
 """
 
