@@ -58,7 +58,9 @@ def x_channel(axis: Axis, values: Sequence[float], pad: float = 0.05, ticks: int
     """The x of the field `x`, over the range of the values."""
     shown: Spec = {"title": axis.label or None, "tickCount": ticks}
     if axis.whole:
-        shown["tickMinStep"] = 1
+        shown |= {"format": "d", "tickMinStep": 1}
+        if values and max(values) - min(values) <= ticks:
+            shown["values"] = list(range(math.ceil(min(values)), math.floor(max(values)) + 1))
     if axis.kind == "date":
         days = max(values, default=0.0) - min(values, default=0.0)
         step = next((step for step in (1, 2, 3, 6, 12, 24) if days / 30.4 / step <= ticks), 60)

@@ -53,7 +53,7 @@ CONFIG: Spec = {
         "labelSeparation": 5,
     },
     "axisY": {"domain": False, "ticks": False, "labelPadding": 6},
-    "axisX": {"grid": False},
+    "axisX": {"grid": False, "labelFlush": 16},
     "title": {
         "anchor": "start",
         "frame": "bounds",

@@ -112,6 +112,7 @@ def scatter_chart(
     categories: Sequence[str] = (),
 ) -> Spec:
     """Points, and steps below them. small: for a grid of many. categories: x holds one of these, in this order."""
+    groups = [group for group in groups if group.dots]
     dots = [dot for group in groups for dot in group.dots]
     ups = [dot.y for dot in dots] + [point[1] for line in lines for point in line.points]
     across: Spec = (

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import yaml
 
-from hpo.cli import completion, listing
+from hpo.cli import listing
+from hpo.cli.export import completion, manifest
 from hpo.cli.parser import Command
 from hpo.cli.selection import agreed, composed, frozen, resumed, separate_runs, sides, study_of
 from hpo.cli.show import show
@@ -24,6 +25,7 @@ from hpo.cli.status import decision_lines, status_lines, status_record
 from hpo.domain.campaign import CampaignState
 from hpo.domain.errors import EnvironmentFault, UsageError
 from hpo.usecases import results
+from hpo.usecases.inspection.hosts import hosts
 from hpo.wiring import App, embedded_database, home_folder, log_to, open_app, serve
 
 WATCH_SECONDS = 1.0
@@ -99,11 +101,12 @@ def status(options: argparse.Namespace) -> None:
         while True:
             campaign = app.records.find(study_of(options.overrides))
             slots, now = app.ledger.slots(campaign.id), datetime.now(UTC)
+            where = hosts(app.records, campaign, slots, now)
             if (options.format or ("text" if sys.stdout.isatty() else "json")) == "text":
                 print("\033[H\033[J" if options.watch and sys.stdout.isatty() else "", end="")
-                print("\n".join(status_lines(campaign, slots, now)))
+                print("\n".join(status_lines(campaign, slots, now, where)))
             else:
-                print(json.dumps(status_record(campaign, slots, now)), flush=True)
+                print(json.dumps(status_record(campaign, slots, now, where)), flush=True)
             if not options.watch or campaign.state is CampaignState.COMPLETE:
                 return
             time.sleep(WATCH_SECONDS)
@@ -329,6 +332,7 @@ COMMANDS: Mapping[str, Command] = {
     "finalize": finalize,
     "walk-forward": walk_forward,
     "worker": worker,
+    "manifest": manifest.manifest,
     "sync": sync,
     "doctor": doctor,
     "check-trainable": check,

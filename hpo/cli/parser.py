@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from hpo import __version__
-from hpo.cli import completion, listing
+from hpo.cli import listing
+from hpo.cli.export import completion, manifest
 from hpo.domain.campaign import DEFAULT_STUDY
 
 LONGEST = timedelta(days=3650)
@@ -19,9 +20,10 @@ NAMED = frozenset(
     {
         *("resume", "worker", "status", "best", "predict", "report", "sync", "doctor", "delete", "show", "trials"),
         "walk-forward",
+        "manifest",
     }
 )
-"""Commands that work on a campaign that is there: `NAME` alone says which, as `study=NAME` and `--study NAME` do."""
+"""Commands that work on one campaign: `NAME` alone says which, as `study=NAME` and `--study NAME` do."""
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -93,6 +95,7 @@ def _searching(add: Adder) -> None:
     worker = add("worker", "work on a campaign from this terminal or machine", "hpo worker night")
     _settings(worker)
     worker.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
+    manifest.add_parser(add, _settings, count)
 
 
 def _looking(add: Adder) -> None:

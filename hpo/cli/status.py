@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from hpo.cli.progress import ago, best_score, is_stale, running_cells, time_left
 from hpo.domain.campaign import Campaign, Outcome, SlotState, SlotView, TierPlan
 from hpo.domain.failures import suspects, suspicion
+from hpo.usecases.inspection.hosts import HostView
 
 if TYPE_CHECKING:
     from hpo.usecases.inspection.explanations import Explained
@@ -17,10 +20,13 @@ if TYPE_CHECKING:
 WIDTH = 80
 
 
-def status_lines(campaign: Campaign, slots: Sequence[SlotView], now: datetime) -> list[str]:
+def status_lines(
+    campaign: Campaign, slots: Sequence[SlotView], now: datetime, hosts: Sequence[HostView] = ()
+) -> list[str]:
     """The campaign for a person: tiers, what runs, the queue, what failed and why. No line is cut off."""
     lines = [*_head(campaign, slots), *(_tier_line(tier, slots, campaign) for tier in campaign.spec.tiers)]
     lines += _running(campaign, slots, now)
+    lines += _hosts(hosts)
     lines += (f"  {suspicion(slot)}" for slot in suspects(slots))
     lines += _queue(slots, now)
     lines += _failures(slots)
@@ -42,7 +48,9 @@ def decision_lines(campaign: Campaign, explained: Sequence[Explained], choices: 
     return [part for line in lines for part in _wrapped(line)]
 
 
-def status_record(campaign: Campaign, slots: Sequence[SlotView], now: datetime) -> Mapping[str, Any]:
+def status_record(
+    campaign: Campaign, slots: Sequence[SlotView], now: datetime, hosts: Sequence[HostView] = ()
+) -> Mapping[str, Any]:
     """The same as plain JSON. Times are ISO 8601 in UTC."""
     left = time_left(slots, now)
     return {
@@ -56,6 +64,7 @@ def status_record(campaign: Campaign, slots: Sequence[SlotView], now: datetime) 
         "seconds_left": None if left is None else left.total_seconds(),
         "tiers": [_tier_record(tier, slots, campaign) for tier in campaign.spec.tiers],
         "slots": [_slot_record(slot, now) for slot in slots],
+        "hosts": [asdict(host) for host in hosts],
         "champion": campaign.champion,
     }
 
@@ -128,6 +137,26 @@ def _running(campaign: Campaign, slots: Sequence[SlotView], now: datetime) -> It
         if slot.worker is not None:
             cells.append(f"pid {slot.worker.pid}")
         yield f"  trial {slot.slot:<5}" + "  ".join(cell for cell in cells if cell)
+
+
+def _hosts(hosts: Sequence[HostView]) -> Iterator[str]:
+    """A line for each: who is alive, and on what they train. Containers may share a name: then what tells them apart
+    stands behind it."""
+    names = Counter(_name(host.host) for host in hosts)
+    if hosts:
+        yield "hosts"
+    for host in hosts:
+        name = _name(host.host) if names[_name(host.host)] == 1 else host.host
+        cells = [f"{host.alive} at work"]
+        if host.silent:
+            cells.append(f"{host.silent} silent")
+        if host.device is not None:
+            cells.append(host.device.partition(":")[0])
+        yield f"  {name:<16} {', '.join(cells)}"
+
+
+def _name(host: str) -> str:
+    return host.partition("/")[0]
 
 
 def _queue(slots: Sequence[SlotView], now: datetime) -> Iterator[str]:

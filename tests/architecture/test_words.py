@@ -40,6 +40,7 @@ PLACES = [
             "faults.md",
             "glossary.md",
             "gpu.md",
+            "kubernetes.md",
             "ray.md",
             "slurm.md",
             "statistics.md",

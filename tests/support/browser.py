@@ -202,9 +202,25 @@ class Page:
         wanted = json.dumps(text)
         found = f"[...document.querySelectorAll('a, button, [role=tab]')].find(e => e.innerText.trim() === {wanted})"
         self.wait_for(f"{found} !== undefined", seconds)
+        self._press(self._place(found))
+
+    def point(self, selector: str, across: float = 0.5, down: float = 0.5) -> None:
+        """Move the mouse over an element: to a share of its width and height."""
+        place = self._place(f"document.querySelector({json.dumps(selector)})", across, down)
+        for step in (1, 0):  # something is pointed at only when the mouse moves
+            self.call("Input.dispatchMouseEvent", {"type": "mouseMoved", "x": place["x"] - step, "y": place["y"]})
+
+    def press(self, selector: str) -> None:
+        """Click the middle of the first element of a CSS selector with the mouse."""
+        self._press(self._place(f"document.querySelector({json.dumps(selector)})"))
+
+    def _place(self, found: str, across: float = 0.5, down: float = 0.5) -> dict[str, float]:
+        """Where an element is once it is scrolled into view. found: an expression."""
         self.evaluate(f"{found}.scrollIntoView({{block: 'center'}})")
         box = self.evaluate(f"{found}.getBoundingClientRect().toJSON()")
-        place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+        return {"x": box["x"] + across * box["width"], "y": box["y"] + down * box["height"]}
+
+    def _press(self, place: Mapping[str, float]) -> None:
         for event in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", {"type": event, **place, "button": "left", "clickCount": 1})
 

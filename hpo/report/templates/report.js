@@ -2,7 +2,14 @@
   "use strict";
   const read = (element) => JSON.parse(element.textContent);
 
-  // The charts, one after the other, so that the page can be read and scrolled meanwhile.
+  // Lets the page be read and scrolled. A pending picture holds the load event back until the last chart is drawn:
+  // what prints a page as soon as it is loaded prints the charts too.
+  const breathe = () => new Promise((resolve) => {
+    const picture = new Image();
+    picture.onload = picture.onerror = resolve;
+    picture.src = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA=";
+  });
+
   const draw = async () => {
     const options = {
       actions: false, ast: true, config: read(document.getElementById("chart-config")), defaultStyle: false,
@@ -11,7 +18,7 @@
     for (const chart of document.querySelectorAll(".chart")) {
       await vegaEmbed(chart.querySelector("div"), read(chart.querySelector("script")), options);
       chart.style.minHeight = "";
-      await new Promise((resolve) => setTimeout(resolve));
+      await breathe();
     }
     document.documentElement.dataset.charts = "drawn";
   };
@@ -40,14 +47,5 @@
   for (const button of document.querySelectorAll("th button"))
     button.addEventListener("click", () => sort(button.parentElement));
 
-  // The table that a link to a trial leads into may be folded.
-  const unfold = () => {
-    const row = location.hash.startsWith("#trial-") && document.getElementById(location.hash.slice(1));
-    if (!row) return;
-    row.closest("details").open = true;
-    row.scrollIntoView({ block: "center" });
-  };
-  addEventListener("hashchange", unfold);
-
-  draw().then(unfold);
+  draw();
 })();

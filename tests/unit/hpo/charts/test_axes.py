@@ -37,7 +37,8 @@ def test_a_few_weeks_are_marked_by_days() -> None:
 
 
 def test_whole_numbers_have_no_ticks_between_them() -> None:
-    assert x_channel(Axis("epoch", whole=True), [1.0, 2.0])["axis"]["tickMinStep"] == 1
+    assert x_channel(Axis("epoch", whole=True), [1.0, 3.0])["axis"]["values"] == [1, 2, 3]
+    assert x_channel(Axis("epoch", whole=True), [1.0, 30.0])["axis"]["tickMinStep"] == 1
 
 
 def test_what_is_told_is_the_same_list_for_every_row() -> None:

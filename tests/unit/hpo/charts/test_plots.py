@@ -76,6 +76,12 @@ def test_points_stand_where_their_values_are(marks: Marks) -> None:
     assert found[0]["description"].endswith("trial: 1; link: #trial-1")
 
 
+def test_what_is_not_there_is_not_in_the_key(marks: Marks) -> None:
+    groups = [Dots("pruned", "second", []), Dots("complete", "muted", [Dot(1.0, 1.0)])]
+    labels = [item["text"] for item in marks(scatter_chart("d", X, Y, groups)) if item["role"] == "legend-label"]
+    assert labels == ["complete"]
+
+
 def test_categories_keep_their_order(marks: Marks) -> None:
     dots = [Dot("b", 1.0), Dot("a", 1.0)]
     found = drawn(marks(scatter_chart("d", Axis(""), Y, [Dots("", "muted", dots)], categories=["b", "a"])), "symbol")

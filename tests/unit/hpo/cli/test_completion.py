@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hpo.cli.completion import SHELLS, completion
+from hpo.cli.export.completion import SHELLS, completion
 
 ASK = """
 source "$1"

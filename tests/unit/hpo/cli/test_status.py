@@ -22,6 +22,7 @@ from hpo.domain.campaign import (
     TierPlan,
     WorkerIdentity,
 )
+from hpo.usecases.inspection.hosts import HostView
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 REASON = (
@@ -183,3 +184,18 @@ def test_a_pipe_gets_one_line_per_trial_done_here(slots: list[SlotView], capsys:
     assert len(lines) == 2, "what was done before this sitting is not news"
     assert lines[0].startswith("[5/8] regularisation: FAILED (timeout: too long), best +0.0533")
     assert lines[1].startswith("[6/8] regularisation: pruned after epoch 3, RankIC -0.0123, best +0.0533")
+
+
+def test_hosts_say_who_is_alive_and_are_told_apart(slots: list[SlotView]) -> None:
+    here = [HostView("node-1/7", 3, 1, "cuda, bf16: as the card has it"), HostView("node-2/7", 1, 0, None)]
+    text = "\n".join(status_lines(campaign(), slots, NOW, here))
+    assert "hosts\n  node-1           3 at work, 1 silent, cuda, bf16\n  node-2           1 at work\n" in text
+    twins = [replace(here[0], host="node-2/8"), here[1]]
+    assert "  node-2/8         3 at work" in "\n".join(status_lines(campaign(), slots, NOW, twins))
+    assert status_record(campaign(), slots, NOW, here)["hosts"][0] == {
+        "host": "node-1/7",
+        "alive": 3,
+        "silent": 1,
+        "device": "cuda, bf16: as the card has it",
+    }
+    assert "hosts" not in status_lines(campaign(), slots, NOW)
