@@ -133,7 +133,10 @@ def _looking(add: Adder) -> None:
     compare = add("compare", "compare two campaigns or two trials on the same days", "hpo compare night#7 other")
     for name in ("first", "second"):
         compare.add_argument(
-            name, type=campaign, metavar="NAME[#TRIAL]", help="what a campaign deploys, or one of its trials"
+            name,
+            type=campaign,
+            metavar="NAME[#TRIAL]",
+            help="what a campaign deploys, one of its trials, or a training's ./folder",
         )
     _formats(compare)
     report = add("report", "write the campaign's report as HTML and JSON", "hpo report night")
