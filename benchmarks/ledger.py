@@ -37,8 +37,8 @@ from hpo.domain.config import PrunerConfig, SamplerConfig
 from hpo.domain.ports import TrialEnd, TrialRequest
 from hpo.domain.trainable import Length
 from hpo.domain.training import EpochReport
-from hpo.engine.pruners import build_pruner
 from hpo.engine.stage import Stage, open_study, stages
+from hpo.engine.strategies.pruners import build_pruner
 from hpo.engine.study_cache import StudyCache
 from hpo.runs.folder import Attempt
 

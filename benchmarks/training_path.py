@@ -30,7 +30,7 @@ from hpo.adapters.processes.runners import PipeReporter, ProcessRunner
 from hpo.domain.config import PrunerConfig
 from hpo.domain.ports import TrialEnd, TrialRequest
 from hpo.domain.training import EpochReport
-from hpo.engine.pruners import build_pruner
+from hpo.engine.strategies.pruners import build_pruner
 from hpo.runs.folder import Attempt
 
 

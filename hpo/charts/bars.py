@@ -83,6 +83,8 @@ def interval_chart(description: str, x_label: str, whiskers: Sequence[Whisker]) 
         {"field": "name", "title": "of", "type": "nominal"},
         *[told(name, name) for name in ("estimate", "low", "high")],
     ]
+    written = {"type": "text", "align": "left", "fontSize": 12, "yOffset": -8, "limit": {"expr": "width"}}
+    named: Spec = {"y": down, "x": {"value": 0}, "text": {"field": "name"}}
     shared: Spec = {"y": down, "color": coloured, "tooltip": tooltip}
     layers: list[Spec] = [
         {
@@ -98,16 +100,7 @@ def interval_chart(description: str, x_label: str, whiskers: Sequence[Whisker]) 
             "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1, "yOffset": 7},
             "encoding": {**shared, "x": {**across, "field": "estimate"}},
         },
-        {
-            "mark": {
-                "type": "text",
-                "align": "left",
-                "fontSize": 12,
-                "color": colour("ink"),
-                "yOffset": -8,
-                "limit": {"expr": "width"},
-            },
-            "encoding": {"y": down, "x": {"value": 0}, "text": {"field": "name"}},
-        },
+        {"mark": {**written, "stroke": colour("paper"), "strokeWidth": 3}, "encoding": named},
+        {"mark": {**written, "color": colour("ink")}, "encoding": named},
     ]
     return frame(description, "", 38 * len(whiskers), layers, {"values": rows})

@@ -26,7 +26,7 @@ class SamplerConfig(Section):
     """Which Optuna sampler proposes configurations."""
 
     name: str = "joint"
-    """A row of `hpo.engine.samplers.SAMPLERS`."""
+    """A row of `hpo.engine.strategies.samplers.SAMPLERS`."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the Optuna class, as its documentation names them."""
 
@@ -35,7 +35,7 @@ class PrunerConfig(Section):
     """Which Optuna pruner ends trials early."""
 
     name: str = "wilcoxon"
-    """A row of `hpo.engine.pruners.PRUNERS`."""
+    """A row of `hpo.engine.strategies.pruners.PRUNERS`."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the Optuna class, as its documentation names them."""
 
@@ -131,6 +131,9 @@ class SearchConfig(Section):
     `trainer.train.monitor`)."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Of the search; every trial's own follows from it and the trial's number."""
+    warm_start: str | None = None
+    """An earlier campaign whose trials are what the sampler expects at first, on the dimensions that both have; never
+    results of this one, and outvoted where they mislead."""
     sampler: SamplerConfig = SamplerConfig()
     pruner: PrunerConfig = PrunerConfig()
     tiers: TierPolicy = TierPolicy()
@@ -141,6 +144,14 @@ class SearchConfig(Section):
     trainer: dict[str, Any] = Field(default_factory=dict)
     """The trainable's settings that are not searched, over its defaults; a space's own settings win over the
     defaults, the user's over both."""
+
+    @model_validator(mode="after")
+    def _an_earlier_campaign_has_a_reader(self) -> SearchConfig:
+        if self.warm_start is not None and self.sampler.name != "joint":
+            raise ValueError(f"warm_start has no effect with sampler.name={self.sampler.name}; only joint reads it")
+        if self.warm_start == self.study:
+            raise ValueError("warm_start names the campaign itself; give an earlier one")
+        return self
 
     @field_validator("study")
     @classmethod

@@ -12,7 +12,7 @@ from hpo.domain.metric import Metric
 from hpo.domain.ports import Ledger, TrialEnd
 from hpo.domain.trainable import Length
 from hpo.domain.training import Decision, EpochReport
-from hpo.engine.schedulers import Scheduler
+from hpo.engine.strategies.schedulers import Scheduler
 from hpo.runs.entries import EpochRecord
 
 

@@ -31,9 +31,9 @@ from hpo.domain.training import Decision
 from hpo.engine import constraints
 from hpo.engine.binding import bind, complete, derived
 from hpo.engine.conversation import Conversation, sortable, trailing_mean
-from hpo.engine.samplers import tell_unfit
-from hpo.engine.schedulers import Scheduler
 from hpo.engine.stage import Stage, decide_stage, open_study, settle, stages
+from hpo.engine.strategies.samplers import tell_unfit
+from hpo.engine.strategies.schedulers import Scheduler
 from hpo.engine.study_cache import StudyCache
 from hpo.engine.tiers import NUM_PARAMETERS, VALUES, is_unfit
 from hpo.runs.durable import sha256_of

@@ -18,11 +18,12 @@ from hpo.domain.metric import Metric
 from hpo.domain.ports import Ledger
 from hpo.domain.trainable import Length
 from hpo.engine.decisions import decide
+from hpo.engine.earlier import EARLIER, remembered
 from hpo.engine.joint import choose
 from hpo.engine.parameters import INDEX_SUFFIX, distributions, to_params, to_values
-from hpo.engine.pruners import build_pruner
-from hpo.engine.samplers import build_sampler
-from hpo.engine.schedulers import Pruning, Scheduler
+from hpo.engine.strategies.pruners import build_pruner
+from hpo.engine.strategies.samplers import build_sampler
+from hpo.engine.strategies.schedulers import Pruning, Scheduler
 from hpo.engine.tiers import (
     COPIED_FROM,
     DUPLICATE_OF,
@@ -47,7 +48,7 @@ class Stage:
     """A tier whose predecessors are decided.
 
     held: dotted values of all dimensions as handed over. within: the distributions in force, by parameter name.
-    budget: trials of the whole campaign. is_last: no tier follows.
+    budget: trials of the whole campaign. is_last: no tier follows. earlier_campaign: what is remembered of it.
     """
 
     campaign: str
@@ -63,6 +64,7 @@ class Stage:
     is_last: bool
     length: Length
     objective: Metric
+    earlier_campaign: tuple[FrozenTrial, ...] = ()
 
     @property
     def knows_all(self) -> bool:
@@ -82,6 +84,7 @@ class Stage:
             study_seed=study_seed,
             distributions=self.within,
             budget=self.budget if self.knows_all else None,
+            earlier=self.earlier_campaign,
         )
 
     def pruner(self) -> optuna.pruners.BasePruner:
@@ -148,6 +151,7 @@ def stages(campaign: Campaign, config: SearchConfig, space: Space, length: Lengt
             is_last,
             length,
             campaign.spec.objective,
+            remembered(campaign.spec.config.get(EARLIER, ()), dimensions, within),
         )
         if plan.number not in campaign.decisions:
             break

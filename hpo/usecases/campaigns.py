@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+
+import optuna
 
 from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, SlotState
 from hpo.domain.config import SearchConfig
@@ -17,6 +19,8 @@ from hpo.domain.ports import Ledger
 from hpo.domain.trainable import Length, Prepared, Progress, Trainable
 from hpo.engine.binding import check_turns, complete
 from hpo.engine.constraints import check_constraints
+from hpo.engine.earlier import EARLIER, memory_of, remembered
+from hpo.engine.parameters import distributions
 from hpo.engine.stage import decide_stage, stages
 from hpo.engine.tiers import plan_tiers
 from hpo.trainable.loading import load_trainable
@@ -51,13 +55,41 @@ def prepare_data(cache: Path, config: SearchConfig, progress: Progress | None = 
     return trainable.prepare(settings, cache, progress)
 
 
-def open_campaign(ledger: Ledger, config: SearchConfig, space: Space, prepared: Prepared) -> Campaign:
-    """Create the campaign, or join the one of this name.
+def recalled(stores: Stores, config: SearchConfig, space: Space) -> list[dict[str, Any]]:
+    """What a campaign that does not exist yet is to remember of the one it starts from; nothing for others.
+
+    Raises UsageError where that one is not there, maximises something else, has no finished trial, or has no dimension
+    in common.
+    """
+    if config.warm_start is None or stores.ledger.find_campaign(config.study) is not None:
+        return []
+    earlier = stores.find(config.warm_start)
+    if earlier.spec.objective.name != config.objective:
+        raise UsageError(
+            f"warm_start={earlier.name}: it maximises {earlier.spec.objective.name}, this campaign {config.objective}; "
+            "start from one with the same objective."
+        )
+    names = [plan.study_name(earlier.name) for plan in earlier.spec.tiers]
+    present = set(optuna.get_all_study_names(stores.storage))
+    studies = (optuna.load_study(study_name=name, storage=stores.storage) for name in names if name in present)
+    memory = memory_of(trial for study in studies for trial in study.get_trials(deepcopy=False))
+    if not remembered(memory, space.dimensions, distributions(space.dimensions)):
+        what = "no finished trial" if not memory else "no dimension in common with this one"
+        raise UsageError(f"warm_start={earlier.name}: it has {what}; start from another, or without one.")
+    return memory
+
+
+def open_campaign(
+    ledger: Ledger, config: SearchConfig, space: Space, prepared: Prepared, memory: Sequence[Mapping[str, Any]] = ()
+) -> Campaign:
+    """Create the campaign, or join the one of this name. memory: `recalled`.
 
     Raises:
         UsageError: it exists with another configuration, space, data, code or budget; or as `spec_of`.
     """
     spec = spec_of(config, space, prepared)
+    if memory:
+        spec = replace(spec, config={**spec.config, EARLIER: list(memory)})
     campaign = ledger.open_campaign(spec)
     changed = differences(campaign.spec, spec)
     if changed:

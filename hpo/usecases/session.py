@@ -29,6 +29,7 @@ from hpo.usecases.campaigns import (
     length_of,
     open_campaign,
     prepare_data,
+    recalled,
     refuse_changes,
     retry_failed,
     trainable_of,
@@ -158,7 +159,10 @@ def _run(
     face: Face,
     timeout: timedelta | None,
 ) -> None:
-    campaign = open_campaign(stores.ledger, config, space, prepared)
+    memory = recalled(stores, config, space)
+    if memory:
+        face.say(f"Begins with what the campaign '{config.warm_start}' lets expect: {len(memory)} trials.")
+    campaign = open_campaign(stores.ledger, config, space, prepared, memory)
     if campaign.state is CampaignState.COMPLETE:
         _refuse_hopeless(stores.ledger, campaign)
         face.say(_already_complete(campaign))

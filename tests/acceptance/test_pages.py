@@ -179,6 +179,7 @@ def test_optuna_dashboard_shows_the_campaign(optuna: str, browser: Browser, pict
     page.photograph(pictures / "optuna-study.png")
     page.open(f"{optuna}/dashboard/studies/{whole}/note")
     page.wait_for_text("Champion: trial")
+    page.wait_for("[...document.querySelectorAll('img[alt^=\"Long-short\"]')].some(e => e.naturalWidth > 300)")
     page.photograph(pictures / "optuna-note.png")
     assert complaints(page) == []
 

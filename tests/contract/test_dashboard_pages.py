@@ -33,7 +33,10 @@ CAMPAIGN = Campaign(
     1, CampaignSpec("night", CONFIG, {}, TIERS, seed=1), CampaignState.COMPLETE, champion={"slot": 1, "values": {}}
 )
 ADDRESS = "http://127.0.0.1:5000/#/experiments/1/runs/ab"
-REPORT = {"verdict": "better than the default by 0.006"}
+REPORT = {
+    "verdict": "better than the default by 0.006",
+    "sections": {"champion": {"charts": {"deciles": {"title": "By decile"}, "sectors": {"title": "By sector"}}}},
+}
 
 
 @pytest.fixture
@@ -217,6 +220,9 @@ def test_the_reports_key_charts_are_pictures_of_the_campaigns_study(
     study = optuna.load_study(study_name="night", storage=storage)
     (held,) = [meta for meta in get_all_artifact_meta(study) if meta.filename == "report.deciles.svg"]
     assert held.mimetype == "image/svg+xml"
+    note = get_note(study)
+    assert f"**By decile**\n\n![By decile](/artifacts/{study._study_id}/{held.artifact_id})" in note
+    assert "By sector" not in note
     assert (files / held.artifact_id).read_bytes() == b"<svg/>"
 
 

@@ -20,7 +20,7 @@ from hpo.adapters.optuna.study_storage import PatientStorage, study_storage
 from hpo.adapters.postgres.urls import url_for
 from hpo.domain.campaign import CampaignSpec, Progress, TierPlan, WorkerIdentity
 from hpo.domain.config import PrunerConfig
-from hpo.engine.pruners import build_pruner
+from hpo.engine.strategies.pruners import build_pruner
 from hpo.engine.study_cache import StudyCache
 
 STATES = (None, (TrialState.COMPLETE,), (TrialState.RUNNING,), (TrialState.COMPLETE, TrialState.RUNNING), ())

@@ -31,7 +31,9 @@ def test_a_conclusion_killed_at_every_step_is_made_in_the_end(tree: Tree) -> Non
 
     tree.arena.score_all(NAME, faults)
     folder = tree.home / "reports" / NAME
-    assert {file.name for file in folder.iterdir()} == {"report.html", "report.json", "report.data.txt", "digests.json"}
+    names = {file.name for file in folder.iterdir() if file.suffix != ".svg"}
+    assert names == {"report.html", "report.json", "report.data.txt", "digests.json"}
+    assert (folder / "report.intervals.svg").exists()
     client = MlflowClient(url_for(tree.arena.url, "mlflow"))
     versions = client.search_model_versions(f"name = 'tiertune-{NAME}'")
     assert [str(version.version) for version in versions] == ["1"]

@@ -142,7 +142,12 @@ def content(uri: str, campaign: str) -> Mapping[str, Any]:
     assert len(held) == len(found), "two runs of one name"
     versions = client.search_model_versions(f"name = 'tiertune-{campaign}'")
     held["model"] = [
-        (version.version, neutral(str(sorted(version.tags.items()))), names[version.run_id]) for version in versions
+        (version.version, neutral(str(sorted(version.tags.items()))), neutral(names[version.run_id]))
+        for version in versions
+    ]
+    held["logged models"] = [
+        (str(model.status), neutral(str(sorted(model.tags.items()))), neutral(names[model.source_run_id]))
+        for model in client.search_logged_models([experiment.experiment_id])
     ]
     held["aliases"] = client.get_registered_model(f"tiertune-{campaign}").aliases
     return held

@@ -18,6 +18,10 @@ ANSWERS = {"error": (500, b"Internal Server Error"), "nonsense": (200, b"<html>P
 SILENCE_SECONDS = 60.0
 
 
+OWN = ("host", "connection", "transfer-encoding")
+"""Headers of one connection, which are not passed on."""
+
+
 class Gate:
     """Passes HTTP on to a server on loopback while `mood` is `open`.
 
@@ -53,7 +57,7 @@ class Gate:
         self._server.server_close()
 
     def _handle(self, request: BaseHTTPRequestHandler) -> None:
-        body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
+        body = _body(request)
         request.close_connection = True
         if self.mood == "open":
             self._pass_on(request, body)
@@ -66,11 +70,23 @@ class Gate:
 
     def _pass_on(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
         server = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in ("host", "connection")}
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in OWN}
         server.request(request.command, request.path, body, headers)
         response = server.getresponse()
         _answer(request, response.status, response.read(), response.headers.get("Content-Type", "text/plain"))
         server.close()
+
+
+def _body(request: BaseHTTPRequestHandler) -> bytes:
+    """An empty file is sent in chunks, as a stream of unknown length."""
+    if request.headers.get("Transfer-Encoding") != "chunked":
+        return request.rfile.read(int(request.headers.get("Content-Length", 0)))
+    body = b""
+    while length := int(request.rfile.readline(), 16):
+        body += request.rfile.read(length)
+        request.rfile.readline()
+    request.rfile.readline()
+    return body
 
 
 def _answer(request: BaseHTTPRequestHandler, code: int, body: bytes, kind: str) -> None:

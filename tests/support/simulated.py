@@ -18,8 +18,8 @@ from hpo.domain.config import SearchConfig
 from hpo.domain.ports import Ledger, TrialEnd, TrialRequest
 from hpo.domain.training import Decision, EpochReport
 from hpo.engine.objective import Objective
-from hpo.engine.schedulers import Scheduler
 from hpo.engine.stage import Stage
+from hpo.engine.strategies.schedulers import Scheduler
 from hpo.engine.tiers import plan_tiers
 from hpo.engine.worker import Worker
 from hpo.ranking.ranker import Ranker

@@ -87,7 +87,7 @@ class DashboardPages:
         return num_written
 
     def attach_report(self, campaign: Campaign, folder: Path, files: Sequence[Path]) -> None:
-        """The report's files, with pictures of its key charts, and its verdict at the campaign's study."""
+        """The report's files at the campaign's study; its verdict and pictures of its key charts in the note."""
         with self._never_in_the_way():
             self.sync(campaign, folder)
             report = next((read_json(file) for file in files if file.suffix == ".json"), None)
@@ -98,7 +98,7 @@ class DashboardPages:
                 self._put_file(study, file)
             slot = (campaign.champion or {}).get("slot")
             address = None if slot is None else self._run_address(campaign, folder, slot)
-            _renew_result(study, _result_note(report, slot, address))
+            _renew_result(study, _result_note(report, slot, address, study))
 
     def register_champion(self, campaign: Campaign, run_folder: Path, model: Path, *, recommended: bool) -> str | None:
         """Optuna has no registry: None."""
@@ -239,12 +239,17 @@ def epochs_table(records: Sequence[EpochRecord]) -> bytes:
     return text.getvalue().encode()
 
 
-def _result_note(report: Mapping[str, Any], slot: int | None, address: str | None) -> str:
+def _result_note(report: Mapping[str, Any], slot: int | None, address: str | None, study: optuna.Study) -> str:
     sentence = str(report["verdict"])
     lines = [f"**{sentence[0].upper()}{sentence[1:]}.**"]
     if slot is not None:
         lines.append(f"Champion: trial {slot}" + (f", [its run in MLflow]({address})" if address else ""))
-    lines.append("The report and pictures of its key charts are among the files of this study.")
+    lines.append("The report is among the files of this study; these are its key charts.")
+    files = {meta.filename: meta.artifact_id for meta in get_all_artifact_meta(study)}
+    charts = {key: chart for section in report["sections"].values() for key, chart in section["charts"].items()}
+    for key, chart in charts.items():
+        if picture := files.get(f"report.{key}.svg"):
+            lines.append(f"**{chart['title']}**\n\n![{chart['title']}](/artifacts/{study._study_id}/{picture})")
     return "\n\n".join(lines)
 
 

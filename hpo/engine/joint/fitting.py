@@ -9,7 +9,7 @@ import numpy as np
 from optuna.trial import FrozenTrial
 
 from hpo.engine.joint.coordinates import Array, Coordinates
-from hpo.engine.joint.model import Evidence, Posterior, Prior
+from hpo.engine.joint.model import Belief, Evidence, Posterior, Prior
 from hpo.engine.joint.observations import Observations, Reading, believing, epoch_noise, observe, read
 
 RECORD = "joint"
@@ -40,24 +40,38 @@ class Fitted:
     points: Array
 
 
-def fit(trials: Sequence[FrozenTrial], coordinates: Coordinates, sign: float, thorough: bool = False) -> Fitted | None:
+def believe(trials: Sequence[FrozenTrial], coordinates: Coordinates, sign: float) -> Belief | None:
+    """What an earlier search's trials let one expect of a configuration, as far as it had the same parameters: the mean
+    of its own model. None where they say nothing."""
+    fitted = fit(trials, coordinates, sign)
+    return None if fitted is None else fitted.posterior.mean
+
+
+def fit(
+    trials: Sequence[FrozenTrial],
+    coordinates: Coordinates,
+    sign: float,
+    thorough: bool = False,
+    belief: Belief | None = None,
+) -> Fitted | None:
     """The model of these trials; None before any says something.
 
     A running trial whose end is not known is believed to end as the model expects, so that others keep away from it.
-    sign: -1 where the study minimises. thorough: fit to the end, whatever it takes.
+    sign: -1 where the study minimises. thorough: fit to the end, whatever it takes. belief: from an earlier search.
     """
     readings = _thinned(read(trials, sign, only_last=len(trials) > MAX_WITH_BLOCKS))
     if not readings:
         return None
     points = coordinates.encode_all(trials)
     seen = observe(readings, epoch_noise(trials[-MAX_TRIALS:]))
-    evidence = Evidence(points[seen.trials], coordinates.unordered, seen, Prior.of(len(coordinates.axes)))
+    beliefs = () if belief is None else (belief,)
+    evidence = Evidence(points[seen.trials], coordinates.unordered, seen, Prior.of(len(coordinates.axes)), *beliefs)
     vector = evidence.fit(*_begin(trials, len(evidence.prior.mean), thorough))
     posterior = Posterior(evidence, vector)
     pending = np.array([n for n, trial in enumerate(trials) if not trial.state.is_finished()], dtype=np.intp)
     if len(pending):
         seen = believing(seen, pending, posterior.mean(points[pending]))
-        evidence = Evidence(points[seen.trials], coordinates.unordered, seen, evidence.prior)
+        evidence = Evidence(points[seen.trials], coordinates.unordered, seen, evidence.prior, *beliefs)
         posterior = Posterior(evidence, vector)
     return Fitted(evidence, posterior, vector, seen, points)
 

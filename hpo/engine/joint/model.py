@@ -6,10 +6,14 @@ The score of configuration c in block b is
 
 with all terms Gaussian. f has the kernel sum_d v_d k_d + s * sum_{d<e} v_d v_e k_d k_e, where k_d is a squared
 exponential along axis d. shape fades from the first block to the last: curves differ in their speed.
+
+With a belief m(x) from an earlier search, f also has the term a * m(x), where a is Gaussian around BELIEVED: a belief
+that misleads is outvoted by what is seen.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +40,12 @@ GROWTH_MEAN, GROWTH_SD = np.array([0.55, 0.80, 0.93]), np.array([0.15, 0.10, 0.0
 JITTER = 1e-6
 FLAT = -6.0
 """Logarithm of what is left of the variance along the axes where all configurations count as equal."""
+
+BELIEVED, BELIEVED_SD = 0.7, 0.5
+"""Mean and standard deviation of the weight that an earlier search's posterior mean has in this one."""
+
+Belief = Callable[[Array], Array]
+"""[points, axes] -> [points], on the scale of observations."""
 
 BOUND = 4.0
 """Parameters stay within this many prior standard deviations."""
@@ -109,10 +119,21 @@ def configuration_kernel(apart: Array, parameters: Parameters) -> tuple[Array, A
 
 
 class Evidence:
-    """The log posterior of the parameters given observations, and its gradient."""
+    """The log posterior of the parameters given observations, and its gradient. belief: none by default."""
 
-    def __init__(self, points: Array, unordered: NDArray[np.bool_], seen: Observations, prior: Prior) -> None:
-        self.points, self.unordered, self.seen, self.prior = points, unordered, seen, prior
+    def __init__(
+        self,
+        points: Array,
+        unordered: NDArray[np.bool_],
+        seen: Observations,
+        prior: Prior,
+        belief: Belief = lambda points: np.zeros(len(points)),
+    ) -> None:
+        self.points, self.unordered, self.seen, self.prior, self.belief = points, unordered, seen, prior, belief
+        believed = belief(points)
+        growth = np.append(GROWTH_MEAN, 1.0)
+        self._believed = BELIEVED_SD**2 * np.outer(believed, believed)
+        self.surprise = seen.score - BELIEVED * believed[seen.trial] * growth[seen.block]
         self.num_axes = points.shape[1]
         self._apart = distances(points, points, unordered)
         self._finite_apart = np.where(np.isinf(self._apart), 0.0, self._apart)
@@ -127,7 +148,7 @@ class Evidence:
     def covariance(self, parameters: Parameters) -> tuple[Array, Array, Array]:
         """Of the observations [N, N]; of f between trials, its mean included; its parts along the axes."""
         kernel, along = configuration_kernel(self._apart, parameters)
-        kernel = kernel + MEAN_VARIANCE
+        kernel = kernel + MEAN_VARIANCE + self._believed
         index, growth = self.seen.trial, parameters.growth[self.seen.block]
         full = kernel[np.ix_(index, index)] * np.outer(growth, growth)
         full += parameters.shape * self._shape + parameters.seed * self._same_trial
@@ -144,8 +165,8 @@ class Evidence:
             lower = cholesky(full, lower=True, check_finite=False)
         except LinAlgError:
             return 1e10, away / self.prior.sd
-        weights = cho_solve((lower, True), self.seen.score, check_finite=False)
-        loss = 0.5 * float(self.seen.score @ weights) + float(np.log(np.diag(lower)).sum())
+        weights = cho_solve((lower, True), self.surprise, check_finite=False)
+        loss = 0.5 * float(self.surprise @ weights) + float(np.log(np.diag(lower)).sum())
         half, _ = dpotri(lower, lower=1)
         inverse = half + np.tril(half, -1).T
         pull = 0.5 * (inverse - np.outer(weights, weights))
@@ -217,23 +238,29 @@ class Posterior:
         self.parameters = Parameters.of(vector, evidence.num_axes)
         full, _, _ = evidence.covariance(self.parameters)
         self._lower = cholesky(full, lower=True, check_finite=False)
-        self._weights = cho_solve((self._lower, True), evidence.seen.score, check_finite=False)
+        self._weights = cho_solve((self._lower, True), evidence.surprise, check_finite=False)
+        self._believed = evidence.belief(evidence.points)
 
     def mean(self, points: Array) -> Array:
         """[points]."""
-        return np.array(self._cross(points) @ self._weights)
+        believed = self._evidence.belief(points)
+        return np.array(self._cross(points, believed) @ self._weights + BELIEVED * believed)
 
     def joint(self, points: Array) -> tuple[Array, Array]:
         """Mean [points] and covariance [points, points]."""
-        cross = self._cross(points)
+        believed = self._evidence.belief(points)
+        cross = self._cross(points, believed)
         half = solve_triangular(self._lower, cross.T, lower=True, check_finite=False)
         apart = distances(points, points, self._evidence.unordered)
         own, _ = configuration_kernel(apart, self.parameters)
-        return cross @ self._weights, own + MEAN_VARIANCE + BLOCK_MEAN_VARIANCE - half.T @ half
+        # In this order: without a belief the last bit, too, is as if there were no such term.
+        own = own + MEAN_VARIANCE + BLOCK_MEAN_VARIANCE + BELIEVED_SD**2 * np.outer(believed, believed)
+        return cross @ self._weights + BELIEVED * believed, own - half.T @ half
 
-    def _cross(self, points: Array) -> Array:
+    def _cross(self, points: Array, believed: Array) -> Array:
         seen = self._evidence.seen
         apart = distances(points, self._evidence.points, self._evidence.unordered)
         kernel, _ = configuration_kernel(apart, self.parameters)
-        between = (kernel + MEAN_VARIANCE)[:, seen.trial] * self.parameters.growth[seen.block]
+        kernel = kernel + MEAN_VARIANCE + BELIEVED_SD**2 * np.outer(believed, self._believed)
+        between = kernel[:, seen.trial] * self.parameters.growth[seen.block]
         return np.array(between + BLOCK_MEAN_VARIANCE * (seen.block == LAST))

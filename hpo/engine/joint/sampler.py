@@ -12,7 +12,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo.engine.joint.coordinates import Coordinates
-from hpo.engine.joint.fitting import RECORD, Fitted, fit
+from hpo.engine.joint.fitting import RECORD, Fitted, believe, fit
 from hpo.engine.joint.observations import is_feasible
 from hpo.engine.joint.proposals import propose
 
@@ -31,6 +31,8 @@ class JointSampler(BaseSampler):
         seed: of everything random here.
         budget: trials the study will have; in its last 30 % every second proposal is the best by posterior mean.
             Without it every fourth is, from the tenth on.
+        earlier: finished trials of an earlier search, of the same or some of the same parameters. What they say is a
+            belief about this study's configurations, never a result of it: one that misleads is outvoted.
         is_result: whether a trial says something about its configuration; others are passed over. All do by default.
     """
 
@@ -39,9 +41,10 @@ class JointSampler(BaseSampler):
         seed: int | None = None,
         budget: int | None = None,
         is_result: Callable[[FrozenTrial], bool] = lambda trial: True,
+        earlier: Sequence[FrozenTrial] = (),
     ) -> None:
         self._rng = np.random.default_rng(seed)
-        self._budget, self._is_result = budget, is_result
+        self._budget, self._is_result, self._earlier = budget, is_result, earlier
 
     def reseed_rng(self) -> None:
         """Another seed, for a copy of this sampler in another process."""
@@ -69,7 +72,9 @@ class JointSampler(BaseSampler):
         if not search_space:
             return {}
         others, coordinates = self._others(study, trial), Coordinates.of(search_space)
-        fitted = fit(others, coordinates, -1.0 if study.direction is StudyDirection.MINIMIZE else 1.0)
+        sign = -1.0 if study.direction is StudyDirection.MINIMIZE else 1.0
+        belief = believe(self._earlier, coordinates, sign) if self._earlier else None
+        fitted = fit(others, coordinates, sign, belief=belief)
         if fitted is None:
             return coordinates.decode(self._rng.uniform(size=len(coordinates.axes)))
         num_done = sum(other.state.is_finished() for other in others)

@@ -22,7 +22,7 @@ from hpo.domain.campaign import CampaignState, Outcome, SlotState, SlotView, Wor
 from hpo.domain.config import SearchConfig
 from hpo.domain.ports import TrialRequest
 from hpo.engine.objective import Objective
-from hpo.engine.samplers import MEMORY, tell_unfit
+from hpo.engine.strategies.samplers import MEMORY, tell_unfit
 from hpo.engine.tiers import COPIED_FROM
 from hpo.engine.worker import Worker
 from hpo.ranking.ranker import Ranker

@@ -183,6 +183,10 @@ def test_members_and_contenders_are_shown(made_up: CampaignEvidence, committee_f
     tables = plainly["sections"]["deployed"]["tables"]
 
     assert [row["member"] for row in tables["members"]["rows"]] == list(campaign.members)
+    slots = [row["slot"] for row in tables["members"]["rows"]]
+    page = render(build_report(campaign))
+    section = page[page.index('<section id="deployed"') : page.index('<section id="luck"')]
+    assert re.findall(r'href="#trial-(\d+)"', section) == [str(slot) for slot in slots]
     assert {row["name"] for row in tables["rivals"]["rows"]} == {
         f"the committee of {len(campaign.members)} trials",
         "the single champion",

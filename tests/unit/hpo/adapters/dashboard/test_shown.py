@@ -11,7 +11,7 @@ from optuna.trial import TrialState, create_trial
 
 from hpo.adapters.dashboard.shown import shown_trial, tier_of, waiting_trial
 from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, TierPlan
-from hpo.engine.samplers import tell_unfit
+from hpo.engine.strategies.samplers import tell_unfit
 
 TIERS = (TierPlan(1, "first", 2), TierPlan(2, "second", 0), TierPlan(3, "refinement", 3))
 SPACE = """

@@ -14,7 +14,7 @@ from optuna.trial import TrialState, create_trial
 
 from hpo.domain.config import SamplerConfig
 from hpo.domain.errors import UsageError
-from hpo.engine.samplers import SAMPLERS, build_sampler
+from hpo.engine.strategies.samplers import SAMPLERS, build_sampler
 
 SPACE: Mapping[str, BaseDistribution] = {
     "x": FloatDistribution(0.0, 1.0, step=0.25),

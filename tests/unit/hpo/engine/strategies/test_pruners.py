@@ -14,7 +14,7 @@ from optuna.trial import TrialState, create_trial
 
 from hpo.domain.config import PrunerConfig
 from hpo.domain.errors import UsageError
-from hpo.engine.pruners import PRUNERS, build_pruner
+from hpo.engine.strategies.pruners import PRUNERS, build_pruner
 
 EPOCHS = 12
 

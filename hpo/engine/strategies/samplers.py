@@ -86,12 +86,13 @@ def build_sampler(
     study_seed: int,
     distributions: Mapping[str, BaseDistribution],
     budget: int | None = None,
+    earlier: Sequence[FrozenTrial] = (),
 ) -> BaseSampler:
     """A fresh sampler for one slot.
 
     seed: the slot's; study_seed: the study's, for those that deal from one deck; distributions: what will be asked
     for, needed by grid and brute_force, which refuse a dimension without end; budget: trials that the study will have,
-    where that is known.
+    where that is known; earlier: trials of an earlier search, for samplers that take a belief from them.
 
     Raises:
         UsageError: an unknown sampler or option, an option the class refuses, an endless dimension.
@@ -105,12 +106,19 @@ def build_sampler(
         if name in options:
             nested = _nested(config.name, name, options[name])
             options[name] = build_sampler(
-                nested, seed=seed, study_seed=study_seed, distributions=distributions, budget=budget
+                nested,
+                seed=seed,
+                study_seed=study_seed,
+                distributions=distributions,
+                budget=budget,
+                earlier=earlier,
             )
     if "seed" in known:
         options.setdefault("seed", study_seed if row.deck else seed)
     if "budget" in known:
         options.setdefault("budget", budget)
+    if "earlier" in known:
+        options["earlier"] = earlier
     if row.stops:
         _refuse_endless(config, distributions)
     if config.name == "grid":
