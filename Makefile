@@ -95,6 +95,10 @@ test-faults: $(STAMP) ## Kill, starve and confuse the search at every named poin
 reference: $(STAMP) ## Write docs/settings.md and docs/commands.md from the classes and the parser
 	@$(BIN)/python docs/reference.py
 
+.PHONY: pictures
+pictures: $(STAMP) ## Draw the README's pictures from a campaign that was run here (needs Chromium)
+	@$(BIN)/python docs/pictures.py $(HPO_STUDY)
+
 .PHONY: docs
 docs: $(STAMP) ## Build the documentation as a site in site/; a link that leads nowhere is an error
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict && echo "Open site/index.html"

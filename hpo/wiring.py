@@ -36,6 +36,7 @@ from hpo.usecases.records import Records, Stores
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
+    from hpo.adapters.mlflow.single import Recorded
     from hpo.adapters.notices import Notices
     from hpo.domain.config import SearchConfig
     from hpo.domain.ports import Engine, Ledger, Tracker
@@ -123,6 +124,17 @@ class App:
         studies = CampaignStudies(lambda: study_storage(self.database.url))
         mlflow = MLflowTracker(uri, self.home / "mlflow-artifacts", studies.study_id)
         return mlflow, DashboardPages(studies, self.home / FILES, mlflow.address)
+
+    def record_single(self, folder: Path, register: str | None) -> Recorded:
+        """Write a single training of the trainer into MLflow (see `adapters.mlflow.single`)."""
+        from hpo.adapters.mlflow.single import record
+        from hpo.adapters.mlflow.store import Store
+        from hpo.domain.campaign import DEFAULT_TRAINABLE
+        from hpo.trainable.loading import load_trainable
+
+        self.prepare_tracking()
+        store = Store(tracking_uri() or self.database.url_for("mlflow"), self.home / "mlflow-artifacts")
+        return record(store, folder, load_trainable(DEFAULT_TRAINABLE), register)
 
     @property
     def host(self) -> Host:

@@ -101,11 +101,10 @@ def parallel_chart(
             {"n": n, **said, **_line(settings, trial)} for n, (trial, said) in enumerate(zip(trials, says, strict=True))
         ]
         data = {"data": {"values": rows}}
-        transform = {"transform": [{"flatten": ["row", "at", "order"]}]}
+        transform = {"transform": [{"flatten": ["row", "at"]}]}
         here: Spec = {
             "y": {**down, "field": "row"},
             "x": {**across, "field": "at"},
-            "order": {"field": "order", "type": "quantitative"},
             "detail": {"field": "n"},
         }
         mark = {name: value for name, value in stroke(look).items() if name != "stroke"}
@@ -120,12 +119,11 @@ def parallel_chart(
 
 
 def _line(settings: Sequence[Setting], trial: Trial) -> Spec:
-    met = [(i, setting) for i, setting in enumerate(settings) if setting.name in trial.values]
+    met = [setting for setting in settings if setting.name in trial.values]
     return {
         "link": trial.link,
-        "row": [setting.name for _, setting in met],
-        "at": [number(setting.share(trial.values[setting.name])) for _, setting in met],
-        "order": [i for i, _ in met],
+        "row": [setting.name for setting in met],
+        "at": [number(setting.share(trial.values[setting.name])) for setting in met],
     }
 
 

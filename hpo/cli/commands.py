@@ -10,7 +10,6 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,12 +20,12 @@ from hpo.cli.export import completion, manifest
 from hpo.cli.parser import Command
 from hpo.cli.selection import agreed, composed, frozen, resumed, separate_runs, sides, study_of
 from hpo.cli.show import show
-from hpo.cli.status import decision_lines, status_lines, status_record
+from hpo.cli.status import print_decisions, status_lines, status_record
 from hpo.domain.campaign import CampaignState
 from hpo.domain.errors import EnvironmentFault, UsageError
 from hpo.usecases import results
 from hpo.usecases.inspection.hosts import hosts
-from hpo.wiring import App, embedded_database, home_folder, log_to, open_app, serve
+from hpo.wiring import embedded_database, home_folder, log_to, open_app, serve
 
 WATCH_SECONDS = 1.0
 
@@ -96,13 +95,14 @@ def status(options: argparse.Namespace) -> None:
     """Tiers, running trials, the best so far; JSON lines in a pipe."""
     with open_app() as app:
         if options.decisions:
-            _decisions(app, options)
+            campaign = app.records.find(study_of(options.overrides))
+            print_decisions(app.stores, campaign, as_text=_is_text(options))
             return
         while True:
             campaign = app.records.find(study_of(options.overrides))
             slots, now = app.ledger.slots(campaign.id), datetime.now(UTC)
             where = hosts(app.records, campaign, slots, now)
-            if (options.format or ("text" if sys.stdout.isatty() else "json")) == "text":
+            if _is_text(options):
                 print("\033[H\033[J" if options.watch and sys.stdout.isatty() else "", end="")
                 print("\n".join(status_lines(campaign, slots, now, where)))
             else:
@@ -112,15 +112,8 @@ def status(options: argparse.Namespace) -> None:
             time.sleep(WATCH_SECONDS)
 
 
-def _decisions(app: App, options: argparse.Namespace) -> None:
-    from hpo.usecases.inspection.explanations import decided, explain
-
-    campaign = app.records.find(study_of(options.overrides))
-    explained, choices = explain(app.stores, campaign), dict(decided(campaign))
-    if (options.format or ("text" if sys.stdout.isatty() else "json")) == "text":
-        print("\n".join(decision_lines(campaign, explained, choices)))
-    else:
-        print(json.dumps({"trials": [asdict(each) for each in explained], "decided": choices}, indent=2))
+def _is_text(options: argparse.Namespace) -> bool:
+    return (options.format or ("text" if sys.stdout.isatty() else "json")) == "text"
 
 
 def best(options: argparse.Namespace) -> None:
@@ -222,6 +215,15 @@ def sync(options: argparse.Namespace) -> None:
         campaign = app.records.find(study_of(options.overrides))
         number = conclusion.sync(app.records, app.tracker, campaign, say)
         print(f"{number} items written; MLflow is up to date with the campaign '{campaign.name}'.")
+
+
+def record(options: argparse.Namespace) -> None:
+    """Write a single training into MLflow, and register its model where that is asked for."""
+    with open_app() as app:
+        made = app.record_single(Path(options.run), options.register)
+    print(f"Recorded in MLflow as the run {made.run_id}.")
+    if made.version is not None:
+        print(f"Registered as {made.version}.")
 
 
 def doctor(options: argparse.Namespace) -> None:
@@ -334,6 +336,7 @@ COMMANDS: Mapping[str, Command] = {
     "worker": worker,
     "manifest": manifest.manifest,
     "sync": sync,
+    "record": record,
     "doctor": doctor,
     "check-trainable": check,
     "delete": delete,

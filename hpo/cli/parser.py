@@ -133,7 +133,10 @@ def _looking(add: Adder) -> None:
     compare = add("compare", "compare two campaigns or two trials on the same days", "hpo compare night#7 other")
     for name in ("first", "second"):
         compare.add_argument(
-            name, type=campaign, metavar="NAME[#TRIAL]", help="what a campaign deploys, or one of its trials"
+            name,
+            type=campaign,
+            metavar="NAME[#TRIAL]",
+            help="what a campaign deploys, one of its trials, or a training's ./folder",
         )
     _formats(compare)
     report = add("report", "write the campaign's report as HTML and JSON", "hpo report night")
@@ -169,6 +172,11 @@ def _finishing(add: Adder) -> None:
 def _tending(add: Adder) -> None:
     """Commands for stores and settings."""
     _name(add("sync", "bring MLflow up to date with the run folders", "hpo sync night"))
+    record = add(
+        "record", "write a single training of `trainer` into MLflow", "hpo record runs/again --register ranker"
+    )
+    record.add_argument("run", metavar="RUN", help="the folder of a finished training")
+    record.add_argument("--register", metavar="NAME", help="make its weights a version of this registered model")
     doctor = add("doctor", "check that the ledger, Optuna, the run folders and MLflow agree", "hpo doctor night")
     _name(doctor)
     doctor.add_argument("--repair", action="store_true", help="mend what can be mended first, and say what was done")

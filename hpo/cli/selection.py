@@ -65,9 +65,17 @@ def side_of(app: App, campaign: Campaign, slot: int | None) -> int | None:
 
 
 def sides(app: App, first: str, second: str) -> tuple[Contender, Contender]:
-    """The two sides of a comparison, each named as in `named_trial`. UsageError where they are the same."""
-    from hpo.usecases.inspection.compare import contender, has_holdout
+    """The two sides of a comparison, each named as in `named_trial` or, with a slash, the folder of a single training,
+    which is compared on validation days alone. UsageError where they are the same."""
+    from hpo.usecases.inspection.compare import contender, has_holdout, single_run
 
+    if "/" in first + second:
+        if first == second:
+            raise UsageError(f"'{first}' is on both sides; name two different trainings.")
+        one, other = (
+            single_run(app.records, Path(name)) if "/" in name else _validated(app, name) for name in (first, second)
+        )
+        return one, other
     named = [named_trial(app, name) for name in (first, second)]
     chosen = [(each, side_of(app, each, slot)) for each, slot in named]
     if chosen[0] == chosen[1]:
@@ -78,6 +86,13 @@ def sides(app: App, first: str, second: str) -> tuple[Contender, Contender]:
     with_holdout = all(has_holdout(app.records, *side) for side in chosen)
     one, other = (contender(app.records, *side, with_holdout=with_holdout) for side in chosen)
     return one, other
+
+
+def _validated(app: App, name: str) -> Contender:
+    from hpo.usecases.inspection.compare import contender
+
+    campaign, slot = named_trial(app, name)
+    return contender(app.records, campaign, side_of(app, campaign, slot), with_holdout=False)
 
 
 def study_of(overrides: Sequence[str]) -> str:

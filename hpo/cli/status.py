@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from hpo.usecases.inspection.hosts import HostView
 
 if TYPE_CHECKING:
     from hpo.usecases.inspection.explanations import Explained
+    from hpo.usecases.records import Stores
 
 WIDTH = 80
 
@@ -31,6 +33,17 @@ def status_lines(
     lines += _queue(slots, now)
     lines += _failures(slots)
     return [part for line in lines for part in _wrapped(line)]
+
+
+def print_decisions(stores: Stores, campaign: Campaign, *, as_text: bool) -> None:
+    """Why the campaign's trials were proposed and ended, and what was chosen, for people or as JSON."""
+    from hpo.usecases.inspection.explanations import decided, explain
+
+    explained, choices = explain(stores, campaign), dict(decided(campaign))
+    if as_text:
+        print("\n".join(decision_lines(campaign, explained, choices)))
+    else:
+        print(json.dumps({"trials": [asdict(each) for each in explained], "decided": choices}, indent=2))
 
 
 def decision_lines(campaign: Campaign, explained: Sequence[Explained], choices: Mapping[int, str]) -> list[str]:

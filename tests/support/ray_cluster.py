@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
@@ -26,14 +27,16 @@ def open_cluster(*nodes: Mapping[str, Any]) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(shutdown_at_exit=False)
-    try:
-        add_node(cluster, **nodes[0], _system_config=NOTICES_SOON)
-        for node in nodes[1:]:
-            add_node(cluster, **node)
-        yield cluster
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
+    # A short path: sockets lie below it, and the system takes a hundred letters of theirs.
+    with TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        try:
+            add_node(cluster, **nodes[0], temp_dir=folder, _system_config=NOTICES_SOON)
+            for node in nodes[1:]:
+                add_node(cluster, **node)
+            yield cluster
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
 
 
 def add_node(cluster: Any, **resources: Any) -> Any:

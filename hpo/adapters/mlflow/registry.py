@@ -75,7 +75,7 @@ def register(
     saved = partial(save_model, checkpoint, trainable, serving)
     model = _log_model(store, experiment, campaign, run_id, sha256, saved)
     # Not `models:/ID`: MLflow would look that up in whatever store the process has set.
-    version = _find_version(store, name, sha256) or store.client.create_model_version(
+    version = find_version(store, name, sha256) or store.client.create_model_version(
         name, model.artifact_location, run_id, _tags(campaign, sha256), model_id=model.model_id
     )
     named = json.dumps([{"name": name, "version": version.version}])
@@ -99,7 +99,8 @@ def _open_model(store: Store, campaign: Campaign, name: str) -> None:
             raise
 
 
-def _find_version(store: Store, name: str, sha256: str) -> ModelVersion | None:
+def find_version(store: Store, name: str, sha256: str) -> ModelVersion | None:
+    """The version of a registered model that holds this checkpoint."""
     versions = store.client.search_model_versions(f"name = '{name}'")
     return next((version for version in versions if version.tags.get(_SHA256) == sha256), None)
 

@@ -253,7 +253,8 @@ class Posterior:
         half = solve_triangular(self._lower, cross.T, lower=True, check_finite=False)
         apart = distances(points, points, self._evidence.unordered)
         own, _ = configuration_kernel(apart, self.parameters)
-        own += MEAN_VARIANCE + BLOCK_MEAN_VARIANCE + BELIEVED_SD**2 * np.outer(believed, believed)
+        # In this order: without a belief the last bit, too, is as if there were no such term.
+        own = own + MEAN_VARIANCE + BLOCK_MEAN_VARIANCE + BELIEVED_SD**2 * np.outer(believed, believed)
         return cross @ self._weights + BELIEVED * believed, own - half.T @ half
 
     def _cross(self, points: Array, believed: Array) -> Array:

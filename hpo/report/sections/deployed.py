@@ -35,6 +35,7 @@ def _members(evidence: CampaignEvidence, findings: Findings) -> list[Table]:
         rows.append(
             {
                 "member": name,
+                "slot": trial.slot if trial else None,
                 "weight": member.weight,
                 "outcome": trial.outcome if trial else None,
                 "epoch": member.epoch,
@@ -43,6 +44,7 @@ def _members(evidence: CampaignEvidence, findings: Findings) -> list[Table]:
         )
     columns = [
         Column("member", "member", kind="text"),
+        Column("slot", "trial", kind="slot"),
         Column("weight", "weight", formatting.score),
         Column("outcome", "outcome", kind="text"),
         Column("epoch", "epoch"),

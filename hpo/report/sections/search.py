@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpo.domain.campaign import Outcome
+from hpo.domain.failures import INFEASIBLE
 from hpo.report import formatting
 from hpo.report.document import Block, Column, Fact, Section, Table
 from hpo.report.evidence import CampaignEvidence, TierEvidence, TrialEvidence
@@ -29,6 +30,7 @@ def build(evidence: CampaignEvidence, findings: Findings) -> Section:
         *_cost_facts(evidence),
         _tiers(evidence),
         *_failures(evidence),
+        *_infeasible(evidence),
         _best(evidence, findings),
         *search_charts.build(evidence, findings),
         *_every(evidence, findings),
@@ -127,6 +129,23 @@ def _failures(evidence: CampaignEvidence) -> list[Table]:
         Column("example", "in its own words", kind="long"),
     ]
     return [Table("failures", "Failures by kind", columns, rows, "table hpo.slot, column reason")]
+
+
+def _infeasible(evidence: CampaignEvidence) -> list[Table]:
+    """Trials that have a score and may not be chosen."""
+    start = f"{INFEASIBLE}: "
+    rows = [
+        {"trial": trial.slot, "score": trial.score, "broken": trial.reason.removeprefix(start)}
+        for trial in evidence.trials
+        if trial.reason is not None and trial.reason.startswith(start)
+    ]
+    columns = [
+        Column("trial", "trial", kind="slot"),
+        Column("score", "validation score", formatting.score),
+        Column("broken", "breaks", kind="long"),
+    ]
+    title = "Trials that break a constraint, and were not chosen from"
+    return [Table("infeasible", title, columns, rows, "table hpo.slot, column reason")] if rows else []
 
 
 def _best(evidence: CampaignEvidence, findings: Findings) -> Table:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.domain.campaign import Campaign
+from hpo.domain.campaign import DEFAULT_TRAINABLE, Campaign
 from hpo.domain.champion import Champion
 from hpo.domain.errors import EnvironmentFault, UsageError
 from hpo.domain.metric import Metric
@@ -18,6 +18,8 @@ from hpo.report.collect import candidates, mean_daily
 from hpo.report.comparison import Contender, Measured
 from hpo.report.evidence import DailySeries
 from hpo.report.holdout import measure
+from hpo.runs.folder import Attempt
+from hpo.trainable.loading import load_trainable
 from hpo.usecases.campaigns import frozen_config, prepare_data, trainable_of
 from hpo.usecases.deployed import deployed_file
 from hpo.usecases.records import Records
@@ -68,6 +70,26 @@ def contender(records: Records, campaign: Campaign, slot: int | None, *, with_ho
         Measured(_units(trainable, prepared.search, daily), daily),
         holdout,
     )
+
+
+def single_run(records: Records, folder: Path) -> Contender:
+    """A single training of the trainer, by its folder, on its validation days.
+
+    Raises:
+        UsageError: no epoch was finished there.
+    """
+    attempt = Attempt(folder)
+    if not attempt.config_file.is_file() or not attempt.epochs():
+        raise UsageError(
+            f"{folder} is no folder of a training that has finished an epoch; there is nothing to compare."
+        )
+    trainable = load_trainable(DEFAULT_TRAINABLE)
+    settings = trainable.parse(attempt.config())
+    prepared = trainable.prepare(settings, records.cache)
+    epochs = [record.epoch for record in attempt.epochs()]
+    daily = mean_daily(attempt, epochs[-trainable.length(settings).score_epochs :], trainable)
+    units = _units(trainable, prepared.search, daily)
+    return Contender(f"{folder}, epoch {epochs[-1]}", trainable.metrics(settings), Measured(units, daily))
 
 
 def _committee(records: Records, campaign: Campaign, champion: Champion, *, with_holdout: bool) -> Contender:

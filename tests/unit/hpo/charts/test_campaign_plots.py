@@ -43,10 +43,10 @@ def test_names_under_each_other_never_meet(marks: Marks) -> None:
 
 def test_a_trial_is_a_line_down_through_its_settings_and_passes_over_those_it_lacks(marks: Marks) -> None:
     trial = Trial({"optim.lr": 1e-4, "optim.schedule": "constant", "score": 0.02}, {"trial": "3"}, "#trial-3")
-    found = marks(parallel_chart("d", [RATE, WIDTH, SCHEDULE, SCORE], [("champion", "accent thick", [trial])]))
+    found = marks(parallel_chart("d", [SCORE, SCHEDULE, WIDTH, RATE], [("champion", "accent thick", [trial])]))
     seen = [item for item in found if item["mark"] == "line" and item.get("opacity") != 0]
     met = [item for item in found if item["mark"] == "line" and item.get("opacity") == 0]
-    assert [item["x"] for item in seen] == [pytest.approx(share * 400) for share in (0.0, 1.0, 0.5)]
+    assert [item["x"] for item in seen] == [pytest.approx(share * 400) for share in (0.5, 1.0, 0.0)]
     assert [item["y"] for item in seen] == sorted(item["y"] for item in seen)
     assert met[0]["description"].endswith("trial: 3; link: #trial-3")
 

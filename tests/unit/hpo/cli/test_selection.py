@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from hpo.cli.parser import parse
-from hpo.cli.selection import frozen, named_trial, separate_runs, study_of
+from hpo.cli.selection import frozen, named_trial, separate_runs, sides, study_of
 from hpo.domain.campaign import DEFAULT_STUDY
 from hpo.domain.errors import UsageError
 
@@ -46,3 +47,10 @@ def test_the_campaigns_of_a_multirun_are_composed_before_the_first_one_starts() 
         separate_runs(parse(["run", "-m", "trials=1,-1"]))
     with pytest.raises(UsageError, match="give one of them"):
         separate_runs(parse(["run", "-m", "seed=0,1", "--fork", "other"]))
+
+
+def test_a_slash_means_the_folder_of_a_training(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is on both sides"):
+        sides(APP, "./run", "./run")
+    with pytest.raises(UsageError, match="is no folder of a training that has finished an epoch"):
+        sides(APP, str(tmp_path), "night#7")

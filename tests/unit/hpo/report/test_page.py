@@ -183,6 +183,10 @@ def test_members_and_contenders_are_shown(made_up: CampaignEvidence, committee_f
     tables = plainly["sections"]["deployed"]["tables"]
 
     assert [row["member"] for row in tables["members"]["rows"]] == list(campaign.members)
+    slots = [row["slot"] for row in tables["members"]["rows"]]
+    page = render(build_report(campaign))
+    section = page[page.index('<section id="deployed"') : page.index('<section id="luck"')]
+    assert re.findall(r'href="#trial-(\d+)"', section) == [str(slot) for slot in slots]
     assert {row["name"] for row in tables["rivals"]["rows"]} == {
         f"the committee of {len(campaign.members)} trials",
         "the single champion",
@@ -273,3 +277,17 @@ def test_every_halving_of_the_days_is_in_its_column(written: dict[str, Any], mad
     assert found is not None
     columns = np.floor(len(shares) / (1 + np.exp(-found.logits))).astype(int)
     assert shares == pytest.approx(np.bincount(columns, minlength=len(shares)) / len(columns), abs=1e-6)
+
+
+def test_trials_that_break_a_constraint_are_named_with_what_they_break(made_up: CampaignEvidence) -> None:
+    def tables(evidence: CampaignEvidence) -> dict[str, Any]:
+        section = next(section for section in build_report(evidence).sections if section.key == "search")
+        return {table.key: table for table in section.tables}
+
+    assert "infeasible" not in tables(made_up)
+    first = made_up.trials[0]
+    broken = replace(first, reason="infeasible: num_parameters at most 10, and it has 20")
+    found = tables(replace(made_up, trials=[broken, *made_up.trials[1:]]))["infeasible"]
+    assert found.rows == [
+        {"trial": first.slot, "score": first.score, "broken": "num_parameters at most 10, and it has 20"}
+    ]
