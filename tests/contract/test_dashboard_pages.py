@@ -12,6 +12,7 @@ import numpy as np
 import optuna
 import pytest
 from optuna.artifacts import get_all_artifact_meta
+from optuna.trial import TrialState
 from optuna_dashboard import get_note, save_note
 from optuna_dashboard.artifact._backend import list_trial_artifacts
 
@@ -175,6 +176,21 @@ def test_a_trial_that_is_tried_again_has_the_pages_of_the_second_one(
     note, held = shown(storage, 1)
     assert "failed: error: a bug\n\n[Its run" in note
     assert held.keys() == {"config.json"}
+
+
+def test_what_is_told_of_a_trial_later_leaves_its_pages(
+    pages: DashboardPages, storage: PatientStorage, runs: Path
+) -> None:
+    first = optuna.load_study(study_name="night/1-capacity", storage=storage)
+    running = optuna.create_trial(state=TrialState.RUNNING, user_attrs={"slot": 3, "values": {"optim.lr": 1e-3}})
+    first.add_trial(running)
+    open_attempt(runs, 3)
+    pages.sync(CAMPAIGN, runs)
+    first.tell(2, 0.02)
+    pages.sync(CAMPAIGN, runs)
+    trial = optuna.load_study(study_name="night", storage=storage).trials[2]
+    assert (trial.state, trial.value, trial.user_attrs["mlflow"]) == (TrialState.COMPLETE, 0.02, ADDRESS)
+    assert shown(storage, 3)[0].startswith("**Trial 3**")
 
 
 def test_deleted_with_all_its_files(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 from typing import Any
 
 import optuna
@@ -230,12 +232,30 @@ def test_what_is_changed_by_hand_is_put_right(
 
 
 def test_two_processes_at_once_leave_what_one_leaves(
-    search: Search, opened: Callable[[], CampaignStudies], load: Callable[[], optuna.Study]
+    search: Search,
+    opened: Callable[[], CampaignStudies],
+    load: Callable[[], optuna.Study],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     campaign = search.run()
-    with ThreadPoolExecutor(4) as pool:
-        for studies in [opened() for _ in range(4)]:
-            pool.submit(studies.sync, campaign)
+    both = [opened() for _ in range(2)]
+    place, _ = (studies.study(campaign)._study_id for studies in both)
+    barrier, original = Barrier(2), statements.read_numbers
+
+    def look_together(*arguments: Any) -> Any:
+        """Unless only one may look at a time."""
+        found = original(*arguments)
+        with suppress(BrokenBarrierError):
+            barrier.wait(3.0)
+        return found
+
+    with monkeypatch.context() as patch, ThreadPoolExecutor(2) as pool:
+        patch.setattr(statements, "read_numbers", look_together)
+        written = [future.result() for future in [pool.submit(studies.sync, campaign) for studies in both]]
+    assert sorted(written) == [0, NUM_TRIALS]
+    with search.storage.engine.begin() as connection:
+        rows = connection.exec_driver_sql(f"SELECT count(*) FROM trials WHERE study_id = {place}").scalar()
+    assert rows == NUM_TRIALS
     together = contents(load())
     opened().delete(campaign)
     opened().sync(campaign)
