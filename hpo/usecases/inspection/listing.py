@@ -7,6 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from hpo.domain.campaign import Campaign, SlotState, SlotView
+from hpo.domain.failures import is_choosable
 from hpo.domain.settings import flatten
 from hpo.usecases.records import Records
 
@@ -35,7 +36,7 @@ def trial_rows(records: Records, campaign: Campaign) -> list[dict[str, Any]]:
 def _campaign(campaign: Campaign, slots: Sequence[SlotView]) -> dict[str, Any]:
     search: Mapping[str, Any] = campaign.spec.config.get("search", {})
     source = flatten(search.get("trainer", {})).get("data.source")
-    scores = [slot.score for slot in slots if slot.state is SlotState.DONE and slot.score is not None]
+    scores = [slot.score for slot in filter(is_choosable, slots) if slot.score is not None]
     return {
         "name": campaign.name,
         "state": campaign.state.value,

@@ -52,3 +52,18 @@ def test_a_trial_is_a_row_with_what_it_was_given(records: Records, campaign: Cam
     assert (second["state"], second["score"], second["reason"]) == ("failed", None, "error: it broke")
     assert second["params.optim.lr"] == 0.2
     assert (third["state"], third["params.optim.lr"], third["started_at"]) == ("open", None, None)
+
+
+def test_the_best_is_that_of_the_trials_that_can_be_chosen(records: Records) -> None:
+    opened = records.ledger.open_campaign(CampaignSpec("day", {}, {}, (TierPlan(1, "one", 3),), 0))
+    worker = records.ledger.register_worker(opened.id, WorkerIdentity("host", 1, 0.0))
+    broken = "infeasible: num_parameters at most 10, and it has 20"
+    for outcome, score, reason in (
+        (Outcome.COMPLETE, 0.01, None),
+        (Outcome.PRUNED, 0.03, None),
+        (Outcome.COMPLETE, 0.02, broken),
+    ):
+        claim = records.ledger.claim(opened.id, worker, SearchConfig().worker.lease)
+        assert claim is not None
+        records.ledger.finish(claim, outcome, score, reason)
+    assert [row["best"] for row in campaign_rows(records)] == [0.01]
