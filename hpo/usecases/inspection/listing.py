@@ -16,7 +16,7 @@ PARAMETERS = "params."
 
 
 def campaign_rows(records: Records) -> list[dict[str, Any]]:
-    """A row for each campaign, newest first. best: the highest score of its finished trials."""
+    """A row for each campaign, newest first. best: the highest score of those that can be chosen."""
     return [_campaign(campaign, records.ledger.slots(campaign.id)) for campaign in records.ledger.campaigns()]
 
 
