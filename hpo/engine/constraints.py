@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import optuna
 
 from hpo.domain.errors import UsageError, nearest
+from hpo.domain.failures import INFEASIBLE
 from hpo.domain.metric import Metric
 from hpo.runs.entries import EpochRecord
 from search_spaces import Constraint, Space
@@ -63,10 +64,10 @@ def tell(trial: optuna.Trial, space: Space, figures: Mapping[str, float | None])
 
 
 def broken(space: Space, figures: Mapping[str, float | None]) -> str | None:
-    """What a trial's figures break, None where they keep everything."""
+    """The reason of a trial whose figures break a constraint, None where they keep everything."""
     said = [
         f"{constraint.shown}, and it has {value:,.10g}"
         for constraint in space.constraints
         if (value := figures.get(constraint.name)) is not None and constraint.violation(value) > 0
     ]
-    return "; ".join(said) if said else None
+    return f"{INFEASIBLE}: {'; '.join(said)}" if said else None

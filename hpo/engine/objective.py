@@ -24,7 +24,6 @@ from hpo.domain.campaign import (
 )
 from hpo.domain.config import SearchConfig
 from hpo.domain.errors import EnvironmentFault, LeaseLost, StoreUnavailable
-from hpo.domain.failures import INFEASIBLE
 from hpo.domain.ports import Ledger, TrialEnd, TrialRequest, TrialRunner
 from hpo.domain.trainable import Trainable
 from hpo.domain.training import Decision
@@ -282,12 +281,17 @@ class Objective:
             self._begin_anew(claim)
             return
         attempt = self._own_attempt(claim)
-        figures = {} if outcome is Outcome.FAILED else self._constrained(attempt, end)
+        figures: dict[str, float | None] = {}
+        if outcome is not Outcome.FAILED and attempt is not None:
+            known = end.num_parameters, attempt.epochs(), self._campaign.spec.metrics, self._length.score_epochs
+            figures = {each.name: constraints.measured(each, *known) for each in self._space.constraints}
         for name in (name for name, value in figures.items() if value is None):
             text = f"the training reports no '{name}', which the space constrains"
             self._finish(claim, study, trial, Outcome.FAILED, replace(end, reason="missing_metric", message=text))
             return
-        reason = f"{end.reason}: {end.message}" if outcome is Outcome.FAILED else self._infeasible(figures)
+        reason = (
+            f"{end.reason}: {end.message}" if outcome is Outcome.FAILED else constraints.broken(self._space, figures)
+        )
         said: dict[str, Any] = {NUM_PARAMETERS: end.num_parameters, "last_epoch": end.last_epoch, "reason": reason}
         said["device"] = end.device
         if attempt is not None:
@@ -309,21 +313,6 @@ class Objective:
                 tell_unfit(study, trial, end.excess)
         self._ledger.finish(claim, outcome, score, reason)
         logger.info("slot %d done: %s, score %s", claim.slot, outcome, score)
-
-    def _constrained(self, attempt: Attempt | None, end: TrialEnd) -> dict[str, float | None]:
-        """What the space constrains -> the trial's figure."""
-        if attempt is None:
-            return {}
-        epochs, metrics = attempt.epochs(), self._campaign.spec.metrics
-        return {
-            each.name: constraints.measured(each, end.num_parameters, epochs, metrics, self._length.score_epochs)
-            for each in self._space.constraints
-        }
-
-    def _infeasible(self, figures: Mapping[str, float | None]) -> str | None:
-        """The reason of a trial that breaks a constraint."""
-        said = constraints.broken(self._space, figures)
-        return None if said is None else f"{INFEASIBLE}: {said}"
 
     def _pause(self, claim: Claim, epoch: int) -> None:
         attempt = self._own_attempt(claim)
