@@ -284,6 +284,7 @@ def test_a_logged_model_is_made_once_and_finished_where_that_was_broken_off(
     assert [made.model_id for made in run.outputs.model_outputs] == [model.model_id]
     assert run.data.tags["tiertune.slot"] == "night#0001"
     assert model.params == {"optim.lr": "0.001"}
+    assert model.tags["mlflow.source.name"] == "hpo run study=night"
     assert {file.path for file in client.list_logged_model_artifacts(model.model_id)} >= {"MLmodel", "model.py"}
 
 

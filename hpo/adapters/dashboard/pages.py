@@ -46,10 +46,21 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class _Read:
+    """What a study's notes are read from, read once: a trial's is among those of all others."""
+
+    attributes: Mapping[str, Any]
+
+    def get_study_system_attrs(self, study_id: int) -> Mapping[str, Any]:
+        """As a storage is asked for them."""
+        return self.attributes
+
+
+@dataclass(frozen=True)
 class _TrialPage:
     """A trial as notes are written to: `optuna.Trial` itself would draw parameters."""
 
-    storage: BaseStorage
+    storage: BaseStorage | _Read
     study: optuna.Study
     _trial_id: int
 
@@ -141,11 +152,12 @@ class DashboardPages:
         places = self._studies.trial_ids(campaign, news)
         study = self._studies.study(campaign)
         num_written = self._describe(study, campaign, folder)
+        read = _Read(study._storage.get_study_system_attrs(study._study_id))
         for number, place in places.items():
             attempt, result = news[number]
             with self._never_in_the_way():
                 address = self._run_address(campaign, folder, number)
-                num_written += self._decorate(study, place, attempt, result, address)
+                num_written += self._decorate(study, read, place, attempt, result, address)
                 self._seen[campaign.name, number] = attempt.fence, result is not None
         return num_written
 
@@ -158,11 +170,18 @@ class DashboardPages:
         return int(is_new) + int(_write_note(study, study_note(campaign)))
 
     def _decorate(
-        self, study: optuna.Study, trial_id: int, attempt: Attempt, result: Result | None, address: str | None
+        self,
+        study: optuna.Study,
+        read: _Read,
+        trial_id: int,
+        attempt: Attempt,
+        result: Result | None,
+        address: str | None,
     ) -> int:
         run = attempt.run()
-        page = _TrialPage(study._storage, study, trial_id)
-        num_written = int(_write_note(page, trial_note(run, result, address), lambda text: bool(_OURS.fullmatch(text))))
+        pages = [_TrialPage(place, study, trial_id) for place in (study._storage, read)]
+        note = trial_note(run, result, address)
+        num_written = int(_write_note(pages[0], note, lambda text: bool(_OURS.fullmatch(text)), pages[1]))
         metas: dict[str, str | None] = {}
         contents = {} if result is None else dict(trial_files(attempt))
         for name in TRIAL_FILES:
@@ -261,11 +280,13 @@ def _renew_result(study: optuna.Study, result: str) -> None:
     _write_note(study, f"{result}{RULE}{rest}", lambda text: True)
 
 
-def _write_note(page: Any, text: str, is_ours: Callable[[str], bool] = lambda text: False) -> bool:
+def _write_note(
+    page: Any, text: str, is_ours: Callable[[str], bool] = lambda text: False, read_from: Any = None
+) -> bool:
     """Whether it had to be written: not where it stands already, nor over a person's own words."""
     from optuna_dashboard import get_note, save_note
 
-    before = get_note(page)
+    before = get_note(read_from or page)
     if before == text or (before and not is_ours(before)):
         return False
     save_note(page, text)

@@ -26,7 +26,7 @@ from hpo.adapters.mlflow.quiet import (
     Schema,
     mlflow,
 )
-from hpo.adapters.mlflow.records import trial_key
+from hpo.adapters.mlflow.records import origin, trial_key
 from hpo.adapters.mlflow.store import Experiment, Store
 from hpo.domain.campaign import Campaign
 from hpo.domain.trainable import Serving, Trainable
@@ -114,7 +114,8 @@ def _log_model(
     model = next(iter(known), None)
     if model is None:
         settings = {name: str(value) for name, value in (campaign.champion or {}).get("values", {}).items()}
-        model = client.create_logged_model(experiment.id, ALIAS, run_id, _tags(campaign, sha256), settings)
+        tags = _tags(campaign, sha256) | origin(campaign.name)
+        model = client.create_logged_model(experiment.id, ALIAS, run_id, tags, settings)
     if model.status is not LoggedModelStatus.READY:
         with tempfile.TemporaryDirectory() as folder:
             save(Path(folder) / "model")
