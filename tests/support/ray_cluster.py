@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -24,8 +25,11 @@ def open_cluster(*nodes: Mapping[str, Any]) -> Iterator[Any]:
     """A cluster while the block runs, Ray's own `Cluster`. nodes: what each has, as `ray start` takes it; the first is
     the head."""
     import ray
+    from ray._private.utils import get_ray_address_file
     from ray.cluster_utils import Cluster
 
+    # Ray writes the newest cluster's address there, and expects the folder.
+    Path(get_ray_address_file(None)).parent.mkdir(parents=True, exist_ok=True)
     cluster = Cluster(shutdown_at_exit=False)
     # A short path: sockets lie below it, and the system takes a hundred letters of theirs.
     with TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:

@@ -31,7 +31,7 @@ def script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        (["hpo", "re"], {"resume", "report"}),
+        (["hpo", "re"], {"resume", "report", "record"}),
         (["hpo", "best", "--f"], {"--format"}),
         (["hpo", "best", "--format", ""], {"text", "yaml", "json", "hydra"}),
         (["hpo", "dashboard", ""], {"optuna", "mlflow"}),

@@ -59,7 +59,7 @@ def test_what_cannot_be_written_is_refused(capsys: pytest.CaptureFixture[str]) -
 
 @pytest.mark.parametrize("command", sorted(NAMED))
 def test_a_plain_word_names_the_campaign(command: str) -> None:
-    more = ["--data", "x.csv"] if command == "predict" else []
+    more = {"predict": ["--data", "x.csv"], "manifest": ["--image", "x"]}.get(command, [])
     assert parse([command, "night", *more]).overrides == ["study=night"]
     assert parse([command, "study=night", *more]).overrides == ["study=night"]
     assert parse([command, "--study", "night", *more]).overrides == ["study=night"]
