@@ -48,7 +48,10 @@ class Supervisor:
         stop: StopRequest,
         on_progress: Callable[[Sequence[SlotView]], None],
         timeout: timedelta | None = None,
+        since: float | None = None,
     ) -> None:
+        """since: on the clock, from when on the timeout counts; None: from `run`."""
+        self._since = since
         self._ledger, self._campaign, self._engine = ledger, campaign, engine
         self._num_workers, self._clock, self._stop = num_workers, clock, stop
         self._on_progress, self._timeout = on_progress, timeout
@@ -65,7 +68,8 @@ class Supervisor:
             EnvironmentFault: workers keep dying without finishing anything, or cannot work here.
             UsageError: the same, for a reason that lies in the settings.
         """
-        deadline = None if self._timeout is None else self._clock.monotonic() + self._timeout.total_seconds()
+        since = self._clock.monotonic() if self._since is None else self._since
+        deadline = None if self._timeout is None else since + self._timeout.total_seconds()
         try:
             self._engine.start(range(1, self._num_workers + 1))
             while not self._finished():

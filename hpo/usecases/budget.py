@@ -7,6 +7,7 @@ from hpo.domain.config import SearchConfig
 from hpo.domain.errors import UsageError
 from hpo.domain.ports import Ledger
 from hpo.usecases.campaigns import length_of
+from hpo.usecases.records import Records
 
 
 def planned(config: SearchConfig) -> SearchConfig:
@@ -34,6 +35,17 @@ def affordable(ledger: Ledger, campaign: Campaign, config: SearchConfig) -> int:
     num_epochs = length_of(config).num_epochs
     used = sum(_used(slot, num_epochs) for slot in ledger.slots(campaign.id))
     return max(0, (config.epochs - used) // num_epochs)
+
+
+def grown(stores: Records, campaign: Campaign, config: SearchConfig) -> tuple[Campaign, int]:
+    """The campaign as it is now, after trials were added for what is left of its epochs, and how many those are. Of
+    several sittings that end together one adds them."""
+    with stores.ledger.exclusive(f"budget of {campaign.name}"):
+        current = stores.find(campaign.name)
+        more = affordable(stores.ledger, current, config)
+        if more:
+            current = stores.ledger.raise_budget(current.id, current.spec.budget + more)
+        return current, more
 
 
 def _used(slot: SlotView, num_epochs: int) -> int:

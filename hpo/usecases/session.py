@@ -22,7 +22,7 @@ from hpo.domain.ports import Clock, Engine, Ledger
 from hpo.domain.trainable import Prepared
 from hpo.engine.supervisor import Chore, StopRequest, Supervisor
 from hpo.engine.worker import Worker
-from hpo.usecases.budget import affordable
+from hpo.usecases.budget import affordable, grown
 from hpo.usecases.campaigns import (
     decide_rest,
     frozen_config,
@@ -172,11 +172,13 @@ def _run(
         _finalize_once(stores, campaign, config, face)
         return
     with Chore("server", machine.revive, REVIVE_EVERY), tracking(stores, campaign) as projector:
-        _supervise(stores.ledger, machine, engine, campaign, config, face, timeout)
-        while more := affordable(stores.ledger, campaign, config):
-            face.say(f"Pruning has left epochs for {more} more {'trial' if more == 1 else 'trials'}.")
-            campaign = stores.ledger.raise_budget(campaign.id, campaign.spec.budget + more)
-            _supervise(stores.ledger, machine, engine, campaign, config, face, timeout)
+        begun, is_over = machine.clock.monotonic(), False
+        while not is_over:
+            _supervise(stores.ledger, machine, engine, campaign, config, face, timeout, begun)
+            campaign, added = grown(stores, campaign, config)
+            if added:
+                face.say(f"Pruning has left epochs for {added} more {'trial' if added == 1 else 'trials'}.")
+            is_over = all(slot.state is SlotState.DONE for slot in stores.ledger.slots(campaign.id))
         _finish(stores, machine.host, campaign, config, space, prepared, face)
     _last_sync(projector, campaign, face)
     _refuse_hopeless(stores.ledger, campaign)
@@ -244,6 +246,7 @@ def _supervise(
     config: SearchConfig,
     face: Face,
     timeout: timedelta | None,
+    begun: float,
 ) -> None:
     stop = StopRequest()
     with handling_signals(stop), face.watching(campaign, length_of(config).num_epochs) as on_progress:
@@ -256,6 +259,7 @@ def _supervise(
             stop,
             on_progress,
             timeout,
+            begun,
         )
         try:
             supervisor.run()

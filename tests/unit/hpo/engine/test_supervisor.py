@@ -93,7 +93,11 @@ class Arena:
         return claim is not None
 
     def supervise(
-        self, make: Callable[[int], FakeWorker], num_workers: int = 1, timeout: timedelta | None = None
+        self,
+        make: Callable[[int], FakeWorker],
+        num_workers: int = 1,
+        timeout: timedelta | None = None,
+        since: float | None = None,
     ) -> None:
         """make: the worker that is the nth to be started, from 0."""
 
@@ -101,7 +105,7 @@ class Arena:
             self.seen.append(sum(slot.outcome is not None for slot in slots))
 
         engine = FakeEngine(make, self.started)
-        Supervisor(self.ledger, self.campaign, engine, num_workers, self.clock, self.stop, watch, timeout).run()
+        Supervisor(self.ledger, self.campaign, engine, num_workers, self.clock, self.stop, watch, timeout, since).run()
 
 
 def idle() -> bool:
@@ -181,6 +185,14 @@ def test_the_time_limit_drains() -> None:
         arena.supervise(lambda _: FakeWorker(idle), timeout=timedelta(seconds=90))
     assert arena.clock.monotonic() >= 90
     assert arena.started[0][1].said == ["drain"]
+
+
+def test_the_time_limit_of_a_sitting_is_not_begun_anew_when_its_budget_grows() -> None:
+    arena = Arena()
+    arena.clock.advance(timedelta(seconds=60))
+    with pytest.raises(Interrupted, match=r"time limit of 0:01:30"):
+        arena.supervise(lambda _: FakeWorker(idle), timeout=timedelta(seconds=90), since=0.0)
+    assert 90 <= arena.clock.monotonic() < 100
 
 
 def test_stop_requests_are_counted_and_the_first_one_is_told() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +13,9 @@ from hpo.domain.config import SearchConfig
 from hpo.domain.errors import UsageError
 from hpo.testing.clock import FakeClock
 from hpo.testing.memory_ledger import MemoryLedger
-from hpo.usecases.budget import affordable, planned
+from hpo.usecases.budget import affordable, grown, planned
 from hpo.usecases.fingerprints import differences
+from hpo.usecases.records import Records
 
 TEN = {"train": {"epochs": 10}}
 
@@ -68,3 +70,18 @@ def test_a_campaign_that_grew_is_the_same_campaign() -> None:
     ]
     trials = replace(stored, config={"search": {"epochs": None}})
     assert "its budget is 14 trials, not 100 epochs" in differences(trials, stored)[0]
+
+
+def test_of_two_sittings_that_end_together_one_adds_the_trials(tmp_path: Path) -> None:
+    ledger, campaign = searched((Outcome.COMPLETE, 10), (Outcome.PRUNED, 3), (Outcome.PRUNED, 4))
+    worker = ledger.register_worker(campaign.id, WorkerIdentity("host", 1, 0.0))
+    last = ledger.claim(campaign.id, worker, SearchConfig().worker.lease)
+    assert last is not None
+    ledger.finish(last, Outcome.FAILED, None, "error: it broke")
+    records = Records(tmp_path, ledger)
+    # 10 + 3 + 4 and a whole one for the failure: 27 of 50.
+    first, added = grown(records, campaign, config(50))
+    assert (first.spec.budget, added) == (6, 2)
+    again, none = grown(records, campaign, config(50))
+    assert (again, none) == (first, 0)
+    assert grown(records, campaign, config(None)) == (first, 0)
