@@ -161,7 +161,9 @@ def _run(
 ) -> None:
     memory = recalled(stores, config, space)
     if memory:
-        face.say(f"Begins with what the campaign '{config.warm_start}' lets expect: {len(memory)} trials.")
+        face.say(
+            f"Starts from the campaign '{config.warm_start}': its {len(memory)} trials are a prior belief, not results."
+        )
     campaign = open_campaign(stores.ledger, config, space, prepared, memory)
     if campaign.state is CampaignState.COMPLETE:
         _refuse_hopeless(stores.ledger, campaign)

@@ -41,8 +41,8 @@ class Fitted:
 
 
 def believe(trials: Sequence[FrozenTrial], coordinates: Coordinates, sign: float) -> Belief | None:
-    """What an earlier search's trials let one expect of a configuration, as far as it had the same parameters: the mean
-    of its own model. None where they say nothing."""
+    """What an earlier search suggests about a configuration, as far as it had the same parameters: the mean of its own
+    model. None where its trials say nothing."""
     fitted = fit(trials, coordinates, sign)
     return None if fitted is None else fitted.posterior.mean
 

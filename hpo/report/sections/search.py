@@ -144,7 +144,7 @@ def _infeasible(evidence: CampaignEvidence) -> list[Table]:
         Column("score", "validation score", formatting.score),
         Column("broken", "breaks", kind="long"),
     ]
-    title = "Trials that break a constraint, and were not chosen from"
+    title = "Trials that break a constraint, and cannot be chosen"
     return [Table("infeasible", title, columns, rows, "table hpo.slot, column reason")] if rows else []
 
 
