@@ -73,6 +73,7 @@ def test_an_option_that_ray_refuses_is_refused_at_once(make: Make, options: dict
 
 
 def test_an_address_of_ray_client_is_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)  # another test of this process may be connected
     monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
     with pytest.raises(UsageError, match="RAY_ADDRESS names a server of Ray Client"):
         make().start([1])
