@@ -65,8 +65,8 @@ def _lines(config: SearchConfig, space: Space, prepared: Prepared, spec: Campaig
     yield f"Campaign  {spec.name}, maximising {spec.objective.shown}"
     yield from prepared.lines or prepared.split
     yield from (f"Warning: {warning}" for warning in prepared.warnings)
-    beyond = "" if config.epochs is None else f"{config.epochs} epochs, without pruning "
-    yield f"Budget    {beyond}{_trials(spec.budget)} of the space '{space.name}'"
+    in_epochs = "" if config.epochs is None else f"{config.epochs} epochs; if none is pruned, "
+    yield f"Budget    {in_epochs}{_trials(spec.budget)} of the space '{space.name}'"
     for tier in spec.tiers:
         names = [dimension.name for dimension in dimensions_of(space, tier.name)]
         what = "all of them" if len(names) == len(space.dimensions) and len(spec.tiers) > 1 else ", ".join(names)
@@ -79,7 +79,8 @@ def _lines(config: SearchConfig, space: Space, prepared: Prepared, spec: Campaig
     first = trainable.parse(bind(trainable, trainable.plain(settings), space.defaults()))
     needed = trainable.memory_needed(first, prepared.search)
     yield f"Memory    {'not known before it starts' if needed is None else f'{needed / GIB:.2f} GiB'} (first trial)"
-    yield f"Time      {_time(trainable, first, prepared, spec.budget * length.num_epochs / config.worker.num_workers)}"
+    side_by_side = min(config.worker.num_workers, spec.budget)
+    yield f"Time      {_time(trainable, first, prepared, spec.budget * length.num_epochs / side_by_side)}"
     yield "Nothing was kept of the timed epoch, and no store was opened."
 
 

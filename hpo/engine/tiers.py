@@ -138,7 +138,8 @@ def is_result(trial: FrozenTrial) -> bool:
 
 def is_unfit(trial: FrozenTrial) -> bool:
     """Whether a trial was not started, because it needs more memory than there is."""
-    return trial.state is TrialState.PRUNED and MEMORY in (trial.constraints or {})
+    is_limited = MEMORY in (trial.constraints or {})  # by a metric of that name, too, once it was trained
+    return trial.state is TrialState.PRUNED and is_limited and not trial.intermediate_values
 
 
 def retried(trials: Iterable[FrozenTrial]) -> set[int]:

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo.domain.campaign import Campaign, Outcome, SlotState, SlotView
 from hpo.domain.failures import is_infeasible
 from hpo.engine.joint.fitting import RECORD
+from hpo.engine.joint.observations import is_feasible
 from hpo.engine.joint.proposals import CLIMBED, DRAWN
 from hpo.engine.stage import own_trials
 from hpo.engine.tiers import MEMORY
@@ -97,13 +98,15 @@ def _pruned(campaign: Campaign, trial: FrozenTrial, trials: Sequence[FrozenTrial
 
 
 def _best_before(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
-    """The best trial that was complete when this one ended, copies from earlier tiers included."""
+    """The best trial that was complete and feasible when this one ended, which pruners compare with; copies from
+    earlier tiers included."""
     ended = trial.datetime_complete
     complete = [
         other
         for other in trials
         if other.state is TrialState.COMPLETE
         and other.value is not None
+        and is_feasible(other)
         and (ended is None or other.datetime_complete is None or other.datetime_complete <= ended)
     ]
     return max(complete, key=lambda other: other.value or 0.0, default=None)

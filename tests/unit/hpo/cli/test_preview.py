@@ -59,6 +59,12 @@ def test_what_a_run_would_refuse_is_refused(home: Path, capsys: pytest.CaptureFi
     assert "n_startup_trials" in capsys.readouterr().err
 
 
+def test_a_constraint_on_nothing_that_is_measured_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("tiny.yaml").write_text(f"{TINY_SPACE}constraints: {{num_parameter: 100}}\n", encoding="utf-8")
+    assert dry("trials=10") == EXIT_INPUT
+    assert "the constraint 'num_parameter' is on nothing that is measured" in capsys.readouterr().err
+
+
 def test_an_epoch_that_takes_too_long_is_not_waited_for(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,3 +82,13 @@ def test_a_first_trial_that_fails_is_said_to(
     monkeypatch.setattr(fitting, "fit", fit)
     assert dry("trials=10") == EXIT_DONE
     assert "Time      not known: the first trial would fail (the loss is not finite)" in capsys.readouterr().out
+
+
+def test_a_budget_in_epochs_and_more_workers_than_trials(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preview, "_time", lambda trainable, first, prepared, num_epochs: f"{num_epochs:g} epochs")
+    assert dry("epochs=7", "worker.num_workers=8") == EXIT_DONE
+    said = capsys.readouterr().out
+    assert "Budget    7 epochs; if none is pruned, 2 trials of the space 'tiny'" in said
+    assert "Time      3 epochs" in said, "two trials of three epochs, side by side"

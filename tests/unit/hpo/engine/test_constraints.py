@@ -17,6 +17,7 @@ from hpo.domain.errors import UsageError
 from hpo.domain.failures import is_infeasible
 from hpo.domain.metric import Metric
 from hpo.engine.constraints import check_constraints, measured
+from hpo.engine.tiers import is_unfit
 from hpo.runs.entries import EpochRecord
 from hpo.testing.clock import FakeClock
 from hpo.testing.memory_ledger import MemoryLedger
@@ -96,3 +97,12 @@ def test_a_figure_that_a_training_does_not_report_fails_it(tmp_path: Path) -> No
     views = stores.ledger.slots(stores.find("night").id)
     assert {view.outcome for view in views} == {Outcome.FAILED}
     assert views[0].reason == "missing_metric: the training reports no 'train/nothing', which the space constrains"
+
+
+def test_a_metric_called_memory_is_no_refusal_for_want_of_memory() -> None:
+    def ended(curve: dict[int, float]) -> optuna.trial.FrozenTrial:
+        state = optuna.trial.TrialState.PRUNED
+        return optuna.trial.create_trial(state=state, value=0.1, constraints={"memory": 1.0}, intermediate_values=curve)
+
+    assert is_unfit(ended({}))
+    assert not is_unfit(ended({1: 0.1}))

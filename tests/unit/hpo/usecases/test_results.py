@@ -25,7 +25,8 @@ from hpo.engine.tiers import plan_tiers
 from hpo.engine.worker import Worker
 from hpo.ranking.ranker import Ranker
 from hpo.report.comparison import compare
-from hpo.runs.folder import SlotFolder, campaign_folder
+from hpo.runs.entries import Result
+from hpo.runs.folder import Attempt, SlotFolder, campaign_folder
 from hpo.testing.clock import FakeClock
 from hpo.testing.memory_ledger import MemoryLedger
 from hpo.usecases import conclusion, results
@@ -213,6 +214,35 @@ def test_the_champion_is_the_same_however_often_it_is_chosen(
     assert crowned.crowned == again
     assert Champion.from_plain(json.loads(json.dumps(again.as_plain()))) == again
     assert sum(again.weights.values()) == pytest.approx(1.0)
+
+
+def test_a_trial_that_breaks_a_constraint_sits_in_no_committee(
+    records: Records, campaign: Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champion = choose(campaign, records.archive(campaign))
+    broken = next(slot for slot in champion.slots if slot != champion.slot)
+    known = Attempt.result
+
+    def result(attempt: Attempt) -> Result | None:
+        found = known(attempt)
+        is_its = found is not None and attempt.folder.parent.name == f"slot-{broken:04d}"
+        return replace(found, reason="infeasible: seconds at most 1, and it has 2") if is_its and found else found
+
+    monkeypatch.setattr(Attempt, "result", result)
+    assert set(choose(campaign, records.archive(campaign)).slots) == set(champion.slots) - {broken}
+
+
+def test_the_best_so_far_keeps_the_constraints(
+    records: Records, campaign: Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best = results.best_slot(records, campaign)
+    views = records.ledger.slots(campaign.id)
+    changed = [replace(view, reason="infeasible: so") if view.slot == best else view for view in views]
+    monkeypatch.setattr(records.ledger, "slots", lambda campaign: changed)
+    assert (
+        results.best_slot(records, campaign)
+        == max((view for view in views if view.slot != best), key=lambda view: view.score or 0.0).slot
+    )
 
 
 def test_one_rule_gives_the_single_champion(records: Records, campaign: Campaign) -> None:

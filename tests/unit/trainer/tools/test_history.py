@@ -58,6 +58,14 @@ def test_a_training_that_was_too_short() -> None:
     assert "Underfits" in said(np.linspace(0.0, 0.05, 8).tolist())
 
 
+def test_a_rise_is_seen_through_noise_and_noise_is_seldom_called_one() -> None:
+    noise = np.random.default_rng(1).normal(0, 0.002, (100, 12))
+    rising = np.mean(["Underfits" in said((np.linspace(0.0, 0.05, 12) + each).tolist()) for each in noise])
+    flat = np.mean(["Underfits" in said((0.04 + 3 * each).tolist()) for each in noise])
+    assert rising > 0.9
+    assert flat < 0.15
+
+
 def test_a_plateau_is_nothing_learnt_on_either_days() -> None:
     flat = (0.04 + np.random.default_rng(0).normal(0, 0.002, 10)).tolist()
     assert "Plateau: nothing improved after epoch 6" in said(flat, train_rank=[0.05, 0.051] * 5)
