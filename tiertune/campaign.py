@@ -162,14 +162,17 @@ class Campaign:
             for each in differences
         )
 
-    def resume(self, trials: int | None = None, timeout: timedelta | None = None) -> Campaign:
-        """Go on after an interruption, with a larger budget if one is given; what `hpo resume` does."""
+    def resume(
+        self, trials: int | None = None, timeout: timedelta | None = None, *, epochs: int | None = None
+    ) -> Campaign:
+        """Go on after an interruption, with a larger budget if one is given, in what the campaign's is; what `hpo
+        resume` does."""
         from hpo.cli.selection import frozen
         from hpo.usecases import session
 
-        budget = [] if trials is None else [f"trials={trials}"]
+        budget = [f"{name}={value}" for name, value in (("trials", trials), ("epochs", epochs)) if value is not None]
         with in_one_sentence(), open_app() as app:
-            campaign, config, space = frozen(app, [f"study={self.name}", *budget], allowed=("trials=",))
+            campaign, config, space = frozen(app, [f"study={self.name}", *budget], allowed=("trials=", "epochs="))
             limit = timeout or config.worker.timeout
             session.resume(app.stores, app.machine, campaign, config, space, face(), limit, retries=False)
         return self

@@ -43,15 +43,16 @@ def record(store: Store, folder: Path, trainable: Trainable[Any], register: str 
         UsageError: no training was finished there, or the name is a campaign's.
     """
     attempt = Attempt(folder.absolute())
-    if not attempt.config_file.is_file():
-        raise UsageError(f"{folder} is no folder of a training: it holds no config.json.")
+    missing = next((name for name in ("config.json", "run.json") if not (folder / name).is_file()), None)
+    if missing is not None:
+        raise UsageError(f"{folder} is no folder of a training: it holds no {missing}.")
     result, epochs = attempt.result(), attempt.epochs()
     if result is None:
         raise UsageError(f"{folder}: its training has not ended; go on with `trainer --resume {folder}`.")
     if register is not None:
         _check_registered(register, result, folder)
+    started = datetime.fromisoformat(read_json(folder / "run.json")["started_at"])
     with store.answering():
-        started = datetime.fromisoformat(read_json(folder / "run.json")["started_at"])
         key = {"tiertune.run": str(attempt.folder)}
         tags = {"tiertune.kind": "single", "tiertune.outcome": str(result.outcome)}
         run_id = store.find_or_create(

@@ -128,3 +128,11 @@ def test_what_is_wrong_is_said_in_one_sentence(call: object, said: str, campaign
     with pytest.raises(tiertune.Error, match=said) as caught:
         call(campaign)  # type: ignore[operator]  # a function of the campaign
     assert "\n" not in str(caught.value)
+
+
+def test_a_budget_in_epochs_from_python(prices: pd.DataFrame, home: Path) -> None:
+    started = tiertune.run(prices, epochs=4, name="epochs", space=home / "space.yaml", settings=SETTINGS)
+    assert len(started.trials()) == 2
+    assert len(started.resume(epochs=6).trials()) == 3
+    with pytest.raises(tiertune.Error, match="the campaign's budget is in epochs"):
+        started.resume(trials=9)

@@ -68,6 +68,9 @@ def test_what_is_no_finished_training_is_refused(run: Path, store: Store, tmp_pa
     with pytest.raises(UsageError, match="begin with 'tiertune-' are the campaigns'"):
         record(store, run, Ranker(), "tiertune-night")
     (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"holds no run\.json"):
+        record(store, tmp_path, Ranker())
+    (tmp_path / "run.json").write_text((run / "run.json").read_text())
     (tmp_path / "metrics.jsonl").write_text("")
     with pytest.raises(UsageError, match="has not ended; go on with `trainer --resume"):
         record(store, tmp_path, Ranker())
