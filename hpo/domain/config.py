@@ -94,6 +94,10 @@ class WorkerConfig(Section):
     keep_checkpoints: Annotated[int, Field(ge=0, le=1_000_000)] = 10
     """When the campaign is complete, the checkpoints of this many best trials stay, beside those of the committee's
     members and of the default configuration."""
+    upload_lag: Annotated[int, Field(ge=1, le=1000)] = 2
+    """Finished epochs that a trial may be ahead of what of it lies in `HPO_ARTIFACTS`, where that is set: so many are
+    trained again when its machine is lost. It waits for a slow store rather than to be further; not for one that is
+    away."""
     max_crashes: Annotated[int, Field(ge=1, le=1000)] = 3
     """A slot is FAILED with the reason `poison` once its trial's process died this many times in a row while its worker
     lived, without an epoch finished in between."""
