@@ -45,7 +45,7 @@ class Hosts:
 
     def work(self, who: WorkerIdentity, before_epoch: Any = None, num_trials: int = 1, **more: Any) -> SimulatedRunner:
         """A worker on this host, until nothing is left."""
-        config, space = configuration("night", num_trials)
+        config, space = configuration("night", num_trials, sampler={"name": "random", "options": {}})
         home = self.home / who.host.partition("/")[0]
         uploads = StoredUploads(self.stored(home), self.ledger, who, self.lag, retry=SOON, patience=SOON)
         runner = SimulatedRunner(before_epoch or (lambda folder, epoch: None))
