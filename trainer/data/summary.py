@@ -61,8 +61,8 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     lines += [f"Columns   {line}" for line in summary["recognised"]]
     lines += [
         f"Days      {summary['days']:,} from {summary['first_day']} to {summary['last_day']}",
-        f"Stocks    {summary['stocks']:,}, {summary['sectors']} sectors{group}; usable on a day: {a_day['median']:,} in "
-        f"the median, {a_day['fewest']:,} to {a_day['most']:,}",
+        f"Stocks    {summary['stocks']:,}, {summary['sectors']} sectors{group}; usable on a day: {a_day['median']:,} "
+        f"in the median, {a_day['fewest']:,} to {a_day['most']:,}",
         f"Rows      {summary['rows']:,}, of which {summary['stock_days']:,} are usable" + _list(summary["masked"]),
         f"Features  {len(names)}: {shown}",
     ]

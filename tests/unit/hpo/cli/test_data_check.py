@@ -91,9 +91,7 @@ def test_the_summary_is_what_pandas_counts(panel: pd.DataFrame, capsys: pytest.C
     assert "Date, Ticker, Open" not in lines_of(capsys, "Warning")
 
 
-def test_rows_without_a_sector_are_counted(
-    panel: pd.DataFrame, home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_rows_without_a_sector_are_counted(panel: pd.DataFrame, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     unknown = panel["Ticker"].isin(["S03", "S04"]) & (panel["Date"] < "2020-03-02")
     panel.assign(sector=panel["sector"].mask(unknown)).to_csv("prices.csv", index=False)
     assert check("prices.csv") == EXIT_DONE
