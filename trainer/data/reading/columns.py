@@ -98,7 +98,7 @@ NO_FEATURES: Mapping[str, str] = {
     ROW_NUMBER: "index id rowid rownumber",
     "a payment, not a feature": "dividend dividends div dividendamount capitalgains",
     "an adjustment factor, which is written with later splits in mind": "adjustmentfactor adjfactor factor splitfactor "
-    "splitcoefficient splitratio stocksplits splits split cumfactor",
+    "splitcoefficient splitratio stocksplits splits split cumfactor ajexdi cfacpr cfacshr",
     "a level, not comparable between stocks and days": "marketcap mktcap marketcapitalization marketvalue vwap shrout "
     "sharesoutstanding adjustedvwap previousclose prevclose preclose upperlimit lowerlimit ul ll",
     "of no use in a price file": "openint openinterest per time",
