@@ -15,8 +15,8 @@ from hpo.domain.ports import Clock, Ledger
 from hpo.engine.objective import Objective
 
 IDLE = timedelta(seconds=0.5)
-"""First pause before asking again when the rest of the tier is running elsewhere. Each pause is twice the one before, up
-to the time between two renewals, so that a thousand idle workers leave the database to those that work."""
+"""First pause before asking again when the rest of the tier is running elsewhere. Each pause is twice the one before,
+up to the time between two renewals, so that a thousand idle workers leave the database to those that work."""
 RENEWALS_PER_LEASE = 4
 
 logger = logging.getLogger(__name__)
