@@ -39,8 +39,8 @@ def check_calendar(market: Market) -> tuple[str, ...]:
         late = dates[dates > latest]
         stock = int(np.flatnonzero(market.rows[len(dates) - len(late)])[0])
         raise InputError(
-            f"{market.row(len(dates) - len(late), stock)}: the date {late[0]} lies in the future ({_times(len(late), 'such date')}"
-            "); correct or remove these rows."
+            f"{market.row(len(dates) - len(late), stock)}: the date {late[0]} lies in the future "
+            f"({_times(len(late), 'such date')}); correct or remove these rows."
         )
     found, steps = [], np.diff(dates).astype(int)
     usual = int(np.median(steps)) if len(steps) else 1
