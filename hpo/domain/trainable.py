@@ -125,7 +125,7 @@ class Trainable(ABC, Generic[S]):
     """Distributions whose versions can change a result."""
 
     @property
-    def places(self) -> tuple[str, ...]:
+    def path_settings(self) -> tuple[str, ...]:
         """All settings that say where something lies."""
         return (*((self.source,) if self.source is not None else ()), *self.files)
 
