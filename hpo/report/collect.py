@@ -63,7 +63,7 @@ def collect(
     space = parse_space(stored["yaml"], stored["name"], f"the campaign '{campaign.name}'")
     flat = flatten(trainer)
     source = "" if trainable.source is None else str(flat.get(trainable.source) or "")
-    places = known_places([search["space"], *(str(flat.get(name) or "") for name in trainable.places)], state)
+    places = known_places([search["space"], *(str(flat.get(name) or "") for name in trainable.path_settings)], state)
     return CampaignEvidence(
         name=campaign.name,
         objective=campaign.spec.objective,

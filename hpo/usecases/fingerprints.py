@@ -43,7 +43,7 @@ def config_fingerprint(config: SearchConfig) -> str:
     values = config.model_dump(mode="json", exclude=NOT_SCIENCE)
     trainable = load_trainable(config.trainable)
     values["trainer"] = trainable.plain(trainable.parse(config.trainer))
-    for name in trainable.places:
+    for name in trainable.path_settings:
         values["trainer"] = without(values["trainer"], name)  # the data's fingerprint is their content
     return _digest(json.dumps(values, sort_keys=True))
 
