@@ -98,6 +98,9 @@ class WorkerConfig(Section):
     """Finished epochs that a trial may be ahead of what of it lies in `HPO_ARTIFACTS`, where that is set: so many are
     trained again when its machine is lost. It waits for a slow store rather than to be further; not for one that is
     away."""
+    same_arithmetic: bool = False
+    """Whether a worker is refused whose processor or GPU, precision or torch differs from that of the campaign's first
+    worker, so that the same seed would give other bits. Where such a worker is let in, its trials are marked."""
     max_crashes: Annotated[int, Field(ge=1, le=1000)] = 3
     """A slot is FAILED with the reason `poison` once its trial's process died this many times in a row while its worker
     lived, without an epoch finished in between."""
