@@ -24,7 +24,7 @@ from hpo.cli.status import print_decisions, status_lines, status_record
 from hpo.domain.campaign import CampaignState
 from hpo.domain.errors import EnvironmentFault, UsageError
 from hpo.usecases import results
-from hpo.usecases.inspection.hosts import hosts
+from hpo.usecases.inspection.hosts import differing, hosts
 from hpo.wiring import embedded_database, home_folder, log_to, open_app, serve
 
 WATCH_SECONDS = 1.0
@@ -102,11 +102,12 @@ def status(options: argparse.Namespace) -> None:
             campaign = app.records.find(study_of(options.overrides))
             slots, now = app.ledger.slots(campaign.id), datetime.now(UTC)
             where = hosts(app.records, campaign, slots, now)
+            devices = differing(slots, app.records.archive(campaign))
             if _is_text(options):
                 print("\033[H\033[J" if options.watch and sys.stdout.isatty() else "", end="")
-                print("\n".join(status_lines(campaign, slots, now, where)))
+                print("\n".join(status_lines(campaign, slots, now, where, devices)))
             else:
-                print(json.dumps(status_record(campaign, slots, now, where)), flush=True)
+                print(json.dumps(status_record(campaign, slots, now, where, devices)), flush=True)
             if not options.watch or campaign.state is CampaignState.COMPLETE:
                 return
             time.sleep(WATCH_SECONDS)

@@ -22,6 +22,7 @@ from hpo.domain.ports import Clock, Engine, Ledger
 from hpo.domain.trainable import Prepared
 from hpo.engine.supervisor import Chore, StopRequest, Supervisor
 from hpo.engine.worker import Worker
+from hpo.usecases.arithmetic import refuse_other_arithmetic
 from hpo.usecases.budget import affordable, grown
 from hpo.usecases.campaigns import (
     decide_rest,
@@ -193,6 +194,8 @@ def work(stores: Stores, machine: Machine, campaign: Campaign, settings: WorkerC
     config = config.model_copy(update={"worker": settings})
     prepared = prepare_data(stores.cache, config)
     refuse_changes(campaign, config, space, prepared)
+    if settings.same_arithmetic:
+        refuse_other_arithmetic(stores, campaign, config, space, machine.host.device(config))
     drain = threading.Event()
     if supervised:
         threading.Thread(target=_drain_at_end_of_input, args=(drain,), name="supervisor", daemon=True).start()
