@@ -99,7 +99,7 @@ def num_members(ordered: Sequence[Candidate], horizon: int) -> int:
 
 def _shrunk(daily: NDArray[np.float64], horizon: int) -> NDArray[np.float64]:
     """The trials' means over the days [T], shrunk to their mean. daily: [T, V], finite."""
-    means = daily.mean(axis=1)
+    means: NDArray[np.float64] = daily.mean(axis=1)
     spread = float(means.var(ddof=1))
     if spread == 0.0:
         return means
