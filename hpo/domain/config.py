@@ -62,7 +62,7 @@ class CommitteeConfig(Section):
     rule: Literal["all", "complete", "single"] = "all"
     """`all`: every trial that learnt something, pruned ones at their last epoch too; `complete`: those that were not
     pruned; `single`: the single champion alone. A trial that is clearly worse than the single champion on the
-    validation days stays out."""
+    validation days stays out, and further ones where the days tell the trials apart so well that fewer score better."""
     size: Annotated[int, Field(ge=1, le=1000)] = 20
     """The most members; where more trials qualify, those with the best validation score stay."""
 
