@@ -221,4 +221,6 @@ def retain(records: Records, campaign: Campaign, keep: int) -> None:
     drop_checkpoints(records.runs(campaign.name), dropped)
     stored = records.stored(campaign)
     if stored is not None:
-        stored.drop_models(dropped)
+        done = {view.slot for view in records.ledger.slots(campaign.id) if view.state is SlotState.DONE}
+        finished = [each for each in archive.records if each.kind == "result" and each.slot in done]
+        stored.retain(finished, dropped)

@@ -10,7 +10,7 @@ from hpo.domain.campaign import Campaign
 from hpo.runs.durable import writing
 from hpo.usecases.host import Host
 from hpo.usecases.records import Records, Stores
-from hpo.usecases.refit.record import folder_of
+from hpo.usecases.refit.record import drop_finals, folder_of
 
 
 def delete(stores: Stores, host: Host, campaign: Campaign) -> None:
@@ -27,6 +27,7 @@ def delete(stores: Stores, host: Host, campaign: Campaign) -> None:
         stored = stores.stored(campaign)
         if stored is not None:
             stored.drop_all()
+            drop_finals(stores, campaign)
         for folder in folders(stores, campaign.name):
             with writing(folder):
                 shutil.rmtree(folder)
