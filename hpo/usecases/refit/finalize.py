@@ -66,14 +66,16 @@ def finalize(stores: Stores, names: Sequence[str], num_seeds: int, say: Say) -> 
         deployed = refits.committee(len(before.units))
         found = _judge(parts[0], before, judged, deployed)
         is_registered = found.accepted and len(parts) == 1
-        record = partial(_record, stores, parts, refits, deployed, found, say)
+        record = partial(_record, parts, refits, deployed, found)
         record(handed_over=not is_registered)
+    _upload(stores, parts, say)
     for line in _lines(found, refits.num_members):
         say(line)
     if found.accepted:
         say(f"`hpo predict study={label(parts)}` scores with the models that were refitted on all labelled days.")
     if is_registered and _register(stores, parts[0], say):
         record(handed_over=True)
+        _upload(stores, parts, say)
 
 
 def unrefitted(records: Records, folder: Path, parts: Sequence[Part]) -> Scored:
@@ -119,22 +121,13 @@ def _judge(part: Part, before: Scored, judged: Path, deployed: Path) -> Judged:
     )
 
 
-def _record(
-    records: Records,
-    parts: Sequence[Part],
-    refits: Refits,
-    deployed: Path,
-    found: Judged,
-    say: Say,
-    *,
-    handed_over: bool,
-) -> None:
-    folder, campaigns = refits.folder, [part.campaign for part in parts]
+def _record(parts: Sequence[Part], refits: Refits, deployed: Path, found: Judged, *, handed_over: bool) -> None:
+    folder = refits.folder
     files = {file.relative_to(folder).as_posix(): sha256_of(file) for file in refits.made_of[deployed]}
     write_sealed(
         folder / RECORD,
         {
-            "of": members_of(campaigns),
+            "of": members_of([part.campaign for part in parts]),
             "accepted": found.accepted,
             "handed_over": handed_over,
             "deployed": deployed.relative_to(folder).as_posix(),
@@ -148,8 +141,11 @@ def _record(
             },
         },
     )
+
+
+def _upload(records: Records, parts: Sequence[Part], say: Say) -> None:
     try:
-        put_final(records, campaigns)
+        put_final(records, [part.campaign for part in parts])
     except StoreUnavailable as error:
         say(f"The refitted models lie on this machine alone ({error}); the same command uploads them later.")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,10 +40,10 @@ def put_final(records: Records, campaigns: Sequence[Campaign]) -> None:
     folder, prefix, name = _folder(records, campaigns), _prefix(campaigns), _name(campaigns)
     root = sha256_of(folder / RECORD)
     for campaign in campaigns:
-        with records.ledger.exclusive(f"champion of {campaign.name}"):
-            champion = records.find(campaign.name).crowned
-            if champion is not None and champion.members == getattr(campaign.crowned, "members", None):
-                plain = replace(champion, finals={**champion.finals, name: root}).as_plain()
+        current = records.find(campaign.name)
+        if current.crowned is not None and members_of([current]) == members_of([campaign]):
+            plain = replace(current.crowned, finals={**current.crowned.finals, name: root}).as_plain()
+            with suppress(ValueError):  # its budget was raised: it will crown anew
                 records.ledger.complete_campaign(campaign.id, plain)
     digests = {**read_sealed(folder / RECORD)["files"], RECORD: root}
     records.artifacts.put({f"{prefix}/{each}.{digest}": folder / each for each, digest in digests.items()})
@@ -81,14 +82,11 @@ def bring_final(records: Records, campaigns: Sequence[Campaign]) -> None:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def drop_finals(records: Records, campaign: Campaign) -> None:
-    """Delete from the store what was trained again of the campaign, alone or together with others."""
-    if records.artifacts is None or campaign.crowned is None:
-        return
-    for name in campaign.crowned.finals:
-        found = [records.ledger.find_campaign(each) for each in name.split("+")]
-        campaigns = [each for each in found if each is not None]
-        records.artifacts.delete(list(records.artifacts.sizes(_prefix(campaigns))))
+def places_of_finals(records: Records, campaign: Campaign) -> list[str]:
+    """Where in the store lies what was trained again of the campaign, alone or together with others."""
+    finals = campaign.crowned.finals if campaign.crowned else {}
+    found = [[records.ledger.find_campaign(each) for each in name.split("+")] for name in finals]
+    return [_prefix([each for each in campaigns if each is not None]) for campaigns in found]
 
 
 def members_of(campaigns: Sequence[Campaign]) -> dict[str, str]:
