@@ -96,6 +96,14 @@ class StoredRuns:
                 dropped.append(key)
         self.store.delete(dropped)
 
+    def put_mark(self, mark: Path, budget: int) -> None:
+        """Upload the mark that says that a campaign of this budget was concluded."""
+        self.store.put({f"{self._marks(budget)}/{mark.name}.{sha256_of(mark)}": mark})
+
+    def has_mark(self, budget: int) -> bool:
+        """Whether it was concluded on any machine."""
+        return bool(self.store.sizes(self._marks(budget)))
+
     def drop_all(self) -> None:
         """Delete the campaign's run folders."""
         self.store.delete(list(self.store.sizes(self.prefix)))
@@ -170,6 +178,9 @@ class StoredRuns:
         files = {self._key(attempt, name, digest): attempt.folder / name for name, digest in digests.items()}
         # Retention may have deleted the model.
         return {key: file for key, file in files.items() if file.name not in CHECKPOINTS or file.exists()}
+
+    def _marks(self, budget: int) -> str:
+        return f"{self.prefix}/concluded/{budget}"
 
     def _folder(self, attempt: Attempt) -> str:
         return f"{self.prefix}/{attempt.folder.parent.name}/{attempt.folder.name}"

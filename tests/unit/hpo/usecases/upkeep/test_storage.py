@@ -21,6 +21,7 @@ from hpo.testing.memory_artifacts import MemoryArtifacts
 from hpo.testing.memory_ledger import MemoryLedger
 from hpo.testing.memory_storage import MemoryStorage
 from hpo.usecases import conclusion, results
+from hpo.usecases.campaigns import frozen_config
 from hpo.usecases.doctor.checkup import check_up
 from hpo.usecases.records import Stores, unique_name
 from hpo.usecases.refit.finalize import finalize
@@ -89,7 +90,7 @@ def test_what_an_outage_has_left_is_named_and_uploaded_once(places: Places) -> N
     assert "holds        2  finished trials are in the store" in after
     assert upload_rest(places.here, places.campaign) == 0
     assert upload_rest(replace(places.here, artifacts=None), places.campaign) == 0
-    assert all(f"runs/{unique_name([places.campaign])}/slot-000" in key for key in places.store.contents)
+    assert all(key.startswith(f"runs/{unique_name([places.campaign])}/") for key in places.store.contents)
 
 
 def test_another_machine_reports_predicts_and_examines(places: Places, tmp_path: Path) -> None:
@@ -110,6 +111,17 @@ def test_another_machine_reports_predicts_and_examines(places: Places, tmp_path:
     ]
     pd.testing.assert_frame_equal(*tables)
     assert "holds        2  run folders are whole" in examined(places.there, places.campaign)
+
+
+def test_a_campaign_is_concluded_once_for_all_machines(places: Places) -> None:
+    upload_rest(places.here, places.campaign)
+    elsewhere = replace(places.there, home=places.there.home / "elsewhere")
+    config, _ = frozen_config(places.campaign)
+    assert not conclusion.is_concluded(elsewhere, places.campaign)
+    conclusion.conclude(places.there, HOST, places.campaign, config, places.sitting.prepared, lambda line: None)
+    assert conclusion.is_concluded(elsewhere, places.campaign)
+    results.scores(elsewhere, places.campaign, places.new, everything=False)
+    assert conclusion.faults(elsewhere, places.campaign) == []
 
 
 def test_what_was_refitted_here_predicts_there(places: Places) -> None:
