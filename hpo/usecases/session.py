@@ -20,6 +20,7 @@ from hpo.domain.errors import Interrupted, UsageError
 from hpo.domain.failures import hopeless
 from hpo.domain.ports import Clock, Engine, Ledger
 from hpo.domain.trainable import Prepared
+from hpo.engine.stalls import Stalls
 from hpo.engine.supervisor import Chore, StopRequest, Supervisor
 from hpo.engine.worker import Worker
 from hpo.usecases.arithmetic import refuse_other_arithmetic
@@ -76,6 +77,10 @@ class Display(Protocol):
     """Where a sitting says what it does."""
 
     def say(self, line: str) -> None: ...
+
+    def warn(self, line: str) -> None:
+        """Of what needs a person, who may have left the terminal."""
+        ...
 
     def preparing(self) -> AbstractContextManager[Callable[[str, float], None]]:
         """A progress display for the panel: called with a step's name and its done fraction."""
@@ -256,8 +261,14 @@ def _supervise(
     timeout: timedelta | None,
     begun: float,
 ) -> None:
-    stop = StopRequest()
-    with handling_signals(stop), display.watching(campaign, length_of(config).num_epochs) as on_progress:
+    stop, stalls = StopRequest(), Stalls()
+    with handling_signals(stop), display.watching(campaign, length_of(config).num_epochs) as show:
+
+        def on_progress(slots: Sequence[SlotView]) -> None:
+            show(slots)
+            for line in stalls.look(slots, machine.clock.monotonic()):
+                display.warn(line)
+
         supervisor = Supervisor(
             ledger,
             campaign,
