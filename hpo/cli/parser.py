@@ -11,7 +11,7 @@ from hpo import __version__
 from hpo.cli import listing
 from hpo.cli.export import completion, manifest
 from hpo.domain.campaign import DEFAULT_STUDY
-from hpo.domain.durations import seconds_of
+from hpo.domain.settings import seconds_of
 
 LONGEST = timedelta(days=3650)
 OVERRIDES = "key=value settings, e.g. trials=40 study=night trainer.model.kind=gru (all: `hpo config`)"

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, field_validator, model_validator
 
 from hpo.domain.campaign import DEFAULT_STUDY, DEFAULT_TRAINABLE
-from hpo.domain.durations import seconds_of
+from hpo.domain.settings import seconds_of
 
 
 class Section(BaseModel):
