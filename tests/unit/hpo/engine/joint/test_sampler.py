@@ -140,10 +140,10 @@ def test_what_was_tried_is_not_proposed_again(monkeypatch: pytest.MonkeyPatch) -
     study, real = search(16, lambda number, params: quality(params)), proposals.draw
     calls = 0
 
-    def draw_what_is_known(posterior: Any, coordinates: Any, base: Any, temperature: float, rng: Any) -> Any:
+    def draw_what_is_known(posterior: Any, coordinates: Any, bases: Any, temperature: float, rng: Any) -> Any:
         nonlocal calls
         calls += 1
-        return base if calls == 1 else real(posterior, coordinates, base, temperature, rng)
+        return bases[0] if calls == 1 else real(posterior, coordinates, bases, temperature, rng)
 
     monkeypatch.setattr(proposals, "draw", draw_what_is_known)
     study.sampler = JointSampler(seed=7, budget=100)
