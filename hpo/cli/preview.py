@@ -101,11 +101,11 @@ def _time(trainable: Trainable[Any], first: Any, prepared: Prepared, num_epochs:
 
 
 def _names(dimensions: Sequence[Dimension]) -> str:
-    """`model.kind; where model.kind is gru: model.num_layers, model.dropout`."""
+    """`model.kind; model.num_layers, model.dropout (where model.kind is gru)`."""
     groups: dict[str, list[str]] = {}
     for dimension in dimensions:
         groups.setdefault(dimension.shown_when, []).append(dimension.name)
-    return "; ".join(f"{f'where {where}: ' if where else ''}{', '.join(names)}" for where, names in groups.items())
+    return "; ".join(", ".join(names) + (f" (where {where})" if where else "") for where, names in groups.items())
 
 
 def _shown(seconds: float) -> str:

@@ -103,9 +103,7 @@ def check_strict(space: Space) -> None:
                 )
 
 
-def _parents_outside(
-    space: Space, own: Sequence[Dimension], dimension: Dimension
-) -> dict[str, tuple[Value, ...]]:
+def _parents_outside(space: Space, own: Sequence[Dimension], dimension: Dimension) -> dict[str, tuple[Value, ...]]:
     """The choices of other tiers that a dimension's conditions name, with all their values."""
     choices = {each.name: each.choices for each in space.dimensions if isinstance(each, ChoiceDimension)}
     named = {name for branch in space.branches(dimension) for name in branch}

@@ -26,7 +26,11 @@ def importances(trials: Sequence[TrialEvidence], log_settings: Collection[str] =
         return {}
     return decisions.importances(
         create_trial(
-            params={name: _parameter(trial.settings[name], kind) for name, kind in distributions.items() if name in trial.settings},
+            params={
+                name: _parameter(trial.settings[name], kind)
+                for name, kind in distributions.items()
+                if name in trial.settings
+            },
             distributions={name: kind for name, kind in distributions.items() if name in trial.settings},
             value=trial.score,
         )

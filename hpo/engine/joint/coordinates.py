@@ -104,7 +104,9 @@ class Coordinates:
         axes = tuple(_axis(name, distributions[name], MAX_HEAD if name in heads else MAX_LEVELS) for name in names)
         for axis in axes:
             if axis.name in heads and axis.levels is None:
-                raise ValueError(f"Others exist under values of '{axis.name}', which must be a choice of at most {MAX_HEAD}.")
+                raise ValueError(
+                    f"Others exist under values of '{axis.name}', which must be a choice of at most {MAX_HEAD}."
+                )
         return cls(axes, found)
 
     @cached_property

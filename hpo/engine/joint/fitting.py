@@ -66,7 +66,7 @@ def fit(
     seen = observe(readings, epoch_noise(trials[-MAX_TRIALS:]))
     beliefs = () if belief is None else (belief,)
     most_at_once = int((~np.isnan(points)).sum(axis=1).max()) if coordinates.conditions else len(coordinates.axes)
-    prior = Prior.of(len(coordinates.axes), most_at_once)
+    prior = Prior.of(len(coordinates.axes), most_at_once, coordinates.heads)
     evidence = Evidence(points[seen.trials], coordinates.unordered, seen, prior, *beliefs)
     vector = evidence.fit(*_begin(trials, len(evidence.prior.mean), thorough))
     posterior = Posterior(evidence, vector)

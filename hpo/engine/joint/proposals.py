@@ -79,8 +79,8 @@ def propose(
 def draw(
     posterior: Posterior, coordinates: Coordinates, bases: Sequence[Array], temperature: float, rng: np.random.Generator
 ) -> Array:
-    """A base with every coordinate replaced by the best of its axis in one joint draw (Thompson sampling); of the points
-    that several bases lead to, the best in another draw."""
+    """A base with every coordinate replaced by the best of its axis in one joint draw (Thompson sampling); of the
+    points that several bases lead to, the best in another draw."""
     points = [_drawn(posterior, coordinates, base, temperature, rng) for base in bases]
     if len(points) == 1:
         return points[0]

@@ -25,7 +25,8 @@ class JointSampler(BaseSampler):
 
     It keeps nothing: what it proposes follows from the study's trials and the seed. Curves are used where a trial's
     value is the mean of its last intermediate values; else the values alone are. Running trials are believed to end as
-    the model expects; infeasible and failed ones count as poor. A trial need not have every parameter. For one objective.
+    the model expects; infeasible and failed ones count as poor. A trial need not have every parameter. For one
+    objective.
 
     Args:
         seed: of everything random here.
