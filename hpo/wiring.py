@@ -10,12 +10,14 @@ import os
 import sys
 import threading
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
+from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hpo.adapters.dashboard.trackers import Trackers
 from hpo.adapters.engines.local import LocalEngine
@@ -138,7 +140,7 @@ class App:
 
     @property
     def host(self) -> Host:
-        return Host(processes.is_dead, processes.num_threads, processes.available_memory)
+        return Host(processes.is_dead, processes.num_threads, processes.available_memory, device_of)
 
     @property
     def machine(self) -> Machine:
@@ -258,6 +260,19 @@ def build_worker(
         processes.is_dead,
         drain,
     )
+
+
+def device_of(config: SearchConfig) -> str | None:
+    """What a training would run on here. Asked in a process of its own: a worker imports no torch and opens no GPU."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
+        return apart.submit(_describe_device, config.trainable, config.trainer).result()
+
+
+def _describe_device(trainable_name: str, settings: Mapping[str, Any]) -> str | None:
+    from hpo.trainable.loading import load_trainable
+
+    trainable = load_trainable(trainable_name)
+    return trainable.describe_device(trainable.parse(settings))
 
 
 def engine_of(home: Path, config: SearchConfig) -> Engine:

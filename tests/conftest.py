@@ -27,6 +27,9 @@ FOREIGN = ("HPO_", "MLFLOW_", "PG")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--storm-minutes", type=float, default=60.0, help="how long tests/faults/test_storm.py goes on")
     parser.addoption("--storm-seed", type=int, default=100, help="the first seed of the storm")
+    parser.addoption("--simulation-seed", type=int, default=1, help="the first seed of the simulation")
+    parser.addoption("--simulation-seeds", type=int, default=100, help="how many seeds the simulation plays")
+    parser.addoption("--simulation-steps", type=int, default=1_000_000, help="how many steps it plays of each")
 
 
 def pytest_configure() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.wiring import home_folder, open_app
-from tiertune.display import face
+from tiertune.display import current_display
 from tiertune.errors import in_one_sentence
 from tiertune.sources import Data, source_of
 
@@ -105,7 +105,7 @@ class Campaign:
         from hpo.usecases.campaigns import frozen_config, prepare_data
 
         said: list[str] = []
-        view = face()
+        view = current_display()
 
         def say(line: str) -> None:
             if line.endswith(" ..."):  # what it is busy with
@@ -174,5 +174,5 @@ class Campaign:
         with in_one_sentence(), open_app() as app:
             campaign, config, space = frozen(app, [f"study={self.name}", *budget], allowed=("trials=", "epochs="))
             limit = timeout or config.worker.timeout
-            session.resume(app.stores, app.machine, campaign, config, space, face(), limit, retries=False)
+            session.resume(app.stores, app.machine, campaign, config, space, current_display(), limit, retries=False)
         return self

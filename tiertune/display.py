@@ -14,7 +14,7 @@ from hpo.cli.terminal import Terminal
 from hpo.domain.campaign import Campaign, SlotView
 
 
-def face() -> Terminal:
+def current_display() -> Terminal:
     """The view that suits where this code runs."""
     if not _in_notebook():
         return Terminal()

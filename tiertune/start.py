@@ -11,7 +11,7 @@ from hpo.domain.campaign import DEFAULT_STUDY
 from hpo.domain.settings import nest, quoted
 from hpo.wiring import home_folder, open_app
 from tiertune.campaign import Campaign
-from tiertune.display import face
+from tiertune.display import current_display
 from tiertune.errors import in_one_sentence
 from tiertune.sources import Data, source_of
 
@@ -41,7 +41,7 @@ def run(
     Progress and the summary are shown while it runs. An interruption saves what runs: call it again to go on. Raises
     Error.
     """
-    view = face()
+    view = current_display()
     from hpo.cli import config_loader
     from hpo.usecases import session
 

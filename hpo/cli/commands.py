@@ -24,7 +24,7 @@ from hpo.cli.status import print_decisions, status_lines, status_record
 from hpo.domain.campaign import CampaignState
 from hpo.domain.errors import EnvironmentFault, UsageError
 from hpo.usecases import results
-from hpo.usecases.inspection.hosts import hosts
+from hpo.usecases.inspection.hosts import differing, hosts
 from hpo.wiring import embedded_database, home_folder, log_to, open_app, serve
 
 WATCH_SECONDS = 1.0
@@ -63,10 +63,10 @@ def run(options: argparse.Namespace) -> None:
 
         preview(settings, space, Terminal(), home_folder() / "cache")
         return
-    face = Terminal()
-    with notifying(settings.study, face.outcome), open_app() as app:
+    display = Terminal()
+    with notifying(settings.study, display.outcome), open_app() as app:
         timeout = options.timeout or settings.worker.timeout
-        session.run(app.stores, app.machine, settings, space, face, timeout)
+        session.run(app.stores, app.machine, settings, space, display, timeout)
 
 
 def resume(options: argparse.Namespace) -> None:
@@ -79,16 +79,16 @@ def resume(options: argparse.Namespace) -> None:
     if options.fork and options.retry_failed:
         raise UsageError("--fork starts another campaign, in which nothing has failed; leave out --retry-failed.")
 
-    face = Terminal()
-    with notifying(resumed(options.overrides), face.outcome), open_app() as app:
+    display = Terminal()
+    with notifying(resumed(options.overrides), display.outcome), open_app() as app:
         campaign, config, space = frozen(app, options.overrides, allowed=("trials=", "epochs=", "worker."))
         timeout = options.timeout or config.worker.timeout
         if options.fork:
             config = config_loader.changed(config, [f"study={options.fork}"])
-            session.run(app.stores, app.machine, config, space, face, timeout)
+            session.run(app.stores, app.machine, config, space, display, timeout)
         else:
             retries = options.retry_failed
-            session.resume(app.stores, app.machine, campaign, config, space, face, timeout, retries=retries)
+            session.resume(app.stores, app.machine, campaign, config, space, display, timeout, retries=retries)
 
 
 def status(options: argparse.Namespace) -> None:
@@ -102,11 +102,12 @@ def status(options: argparse.Namespace) -> None:
             campaign = app.records.find(study_of(options.overrides))
             slots, now = app.ledger.slots(campaign.id), datetime.now(UTC)
             where = hosts(app.records, campaign, slots, now)
+            devices = differing(slots, app.records.archive(campaign))
             if _is_text(options):
                 print("\033[H\033[J" if options.watch and sys.stdout.isatty() else "", end="")
-                print("\n".join(status_lines(campaign, slots, now, where)))
+                print("\n".join(status_lines(campaign, slots, now, where, devices)))
             else:
-                print(json.dumps(status_record(campaign, slots, now, where)), flush=True)
+                print(json.dumps(status_record(campaign, slots, now, where, devices)), flush=True)
             if not options.watch or campaign.state is CampaignState.COMPLETE:
                 return
             time.sleep(WATCH_SECONDS)
@@ -287,14 +288,14 @@ def data(options: argparse.Namespace) -> None:
     options.overrides = [f"trainer.{word}" if word.startswith("data.") else word for word in options.overrides]
     config, _ = composed(options)
     trainable, settings = trainable_of(config)
-    face = Terminal()
-    with face.preparing() as progress:
+    display = Terminal()
+    with display.preparing() as progress:
         prepared = trainable.prepare(settings, home_folder() / "cache", progress)
     if options.format == "json":
         print(json.dumps({**prepared.summary, "warnings": list(prepared.warnings)}, indent=2, default=str))
         return
     for line in (*prepared.lines, *(f"Warning: {warning}" for warning in prepared.warnings)):
-        face.say(line)
+        display.say(line)
 
 
 def dashboard(options: argparse.Namespace) -> None:

@@ -93,7 +93,7 @@ def _defaults(trainable: Trainable[Any], given: Mapping[str, Any]) -> dict[str, 
 def _settled(trainable: Trainable[Any], composed: Mapping[str, Any]) -> dict[str, Any]:
     """The trainable's settings with its source where every process finds it, and the objective as it knows it."""
     flat, objective = flatten(composed["trainer"]), composed["objective"]
-    for name in trainable.places:
+    for name in trainable.path_settings:
         if flat.get(name) is not None:
             flat[name] = trainable.resolve_source(str(flat[name]))
     flat |= {name: objective for name, source in trainable.follows.items() if source == "objective"}
@@ -150,15 +150,15 @@ def multirun(overrides: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _texts(trainable: Trainable[Any]) -> tuple[str, ...]:
-    return (*TEXTS, *(f"trainer.{name}" for name in trainable.places))
+    return (*TEXTS, *(f"trainer.{name}" for name in trainable.path_settings))
 
 
 def trainable_settings(name: str, overrides: Sequence[str]) -> tuple[Trainable[Any], dict[str, Any]]:
     """A trainable and its complete settings. overrides: of its settings, without `trainer.`. UsageError as `load`."""
     trainable = load_trainable(name)
     defaults = trainable.plain(_parsed(trainable, _bringing(trainable, {}, overrides, prefix="")))
-    _refuse_unknown(_keys_of(overrides, trainable.places), defaults, "the command line")
-    return trainable, complete(trainable, _compose(defaults, overrides, trainable.places))
+    _refuse_unknown(_keys_of(overrides, trainable.path_settings), defaults, "the command line")
+    return trainable, complete(trainable, _compose(defaults, overrides, trainable.path_settings))
 
 
 def changed(config: SearchConfig, overrides: Sequence[str]) -> SearchConfig:

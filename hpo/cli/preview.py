@@ -16,7 +16,7 @@ from hpo.domain.training import Decision, EpochReport, TrialFailure
 from hpo.engine.binding import bind
 from hpo.engine.tiers import dimensions_of
 from hpo.usecases.campaigns import length_of, prepare_data, spec_of, trainable_of
-from hpo.usecases.session import Face
+from hpo.usecases.session import Display
 from search_spaces import Dimension, Space
 
 GIB = 2**30
@@ -45,18 +45,18 @@ class Stopwatch:
         return Decision.STOP
 
 
-def preview(config: SearchConfig, space: Space, face: Face, cache: Path) -> None:
+def preview(config: SearchConfig, space: Space, display: Display, cache: Path) -> None:
     """Say it. The data are prepared in the cache, as a run would, and one epoch is trained to be timed; no store is
     opened.
 
     Raises:
         UsageError: whatever a run would refuse before it asks its stores.
     """
-    with face.preparing() as progress:
+    with display.preparing() as progress:
         prepared = prepare_data(cache, config, progress)
     spec = spec_of(config, space, prepared)
     for line in _lines(config, space, prepared, spec):
-        face.say(line)
+        display.say(line)
 
 
 def _lines(config: SearchConfig, space: Space, prepared: Prepared, spec: CampaignSpec) -> Iterator[str]:

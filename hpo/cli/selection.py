@@ -15,7 +15,7 @@ from hpo.wiring import App
 
 if TYPE_CHECKING:
     from hpo.domain.config import SearchConfig
-    from hpo.report.comparison import Contender
+    from hpo.report.comparison import Side
     from search_spaces import Space
 
 
@@ -64,10 +64,10 @@ def side_of(app: App, campaign: Campaign, slot: int | None) -> int | None:
     return results.best_slot(app.records, campaign)
 
 
-def sides(app: App, first: str, second: str) -> tuple[Contender, Contender]:
+def sides(app: App, first: str, second: str) -> tuple[Side, Side]:
     """The two sides of a comparison, each named as in `named_trial` or, with a slash, the folder of a single training,
     which is compared on validation days alone. UsageError where they are the same."""
-    from hpo.usecases.inspection.compare import contender, has_holdout, single_run
+    from hpo.usecases.inspection.compare import has_holdout, single_run, trial_side
 
     if "/" in first + second:
         if first == second:
@@ -84,15 +84,15 @@ def sides(app: App, first: str, second: str) -> tuple[Contender, Contender]:
             f"'{first}' and '{second}' are both {which} of '{chosen[0][0].name}'; name two different trials."
         )
     with_holdout = all(has_holdout(app.records, *side) for side in chosen)
-    one, other = (contender(app.records, *side, with_holdout=with_holdout) for side in chosen)
+    one, other = (trial_side(app.records, *side, with_holdout=with_holdout) for side in chosen)
     return one, other
 
 
-def _validated(app: App, name: str) -> Contender:
-    from hpo.usecases.inspection.compare import contender
+def _validated(app: App, name: str) -> Side:
+    from hpo.usecases.inspection.compare import trial_side
 
     campaign, slot = named_trial(app, name)
-    return contender(app.records, campaign, side_of(app, campaign, slot), with_holdout=False)
+    return trial_side(app.records, campaign, side_of(app, campaign, slot), with_holdout=False)
 
 
 def study_of(overrides: Sequence[str]) -> str:

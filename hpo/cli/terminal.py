@@ -15,7 +15,7 @@ from hpo.domain.campaign import Campaign, SlotView
 
 
 class Terminal:
-    """Implements `hpo.usecases.session.Face`."""
+    """Implements `hpo.usecases.session.Display`."""
 
     def __init__(self) -> None:
         self._console = Console(highlight=False, soft_wrap=True)

@@ -94,6 +94,9 @@ class WorkerConfig(Section):
     keep_checkpoints: Annotated[int, Field(ge=0, le=1_000_000)] = 10
     """When the campaign is complete, the checkpoints of this many best trials stay, beside those of the committee's
     members and of the default configuration."""
+    same_arithmetic: bool = False
+    """Whether a worker is refused whose processor or GPU, precision or torch differs from that of the campaign's first
+    worker, so that the same seed would give other bits. Where such a worker is let in, its trials are marked."""
     max_crashes: Annotated[int, Field(ge=1, le=1000)] = 3
     """A slot is FAILED with the reason `poison` once its trial's process died this many times in a row while its worker
     lived, without an epoch finished in between."""

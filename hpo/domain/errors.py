@@ -2,6 +2,7 @@
 
 HpoError
 ├── UsageError          fix the input and call again                        exit code 2
+│   └── Unfinished          slots are open again: look again, or run the campaign once more
 ├── EnvironmentFault    database, disk or device is not usable              exit code 3
 │   └── StoreUnavailable    a database did not answer for longer than we wait; retry later
 ├── InvariantBroken     the stores contradict each other: a bug, or somebody's hand  exit code 1
@@ -21,6 +22,10 @@ class HpoError(Exception):
 
 class UsageError(HpoError):
     """The user's input is wrong: what, where, which rule, the remedy."""
+
+
+class Unfinished(UsageError, ValueError):
+    """Slots are not done where all had to be: the budget was raised meanwhile, or a failed trial is tried again."""
 
 
 class EnvironmentFault(HpoError):

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from hpo.domain.campaign import CampaignSpec, CheckpointRecord, Claim, Outcome, SlotState, SlotView
-from hpo.domain.errors import LeaseLost, UsageError
+from hpo.domain.errors import LeaseLost, Unfinished, UsageError
 
 
 def plain_json(value: Mapping[str, Any], what: str) -> dict[str, Any]:
@@ -70,8 +70,8 @@ def not_begun(claim: Claim) -> ValueError:
     return ValueError(f"slot {claim.slot} has no trial yet; there is nothing to pause")
 
 
-def unfinished(what: str, count: int) -> ValueError:
-    return ValueError(f"{what}: {count} slots are not done")
+def unfinished(what: str, count: int) -> Unfinished:
+    return Unfinished(f"{what}: {count} slots are not done")
 
 
 def not_failed(slots: Collection[int]) -> ValueError:

@@ -131,11 +131,11 @@ class Ledger(Protocol):
         ...
 
     def decide_tier(self, campaign_id: int, tier: int, decision: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Record a finished tier's decision; the first one wins and is returned. ValueError if slots are unfinished."""
+        """Record a finished tier's decision; the first one wins and is returned. Unfinished if slots are."""
         ...
 
     def complete_campaign(self, campaign_id: int, champion: Mapping[str, Any]) -> Campaign:
-        """Record the champion. ValueError if slots are unfinished. Idempotent: the last call's champion stays."""
+        """Record the champion. Unfinished if slots are. Idempotent: the last call's champion stays."""
         ...
 
     def record_checkpoint(self, claim: Claim, record: CheckpointRecord) -> None:

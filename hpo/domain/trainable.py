@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from hpo.domain.errors import UsageError
 from hpo.domain.metric import Metric
-from hpo.domain.training import FitResult, Reporter
+from hpo.domain.training import FitResult, Reporter, TrialFailure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,7 +125,7 @@ class Trainable(ABC, Generic[S]):
     """Distributions whose versions can change a result."""
 
     @property
-    def places(self) -> tuple[str, ...]:
+    def path_settings(self) -> tuple[str, ...]:
         """All settings that say where something lies."""
         return (*((self.source,) if self.source is not None else ()), *self.files)
 
@@ -168,8 +168,9 @@ class Trainable(ABC, Generic[S]):
         """Settings with what depends on this machine settled, so that training again gives the same bits."""
         return settings
 
-    def describe_device(self) -> str | None:
-        """What a training here would run on, None where the trainable does not know."""
+    def describe_device(self, settings: S | None = None) -> str | None:
+        """What a training here would run on and in which arithmetic, None where the trainable does not know. settings:
+        of the training; None: the defaults."""
         return None
 
     # Data
@@ -194,7 +195,10 @@ class Trainable(ABC, Generic[S]):
 
     def check_memory(self, settings: S, data: Path, limit: int) -> None:
         """Raise TrialFailure (`does_not_fit`, with its excess) where a training needs more than limit bytes."""
-        return
+        needed = self.memory_needed(settings, data)
+        if needed is not None and needed > limit:
+            said = f"it needs about {needed / 2**30:.2f} GiB of memory where {limit / 2**30:.2f} GiB are available."
+            raise TrialFailure("does_not_fit", said, needed / max(1, limit) - 1)
 
     def memory_needed(self, settings: S, data: Path) -> int | None:
         """Peak bytes of a training on `Prepared.search`, None where they are not known before it starts."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 
 from hpo.domain.campaign import Campaign, CampaignState, Claim, WorkerIdentity
 from hpo.domain.config import WorkerConfig
-from hpo.domain.errors import LeaseLost, StoreUnavailable
+from hpo.domain.errors import LeaseLost, StoreUnavailable, Unfinished
 from hpo.domain.ports import Clock, Ledger
 from hpo.engine.objective import Objective
 
 IDLE = timedelta(seconds=0.5)
-"""Pause before asking again when the rest of the tier is running elsewhere."""
+"""First pause before asking again when the rest of the tier is running elsewhere. Each pause is twice the one before,
+up to the time between two renewals, so that a thousand idle workers leave the database to those that work."""
 RENEWALS_PER_LEASE = 4
 
 logger = logging.getLogger(__name__)
@@ -66,6 +68,7 @@ class Worker:
         self._ledger, self._objective, self._campaign = ledger, objective, campaign
         self._settings, self._clock, self._is_dead, self._drain = settings, clock, is_dead, drain
         self._worker_id = ledger.register_worker(campaign.id, identity)
+        self._pause = IDLE
 
     def run(self) -> None:
         """Return when the campaign has no unfinished slot, or after `drain` was set."""
@@ -74,6 +77,7 @@ class Worker:
             self._ledger.expire_dead(self._campaign.id, self._is_dead)
             claim = self._ledger.claim(self._campaign.id, self._worker_id, self._settings.lease)
             if claim is not None:
+                self._pause = IDLE
                 self._work(claim)
             elif not self._advance():
                 return
@@ -108,9 +112,11 @@ class Worker:
             if tier.number in unfinished:
                 break
             if tier.number not in campaign.decisions:
-                self._ledger.decide_tier(campaign.id, tier.number, self._objective.decide(campaign, tier.number))
+                with suppress(Unfinished):  # somebody has raised the budget since we looked
+                    self._ledger.decide_tier(campaign.id, tier.number, self._objective.decide(campaign, tier.number))
                 return True
         if not unfinished:
             return False
-        self._drain.wait(IDLE.total_seconds())
+        self._drain.wait(self._pause.total_seconds())
+        self._pause = min(2 * self._pause, self._settings.lease / RENEWALS_PER_LEASE)
         return True

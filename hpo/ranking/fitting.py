@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from hpo.domain.training import Decision, Ending, EpochReport, FitResult, Reporter
 from trainer import reports
 from trainer.config import TrainerConfig
 from trainer.data import open_training
 from trainer.training import loop
-from trainer.training.device import room
+from trainer.training.device import processor_name, room
 from trainer.training.memory import check_fits, known_estimate
 from trainer.training.precision import choose_device, choose_precision
 
@@ -42,9 +44,10 @@ def fit(settings: TrainerConfig, data: Path, reporter: Reporter, folder: Path) -
 
 
 def describe_device(settings: TrainerConfig) -> str:
-    """On what a training runs here, and in which arithmetic."""
+    """On what a training runs here, and in which arithmetic: of two trainings that differ in it, the same seed may give
+    other bits."""
     precision = choose_precision(settings.train)
-    return f"{precision.device}, {precision.reason}"
+    return f"{processor_name(precision.device)}, {precision.reason}; torch {torch.__version__}"
 
 
 def check_memory(settings: TrainerConfig, data: Path, limit: int) -> None:

@@ -63,7 +63,7 @@ def collect(
     space = parse_space(stored["yaml"], stored["name"], f"the campaign '{campaign.name}'")
     flat = flatten(trainer)
     source = "" if trainable.source is None else str(flat.get(trainable.source) or "")
-    places = known_places([search["space"], *(str(flat.get(name) or "") for name in trainable.places)], state)
+    places = known_places([search["space"], *(str(flat.get(name) or "") for name in trainable.path_settings)], state)
     return CampaignEvidence(
         name=campaign.name,
         objective=campaign.spec.objective,
@@ -156,6 +156,7 @@ def _trial(
         last_epoch=result.last_epoch if result else None,
         num_parameters=result.num_parameters if result else None,
         trainer_seed=run["trainer_seed"],
+        device=result.device if result else None,
         folder=attempt.folder.relative_to(archive.runs.parent).as_posix(),
     )
 

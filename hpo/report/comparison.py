@@ -24,7 +24,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Contender:
+class Side:
     """One side of a comparison. metrics: its campaign's, the objective first. validation: None for a committee, whose
     members were chosen on those days. holdout: None where it was never measured there."""
 
@@ -44,7 +44,7 @@ class Difference:
     difference: Interval | None
 
 
-def compare(first: Contender, second: Contender) -> dict[str, list[Difference]]:
+def compare(first: Side, second: Side) -> dict[str, list[Difference]]:
     """Window (`validation`, `holdout`) -> the first one's objective, then the headline metrics, on the days both have.
 
     A window is left out where one side lacks it. A mean over horizons is compared only between equal horizons.
@@ -72,13 +72,13 @@ def compare(first: Contender, second: Contender) -> dict[str, list[Difference]]:
     return {window: _differences(*sides, shared, first, second) for window, sides in windows.items()}
 
 
-def _measures(side: Contender) -> str:
+def _measures(side: Side) -> str:
     horizons = [str(metric.horizon) for metric in side.metrics if metric.horizon is not None]
     names = f"{side.metrics[0].shown}"
     return f"{names} over {', '.join(dict.fromkeys(horizons))} days" if horizons else names
 
 
-def comparison_lines(first: Contender, second: Contender, found: dict[str, list[Difference]]) -> list[str]:
+def comparison_lines(first: Side, second: Side, found: dict[str, list[Difference]]) -> list[str]:
     """The comparison for a person, at most 80 columns where names are short."""
     lines = [f"A  {first.name}", f"B  {second.name}"]
     width = max((len(d.metric.shown) for differences in found.values() for d in differences), default=0)
@@ -93,9 +93,7 @@ def comparison_lines(first: Contender, second: Contender, found: dict[str, list[
     return lines
 
 
-def comparison_record(
-    first: Contender, second: Contender, found: Mapping[str, Sequence[Difference]]
-) -> dict[str, object]:
+def comparison_record(first: Side, second: Side, found: Mapping[str, Sequence[Difference]]) -> dict[str, object]:
     """The same as plain JSON: per window and metric the means of both, and their difference with its interval."""
     return {
         "first": first.name,
@@ -118,8 +116,8 @@ def _differences(
     ours: Measured,
     theirs: Measured,
     metrics: Sequence[Metric],
-    first: Contender,
-    second: Contender,
+    first: Side,
+    second: Side,
 ) -> list[Difference]:
     dates, left, right = np.intersect1d(ours.dates, theirs.dates, return_indices=True)
     if not len(dates):

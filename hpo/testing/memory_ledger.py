@@ -23,7 +23,7 @@ from hpo.domain.campaign import (
     WorkerIdentity,
 )
 from hpo.domain.ports import Clock
-from hpo.testing.memory_slots import Slot, claim_on, open_slot, reopen, turn
+from hpo.testing.memory_slots import Slot, claim_on, is_free, open_slot, reopen, turn
 
 
 @dataclass
@@ -120,23 +120,21 @@ class MemoryLedger:
             tier = min((slot.view.tier for slot in work.slots if slot.view.state is not SlotState.DONE), default=None)
             if tier is None or any(number not in work.campaign.decisions for number in range(1, tier)):
                 return None
-            for slot in sorted(work.slots, key=turn):
-                view = slot.view
-                expired = view.lease_expires_at is not None and view.lease_expires_at < now
-                if view.tier != tier or not (view.state in (SlotState.OPEN, SlotState.PAUSED) or expired):
-                    continue
-                slot.worker_id = worker_id
-                slot.view = replace(
-                    view,
-                    state=SlotState.RUNNING,
-                    fence=view.fence + 1,
-                    num_losses=view.num_losses + expired,
-                    worker=work.workers[worker_id],
-                    lease_expires_at=now + lease,
-                    started_at=view.started_at or now,
-                )
-                return claim_on(campaign_id, slot)
-            return None
+            free = (slot for slot in work.slots if slot.view.tier == tier and is_free(slot, now))
+            slot = min(free, key=turn, default=None)
+            if slot is None:
+                return None
+            slot.worker_id = worker_id
+            slot.view = replace(
+                slot.view,
+                state=SlotState.RUNNING,
+                fence=slot.view.fence + 1,
+                num_losses=slot.view.num_losses + (slot.view.state is SlotState.RUNNING),
+                worker=work.workers[worker_id],
+                lease_expires_at=now + lease,
+                started_at=slot.view.started_at or now,
+            )
+            return claim_on(campaign_id, slot)
 
     def renew(self, claim: Claim, lease: timedelta, progress: Progress | None = None) -> None:
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from hpo.domain.campaign import Claim, SlotState, SlotView
 
@@ -53,6 +54,12 @@ def claim_on(campaign_id: int, slot: Slot) -> Claim:
         view.retried_trial,
         view.pauses,
     )
+
+
+def is_free(slot: Slot, now: datetime) -> bool:
+    """Whether it can be claimed now."""
+    expires = slot.view.lease_expires_at
+    return slot.view.state in (SlotState.OPEN, SlotState.PAUSED) or (expires is not None and expires < now)
 
 
 def turn(slot: Slot) -> tuple[int, int]:

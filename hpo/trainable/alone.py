@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 from pydantic import ValidationError
 
@@ -16,6 +17,7 @@ from hpo.domain.settings import first_problem, flatten, nest
 from hpo.domain.trainable import Trainable
 from hpo.domain.training import Decision, EpochReport, FitResult, TrialFailure
 from hpo.trainable.loading import as_trainable
+from hpo.trainable.states import LAST
 
 
 class Printer:
@@ -66,5 +68,7 @@ def _trained(trainable: Trainable[Any], given: dict[str, Any], folder: Path, see
         raise TrialFailure("settings", f"{first_problem(error)[1]}.") from None
     folder.mkdir(parents=True, exist_ok=True)
     prepared = trainable.prepare(settings, folder / "data")
+    if not (folder / LAST).exists():
+        trainable.check_memory(settings, prepared.search, psutil.virtual_memory().available)
     printer = Printer(lambda line: print(line, flush=True))  # noqa: T201 - a program of the user's prints
     return trainable.fit(settings, prepared.search, printer, folder, seed=seed)

@@ -40,8 +40,8 @@ class OwnTrainable(Trainable[S]):
     """A training of your own.
 
     Give it `schema` (a dataclass or pydantic class whose fields all have defaults, with a field `epochs`) and `train`.
-    The rest adds what a loop cannot say. A field of type Path names a file: it is made absolute, and its content is
-    part of the campaign's data fingerprint.
+    The rest adds what a loop cannot say. A field of type Path names a file or a folder: it is made absolute, and its
+    content is part of the campaign's data fingerprint. Of several, `source` names the one that `--data` sets.
     """
 
     metric: Metric = Metric("score")
@@ -63,7 +63,9 @@ class OwnTrainable(Trainable[S]):
             )
         self.shared = (*self.shared, *self._files, *(name for name in ("seed", "score_epochs") if name in names))
         self.follows = {"seed": "seed"} if "seed" in names else {}
-        self.source = self._files[0] if len(self._files) == 1 else None
+        if self.source is None and len(self._files) == 1:
+            self.source = self._files[0]
+        self.files = tuple(name for name in self._files if name != self.source)
         self.length(defaults)
 
     @abstractmethod
@@ -96,7 +98,7 @@ class OwnTrainable(Trainable[S]):
             search, holdout = self.split(settings)
             _write(folder, search, holdout)
         given = folder / "holdout" if (folder / "holdout" / DATA).exists() else None
-        files = {name: Path(str(getattr(settings, name))).name for name in self._files}
+        files = {name: path.name for name, path in self._given_files(settings).items()}
         return Prepared(folder, given, digest, summary=files)
 
     def fit(self, settings: S, data: Path, reporter: Reporter, folder: Path, *, seed: int = 0) -> FitResult:
@@ -143,18 +145,26 @@ class OwnTrainable(Trainable[S]):
         return () if found is None else (found,)
 
     def code(self) -> Sequence[Path]:
+        """The module's file; of a module in a package, every file of that package."""
         file = inspect.getsourcefile(sys.modules[self._module()])
-        return () if file is None else (Path(file),)
+        if file is None:
+            return ()
+        return tuple(sorted(Path(file).parent.rglob("*.py"))) if "." in self._module() else (Path(file),)
 
     def _module(self) -> str:
         return type(self).__module__
+
+    def _given_files(self, settings: S) -> dict[str, Path]:
+        """Setting -> the file or folder that it names."""
+        given = {name: getattr(settings, name) for name in self._files}
+        return {name: Path(str(path)) for name, path in given.items() if path is not None}
 
     def _data_digest(self, settings: S) -> str:
         plain = self.plain(settings)
         for name in self._files:
             plain = without(plain, name)
         parts = [json.dumps(plain, sort_keys=True), *(sha256_of(file) for file in self.code())]
-        parts += [_content(Path(str(getattr(settings, name))), name) for name in self._files]
+        parts += [f"{name}\0{_content(path, name)}" for name, path in self._given_files(settings).items()]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -50,6 +50,8 @@ class Trial:
         self._recorded = recorded or {}
         self._reports: list[EpochReport] = []
         self._saved: states.Saved | None = None
+        self._num_parameters: int | None = None
+        self._device: str | None = None
         self._since = time.perf_counter()
 
     @property
@@ -110,6 +112,15 @@ class Trial:
         """Whether the search ends the training here; return from the function then. Waits for the decision."""
         return Decision.STOP in (self._reporter.decide(), self._reporter.poll())
 
+    def is_interrupted(self) -> bool:
+        """Whether the search ends the training amid an epoch; return from the function then. Asked between the steps
+        of an epoch that takes long; never waits."""
+        return self._reporter.poll() is Decision.STOP
+
+    def describe(self, *, num_parameters: int | None = None, device: str | None = None) -> None:
+        """Say what is trained, for the report and for constraints of the space, and on what, in which arithmetic."""
+        self._num_parameters, self._device = num_parameters, device
+
     def save(self, state: Any) -> None:
         """Keep the state after the epoch that was reported last: anything that can be pickled. The last one saved is
         what the trial is scored and deployed with."""
@@ -133,6 +144,8 @@ class Trial:
             Ending.STOPPED if stopped else ending,
             sum(last) / len(last) if last else math.nan,
             self._saved.epoch if self._saved else 0,
+            self._num_parameters,
+            self._device,
         )
 
     def _made(self, epoch: int, score: float, series: ArrayLike | None, metrics: Mapping[str, float]) -> EpochReport:

@@ -22,6 +22,7 @@ from hpo.domain.ports import Clock, Engine, Ledger
 from hpo.domain.trainable import Prepared
 from hpo.engine.supervisor import Chore, StopRequest, Supervisor
 from hpo.engine.worker import Worker
+from hpo.usecases.arithmetic import refuse_other_arithmetic
 from hpo.usecases.budget import affordable, grown
 from hpo.usecases.campaigns import (
     decide_rest,
@@ -71,7 +72,7 @@ class Machine:
     host: Host
 
 
-class Face(Protocol):
+class Display(Protocol):
     """Where a sitting says what it does."""
 
     def say(self, line: str) -> None: ...
@@ -88,7 +89,7 @@ class Face(Protocol):
 
 
 def run(
-    stores: Stores, machine: Machine, config: SearchConfig, space: Space, face: Face, timeout: timedelta | None
+    stores: Stores, machine: Machine, config: SearchConfig, space: Space, display: Display, timeout: timedelta | None
 ) -> None:
     """Open or join the campaign and bring it to its full budget and its champion.
 
@@ -97,7 +98,7 @@ def run(
         EnvironmentFault: the stores or the workers are not usable.
     """
     engine = machine.engine(config)
-    _run(stores, machine, engine, config, space, _prepare(stores, config, face), face, timeout)
+    _run(stores, machine, engine, config, space, _prepare(stores, config, display), display, timeout)
 
 
 def resume(
@@ -106,7 +107,7 @@ def resume(
     campaign: Campaign,
     config: SearchConfig,
     space: Space,
-    face: Face,
+    display: Display,
     timeout: timedelta | None,
     *,
     retries: bool,
@@ -118,14 +119,14 @@ def resume(
         as `run`; UsageError also where somebody works on a campaign that `retries`.
     """
     engine = machine.engine(config)
-    prepared = _prepare(stores, config, face)
+    prepared = _prepare(stores, config, display)
     if retries:
-        retry_failed(stores.ledger, campaign, config, space, prepared, face.say)
+        retry_failed(stores.ledger, campaign, config, space, prepared, display.say)
     else:
         refuse_changes(campaign, config, space, prepared)
     _raise_budget(stores.ledger, campaign, config)
-    mend(stores, machine.host, campaign, face.say)
-    _run(stores, machine, engine, config, space, prepared, face, timeout)
+    mend(stores, machine.host, campaign, display.say)
+    _run(stores, machine, engine, config, space, prepared, display, timeout)
 
 
 def _raise_budget(ledger: Ledger, campaign: Campaign, config: SearchConfig) -> None:
@@ -141,11 +142,11 @@ def _raise_budget(ledger: Ledger, campaign: Campaign, config: SearchConfig) -> N
         ledger.raise_budget(campaign.id, campaign.spec.budget + affordable(ledger, campaign, config), config.epochs)
 
 
-def _prepare(records: Records, config: SearchConfig, face: Face) -> Prepared:
-    with face.preparing() as progress:
+def _prepare(records: Records, config: SearchConfig, display: Display) -> Prepared:
+    with display.preparing() as progress:
         prepared = prepare_data(records.cache, config, progress)
     for line in (*prepared.lines, *(f"Warning: {warning}" for warning in prepared.warnings)):
-        face.say(line)
+        display.say(line)
     return prepared
 
 
@@ -156,33 +157,33 @@ def _run(
     config: SearchConfig,
     space: Space,
     prepared: Prepared,
-    face: Face,
+    display: Display,
     timeout: timedelta | None,
 ) -> None:
     memory = recalled(stores, config, space)
     if memory:
-        face.say(
+        display.say(
             f"Starts from the campaign '{config.warm_start}': its {len(memory)} trials are a prior belief, not results."
         )
     campaign = open_campaign(stores.ledger, config, space, prepared, memory)
     if campaign.state is CampaignState.COMPLETE:
         _refuse_hopeless(stores.ledger, campaign)
-        face.say(_already_complete(campaign))
+        display.say(_already_complete(campaign))
         if stores.runs(campaign.name).exists() and not is_concluded(stores, campaign):
-            face.say("Its conclusion was interrupted and is made now.")
-            conclude(stores, machine.host, campaign, config, prepared, face.say)
-        _finalize_once(stores, campaign, config, face)
+            display.say("Its conclusion was interrupted and is made now.")
+            conclude(stores, machine.host, campaign, config, prepared, display.say)
+        _finalize_once(stores, campaign, config, display)
         return
     with Chore("server", machine.revive, REVIVE_EVERY), tracking(stores, campaign) as projector:
         begun, is_over = machine.clock.monotonic(), False
         while not is_over:
-            _supervise(stores.ledger, machine, engine, campaign, config, face, timeout, begun)
+            _supervise(stores.ledger, machine, engine, campaign, config, display, timeout, begun)
             campaign, added = grown(stores, campaign, config)
             if added:
-                face.say(f"Pruning has left epochs for {added} more {'trial' if added == 1 else 'trials'}.")
+                display.say(f"Pruning has left epochs for {added} more {'trial' if added == 1 else 'trials'}.")
             is_over = all(slot.state is SlotState.DONE for slot in stores.ledger.slots(campaign.id))
-        _finish(stores, machine.host, campaign, config, space, prepared, face)
-    _last_sync(projector, campaign, face)
+        _finish(stores, machine.host, campaign, config, space, prepared, display)
+    _last_sync(projector, campaign, display)
     _refuse_hopeless(stores.ledger, campaign)
 
 
@@ -193,6 +194,8 @@ def work(stores: Stores, machine: Machine, campaign: Campaign, settings: WorkerC
     config = config.model_copy(update={"worker": settings})
     prepared = prepare_data(stores.cache, config)
     refuse_changes(campaign, config, space, prepared)
+    if settings.same_arithmetic:
+        refuse_other_arithmetic(stores, campaign, config, space, machine.host.device(config))
     drain = threading.Event()
     if supervised:
         threading.Thread(target=_drain_at_end_of_input, args=(drain,), name="supervisor", daemon=True).start()
@@ -246,12 +249,12 @@ def _supervise(
     engine: Engine,
     campaign: Campaign,
     config: SearchConfig,
-    face: Face,
+    display: Display,
     timeout: timedelta | None,
     begun: float,
 ) -> None:
     stop = StopRequest()
-    with handling_signals(stop), face.watching(campaign, length_of(config).num_epochs) as on_progress:
+    with handling_signals(stop), display.watching(campaign, length_of(config).num_epochs) as on_progress:
         supervisor = Supervisor(
             ledger,
             campaign,
@@ -270,7 +273,13 @@ def _supervise(
 
 
 def _finish(
-    stores: Stores, host: Host, campaign: Campaign, config: SearchConfig, space: Space, prepared: Prepared, face: Face
+    stores: Stores,
+    host: Host,
+    campaign: Campaign,
+    config: SearchConfig,
+    space: Space,
+    prepared: Prepared,
+    display: Display,
 ) -> None:
     """Decide what is undecided, choose the champion once, whoever comes first, and say what it is worth."""
     with stores.ledger.exclusive(f"champion of {campaign.name}"):
@@ -279,24 +288,24 @@ def _finish(
             decided = decide_rest(stores, current, config, space)
             champion = choose(decided, stores.archive(campaign))
             current = stores.ledger.complete_campaign(campaign.id, champion.as_plain())
-    conclude(stores, host, current, config, prepared, face.say)
-    _finalize_once(stores, current, config, face)
+    conclude(stores, host, current, config, prepared, display.say)
+    _finalize_once(stores, current, config, display)
 
 
-def _finalize_once(stores: Stores, campaign: Campaign, config: SearchConfig, face: Face) -> None:
+def _finalize_once(stores: Stores, campaign: Campaign, config: SearchConfig, display: Display) -> None:
     """Train what was chosen again, where that was asked for and has not been done."""
     is_there = campaign.crowned is not None and campaign.crowned.slot is not None
     if not config.finalize or not is_there or is_finalized(stores, [campaign]):
         return
     try:
-        finalize(stores, [campaign.name], 1, face.say)
+        finalize(stores, [campaign.name], 1, display.say)
     except UsageError as error:
-        face.say(f"The campaign is not finalized. {error}")
+        display.say(f"The campaign is not finalized. {error}")
 
 
-def _last_sync(projector: Chore, campaign: Campaign, face: Face) -> None:
+def _last_sync(projector: Chore, campaign: Campaign, display: Display) -> None:
     if not projector.once():
-        face.say(
+        display.say(
             f"MLflow could not be brought up to date ({projector.problem}); nothing is lost: "
             f"`hpo sync study={campaign.name}` does it later."
         )

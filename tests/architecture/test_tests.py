@@ -99,7 +99,7 @@ TOGETHER = {
     ),
     "unit/hpo/trainable/test_contract.py": (
         "the suite that every trainable passes, and the broken ones that do not",
-        "hpo/trainable/own hpo/trainable/trial hpo/domain/trainable hpo/ranking/ranker",
+        "hpo/trainable/trial hpo/domain/trainable hpo/ranking/ranker",
     ),
     "acceptance/test_trainable.py": ("`python my_file.py` in a process of its own", "hpo/trainable/alone"),
     "contract/test_models.py": (

@@ -133,7 +133,8 @@ class Arena:
         assert campaign.state is CampaignState.COMPLETE
         assert (tallies[0].lost, tallies[0].duplicated) == (0, 0), tallies[0]
         assert repeated <= len(faults), f"{repeated} epochs repeated by {len(faults)} faults"
-        assert self.examine(name) == [], self.examine(name)
+        breaches = self.examine(name)
+        assert breaches == [], breaches
 
     def tally(self, fault: Fault, victim: str) -> Tally:
         """The row of the table."""

@@ -22,7 +22,7 @@ from trainer.data.rolling import (
 )
 from trainer.errors import InputError
 
-RECIPE = 4
+RECIPE = 5
 """Version of features, targets, checks and generator; part of the cache's key. Raise it when any of them changes."""
 
 HISTORY_WINDOW = 60

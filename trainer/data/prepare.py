@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from trainer.config import DataConfig
 from trainer.data import cache, planted
 from trainer.data.checking.bars import check_bars
+from trainer.data.checking.calendar import check_calendar, filled_in
 from trainer.data.checking.leaks import Answers, suspicious_names
 from trainer.data.checking.values import check_coverage, check_targets, check_values, gaps
 from trainer.data.features import RECIPE, feature_names, make_features, too_long, usable
@@ -123,7 +124,7 @@ def _build(config: DataConfig, window: int, folder: Path, progress: Progress) ->
     split = plan_split(market.dates, config.split, window, config.horizons)
     progress("checking", 0.05)
     check_values(market)
-    said = check_bars(market)
+    said = (*_calendar(market, config), *check_bars(market))
     check_targets(market)
     mask = usable(market, config.min_price)
     check_coverage(market, mask, range(split.folds[0].train.start, len(market.dates)))
@@ -143,6 +144,13 @@ def _build(config: DataConfig, window: int, folder: Path, progress: Progress) ->
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     progress("ready", 1.0)
+
+
+def _calendar(market: Market, config: DataConfig) -> tuple[str, ...]:
+    """Warnings of a source from outside: a planted market's days are what they should be."""
+    if config.source.startswith(planted.PREFIX):
+        return ()
+    return (*check_calendar(market), *filled_in(market))
 
 
 def _late(market: Market) -> tuple[str, ...]:
@@ -177,14 +185,18 @@ def _write_features(
         for half, days in halves.items()
     }
     answers = _answers(market, mask, config, split)
+    close = market.read("close") if "close" in market.columns else None
     warnings = [*suspicious_names(market.ready, config.trust)]
     constant = []
     for number, (name, values) in enumerate(make_features(market, mask)):
         progress(f"feature {name}", 0.1 + 0.8 * number / len(names))
         if not values.any():
             constant.append(name)
-        elif answers is not None and (warning := answers.judge(name, values)) and name in market.ready:
-            warnings.append(warning)  # a strong feature of the recipe may be real; too strong a one is refused
+        elif answers is not None:
+            found = [answers.judge(name, values)]
+            if name in market.ready:  # a strong feature of the recipe may be real; too strong a one is refused
+                found.append(answers.judge_hidden(name, market.read(name), close, mask))
+                warnings += list(filter(None, found))[:1]
         for half, days in halves.items():
             stores[half][:, :, names.index(name)] = values[days.start : days.stop]
     kept = tuple(name for name in names if name not in constant)

@@ -40,6 +40,7 @@ def describe(
         "features": len(names),
         "feature_names": list(names),
         "sectors": len(market.sector_names),
+        "rows_without_sector": int((market.rows & (market.sectors < 0)).sum()) if market.sector_names else 0,
         "labels": {f"{horizon}d": _labels(market, mask, horizon) for horizon in config.horizons},
         "gap": split.gap,
         "folds": [{"train": span(fold.train), "valid": span(fold.valid)} for fold in split.folds],
@@ -54,12 +55,14 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
         return []
     a_day, names = summary["stocks_a_day"], summary["feature_names"]
     shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    without = summary["rows_without_sector"]
+    group = f" and {without:,} rows without one, which form a group of their own" if without else ""
     lines = [f"Data      {summary['source']}"]
     lines += [f"Columns   {line}" for line in summary["recognised"]]
     lines += [
         f"Days      {summary['days']:,} from {summary['first_day']} to {summary['last_day']}",
-        f"Stocks    {summary['stocks']:,}, {summary['sectors']} sectors; usable on a day: {a_day['median']:,} in the "
-        f"median, {a_day['fewest']:,} to {a_day['most']:,}",
+        f"Stocks    {summary['stocks']:,}, {summary['sectors']} sectors{group}; usable on a day: {a_day['median']:,} "
+        f"in the median, {a_day['fewest']:,} to {a_day['most']:,}",
         f"Rows      {summary['rows']:,}, of which {summary['stock_days']:,} are usable" + _list(summary["masked"]),
         f"Features  {len(names)}: {shown}",
     ]

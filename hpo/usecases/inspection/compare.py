@@ -15,7 +15,7 @@ from hpo.domain.errors import EnvironmentFault, UsageError
 from hpo.domain.metric import Metric
 from hpo.domain.trainable import Trainable
 from hpo.report.collect import candidates, mean_daily
-from hpo.report.comparison import Contender, Measured
+from hpo.report.comparison import Measured, Side
 from hpo.report.evidence import DailySeries
 from hpo.report.holdout import measure
 from hpo.runs.folder import Attempt
@@ -29,7 +29,7 @@ NUM_LEADERS = 10
 """Trials scored on the holdout beside champion and default, to show how validation scores shrink there."""
 
 
-def contender(records: Records, campaign: Campaign, slot: int | None, *, with_holdout: bool) -> Contender:
+def trial_side(records: Records, campaign: Campaign, slot: int | None, *, with_holdout: bool) -> Side:
     """A trial of a campaign (None: what it deploys, or the best so far) with its daily series.
 
     with_holdout: score it on the holdout, which is counted as an opening.
@@ -64,7 +64,7 @@ def contender(records: Records, campaign: Campaign, slot: int | None, *, with_ho
         records.ledger.count_holdout_opening(campaign.id)
         measured = measure(trainable, archive, [chosen], prepared.holdout)
         holdout = Measured(measured.dates, measured.daily[chosen]) if measured else None
-    return Contender(
+    return Side(
         f"{campaign.name}#{chosen}, {views[chosen].outcome or views[chosen].state}, epoch {epochs[-1]}",
         _metrics(campaign),
         Measured(_units(trainable, prepared.search, daily), daily),
@@ -72,7 +72,7 @@ def contender(records: Records, campaign: Campaign, slot: int | None, *, with_ho
     )
 
 
-def single_run(records: Records, folder: Path) -> Contender:
+def single_run(records: Records, folder: Path) -> Side:
     """A single training of the trainer, by its folder, on its validation days.
 
     Raises:
@@ -89,10 +89,10 @@ def single_run(records: Records, folder: Path) -> Contender:
     epochs = [record.epoch for record in attempt.epochs()]
     daily = mean_daily(attempt, epochs[-trainable.length(settings).score_epochs :], trainable)
     units = _units(trainable, prepared.search, daily)
-    return Contender(f"{folder}, epoch {epochs[-1]}", trainable.metrics(settings), Measured(units, daily))
+    return Side(f"{folder}, epoch {epochs[-1]}", trainable.metrics(settings), Measured(units, daily))
 
 
-def _committee(records: Records, campaign: Campaign, champion: Champion, *, with_holdout: bool) -> Contender:
+def _committee(records: Records, campaign: Campaign, champion: Champion, *, with_holdout: bool) -> Side:
     """Members were chosen on the validation days, and are not measured there."""
     config, _ = frozen_config(campaign)
     trainable, _ = trainable_of(config)
@@ -103,7 +103,7 @@ def _committee(records: Records, campaign: Campaign, champion: Champion, *, with
         scored = trainable.score(deployed, prepared.holdout)
         holdout = Measured(scored.units, scored.series) if scored else None
     name = f"{campaign.name}, the committee of {len(champion.members)} trials"
-    return Contender(name, _metrics(campaign), None, holdout)
+    return Side(name, _metrics(campaign), None, holdout)
 
 
 def _metrics(campaign: Campaign) -> list[Metric]:

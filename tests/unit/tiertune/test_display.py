@@ -11,7 +11,7 @@ import pytest
 
 from hpo.cli.terminal import Terminal
 from hpo.domain.campaign import Campaign, CampaignSpec, CampaignState, Outcome, SlotState, SlotView, TierPlan
-from tiertune.display import Notebook, face
+from tiertune.display import Notebook, current_display
 
 STORED = {"search": {"objective": "rank_ic"}, "num_epochs": 10, "metrics": [{"name": "rank_ic", "label": "RankIC"}]}
 CAMPAIGN = Campaign(
@@ -51,15 +51,15 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
 
 def test_outside_a_notebook_the_terminal_is_spoken_to(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "IPython", raising=False)
-    assert type(face()) is Terminal
+    assert type(current_display()) is Terminal
     terminal = ModuleType("IPython")
     terminal.get_ipython = lambda: SimpleNamespace()  # type: ignore[attr-defined]  # IPython in a terminal
     monkeypatch.setitem(sys.modules, "IPython", terminal)
-    assert type(face()) is Terminal
+    assert type(current_display()) is Terminal
 
 
 def test_preparing_and_watching_are_a_line_each(shown: list[tuple[int, str]]) -> None:
-    view = face()
+    view = current_display()
     assert type(view) is Notebook
     with view.preparing() as progress:
         progress("features", 0.25)

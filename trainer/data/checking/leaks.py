@@ -31,6 +31,9 @@ AS_ONE, MIN_STOCKS, FEW_DAYS, DAYS_SHARE = 0.9, 20, 3, 0.005
 """A feature that orders at least MIN_STOCKS stocks as their returns do (correlation of AS_ONE or more) on at least
 FEW_DAYS days and DAYS_SHARE of all contains the answer of some days."""
 
+CHANGES = (1, 20)
+"""Days over which a feature's change is looked at."""
+
 BLOCKS, SHORT = 16, 5
 """Consecutive parts of the training days, each judged by itself against windows of at most SHORT days."""
 
@@ -79,7 +82,27 @@ class Answers:
         """
         if feature in self._trust:
             return None
-        rows = ranked[self._days]
+        return self._judge(feature, "", ranked[self._days])
+
+    def judge_hidden(self, feature: str, values: Wide, close: Wide | None, mask: NDArray[np.bool_]) -> str | None:
+        """The same of what a model can compute from a feature of the user's: its changes, and, where it is positive as
+        prices are, its ratio to the close. A later price is such a feature: its own order of the stocks says little.
+
+        values, close: [D, S]; close None: the panel has no prices. mask: bool [D, S], the usable stock-days.
+        """
+        if feature in self._trust:
+            return None
+        forms = {f", as its change over {_days(days)},": values - shift(values, days) for days in CHANGES}
+        if close is not None and not (values <= 0).any():
+            forms[", divided by the close,"] = values / close
+        said = []
+        for form, made in forms.items():
+            rows = made[self._days]
+            said.append(self._judge(feature, form, rank_normalise(rows, mask[self._days] & np.isfinite(rows))))
+        return next(filter(None, said), None)
+
+    def _judge(self, feature: str, form: str, rows: NDArray[np.float32]) -> str | None:
+        """rows: the training days of what was made of the feature; form: what that is, for messages."""
         worst, said = 0.0, ""
         for window in self._windows:
             daily = _daily_correlation(rows, window)
@@ -88,13 +111,15 @@ class Answers:
                 worst, said = mean, window.text
             reason = self._partly(daily, window) or (self._for_some(rows, window) if feature in self._ready else "")
             if abs(worst) <= REFUSED and reason:
-                raise self._refusal(feature, reason)
+                raise self._refusal(feature, form, reason)
         if abs(worst) > REFUSED:
-            raise self._refusal(feature, f"has a mean daily RankIC of {worst:+.2f} with {said} on the training days")
+            raise self._refusal(
+                feature, form, f"has a mean daily RankIC of {worst:+.2f} with {said} on the training days"
+            )
         if abs(worst) > WARNED:
             return (
-                f"feature '{feature}' has a mean daily RankIC of {worst:+.2f} with {said} on the training days, more "
-                f"than is credible ({WARNED:g}): see that nothing in it is known only later."
+                f"feature '{feature}'{form} has a mean daily RankIC of {worst:+.2f} with {said} on the training days, "
+                f"more than is credible ({WARNED:g}): see that nothing in it is known only later."
             )
         return None
 
@@ -123,10 +148,10 @@ class Answers:
         name = self._sector_names[within[0]]
         return f"has a mean daily RankIC of {within[1]:+.2f} with {window.text} within the sector '{name}'"
 
-    def _refusal(self, feature: str, reason: str) -> InputError:
+    def _refusal(self, feature: str, form: str, reason: str) -> InputError:
         return InputError(
-            f"{self._name}: feature '{feature}' {reason}: it contains the answer. Remove its column, or let it in "
-            f"with data.trust=[{feature}]."
+            f"{self._name}: feature '{feature}'{form} {reason}: it contains the answer. Remove its column, or let it "
+            f"in with data.trust=[{feature}]."
         )
 
     def _window(self, text: str, reach: int, days: int, values: Wide, mask: NDArray[np.bool_], stop: int) -> _Window:
@@ -156,13 +181,21 @@ def _returns(market: Market, windows: Sequence[tuple[int, int]]) -> Iterator[tup
     if "close" in market.columns:
         logs = np.log(market.read("close"))
         for start, end in windows:
-            text = f"the return over the next {end} days" if not start else f"the return of days {start + 1} to {end}"
+            text = (
+                f"the return over the next {end} day{'s' if end > 1 else ''}"
+                if not start
+                else f"the return of days {start + 1} to {end}"
+            )
             yield text, end, end - start, shift(logs, -end) - shift(logs, -start)
     for name in filter(is_target, market.columns):
         horizon = int(name[7:-1])
         values = market.read(name)
         yield name, horizon, horizon, values
         yield f"{name} of {horizon} days later", 2 * horizon, horizon, shift(values, -horizon)
+
+
+def _days(number: int) -> str:
+    return "a day" if number == 1 else f"{number} days"
 
 
 def _daily_correlation(rows: NDArray[np.float32], window: _Window) -> NDArray[np.float64]:

@@ -69,13 +69,25 @@ def open_part(path: Path, is_text: Callable[[str], bool], whole: bool, max_colum
             table = pyarrow.feather.read_table(path)
         else:
             table, lines = _read_text(path, is_text, max_columns)
-    except (pa.ArrowException, UnicodeDecodeError, gzip.BadGzipFile, EOFError, csv.Error) as error:
-        kind = "Parquet" if name.endswith(PARQUET) else "Feather" if name.endswith(FEATHER) else "CSV"
-        remedy = "give every row the header's columns" if kind == "CSV" else "write it again"
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} cannot be read as {kind}: {reason}; {remedy}.") from error
+    except (pa.ArrowException, UnicodeDecodeError, gzip.BadGzipFile, EOFError, csv.Error, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the system's, not a broken file's
+            raise
+        raise _unreadable(path, error) from error
     _check_names(path, table.schema.names, max_columns)
     return Part(path, table.schema, table.num_rows, table.column, lines)
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    """The sentence for a file whose content is broken, with what helps."""
+    name, reason = path.name.lower(), str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+    kind = "Parquet" if name.endswith(PARQUET) else "Feather" if name.endswith(FEATHER) else "CSV"
+    if kind != "CSV" or name.endswith(".gz"):
+        remedy = "copy or write it again"
+    elif "UTF" in reason or isinstance(error, UnicodeDecodeError):
+        remedy = "save it as UTF-8"
+    else:
+        remedy = "give every row the header's columns"
+    return InputError(f"{path} cannot be read as {kind}: {reason}; {remedy}.")
 
 
 def _check_names(path: Path, names: list[str], max_columns: int) -> None:

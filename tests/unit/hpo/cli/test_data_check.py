@@ -91,6 +91,14 @@ def test_the_summary_is_what_pandas_counts(panel: pd.DataFrame, capsys: pytest.C
     assert "Date, Ticker, Open" not in lines_of(capsys, "Warning")
 
 
+def test_rows_without_a_sector_are_counted(panel: pd.DataFrame, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    unknown = panel["Ticker"].isin(["S03", "S04"]) & (panel["Date"] < "2020-03-02")
+    panel.assign(sector=panel["sector"].mask(unknown)).to_csv("prices.csv", index=False)
+    assert check("prices.csv") == EXIT_DONE
+    said = capsys.readouterr().out
+    assert f"2 sectors and {int(unknown.sum())} rows without one, which form a group of their own; usable" in said
+
+
 def test_a_membership_file_is_counted(panel: pd.DataFrame, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spells = "symbol,from,to\n" + "".join(f"S{number:02d},,\n" for number in range(2, STOCKS))
     (home / "members.csv").write_text(f"{spells}S00,2020-03-02,\nXX,,\n")

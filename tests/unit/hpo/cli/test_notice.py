@@ -24,11 +24,11 @@ def inbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Inbox]:
 
 
 def test_the_recommendation_is_told_and_children_do_not_inherit_the_address(inbox: Inbox) -> None:
-    face = Terminal()
-    with notifying("night", face.outcome):
+    display = Terminal()
+    with notifying("night", display.outcome):
         assert "HPO_NOTIFY" not in os.environ
-        face.say("Recommendation: deploy the default.")
-        face.say("Report: report.html")
+        display.say("Recommendation: deploy the default.")
+        display.say("Report: report.html")
     assert [(each["title"], each["message"]) for each in inbox.messages] == [
         ("hpo: night", "Recommendation: deploy the default.")
     ]

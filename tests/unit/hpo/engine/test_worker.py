@@ -280,6 +280,25 @@ def test_four_workers_share_a_budget_exactly_and_never_propose_twice(
     assert len(set(configurations)) == 20
 
 
+def test_a_budget_that_is_raised_while_a_tier_is_decided_is_worked_off(
+    start: Callable[..., None], ledger: PostgresLedger, storage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide, raised = ledger.decide_tier, []
+
+    def raise_first(campaign_id: int, tier: int, decision: Any) -> Any:
+        if tier == 4 and not raised:
+            raised.append(ledger.raise_budget(campaign_id, 12))
+        return decide(campaign_id, tier, decision)
+
+    monkeypatch.setattr(ledger, "decide_tier", raise_first)
+    start("raised", 10)
+
+    campaign = ledger.find_campaign("raised")
+    assert campaign is not None
+    assert [slot.state for slot in ledger.slots(campaign.id)] == [SlotState.DONE] * 12
+    assert sorted(campaign.decisions) == [1, 2, 3, 4]
+
+
 def test_no_epoch_beyond_the_curve(start: Callable[..., None], ledger: PostgresLedger, storage: Any) -> None:
     start("short", 3)
 

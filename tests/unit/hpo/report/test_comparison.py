@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from hpo.domain.errors import UsageError
 from hpo.domain.metric import Metric
 from hpo.ranking.metrics import metrics_of, with_derived
-from hpo.report.comparison import Contender, Measured, compare, comparison_lines
+from hpo.report.comparison import Measured, Side, compare, comparison_lines
 from hpo.report.statistics.intervals import paired_interval
 
 DAYS = np.datetime64("2024-01-01") + np.arange(120)
@@ -28,10 +28,10 @@ def contender(
     horizons: tuple[int, ...] = (1, 5),
     days: NDArray[np.datetime64] = DAYS,
     objective: str = "rank_ic",
-) -> Contender:
+) -> Side:
     daily = with_derived({f"rank_ic_{h}d": series(mean, seed + h, days) for h in horizons})
     metrics = sorted(metrics_of(horizons), key=lambda metric: metric.name != objective)
-    return Contender(name, metrics, Measured(days, daily))
+    return Side(name, metrics, Measured(days, daily))
 
 
 def test_a_difference_that_single_intervals_would_hide_is_found() -> None:
@@ -95,8 +95,8 @@ def test_too_few_days_give_no_interval() -> None:
 def test_the_holdout_is_compared_where_both_have_it() -> None:
     measured = contender("x", 0.02, 7).validation
     one, two = contender("one", 0.04, 1), contender("two", 0.03, 50)
-    one_too = Contender(one.name, one.metrics, one.validation, measured)
-    two_too = Contender(two.name, two.metrics, two.validation, measured)
+    one_too = Side(one.name, one.metrics, one.validation, measured)
+    two_too = Side(two.name, two.metrics, two.validation, measured)
     assert list(compare(one_too, two)) == ["validation"]
     found = compare(one_too, two_too)
     assert list(found) == ["validation", "holdout"]
@@ -126,8 +126,8 @@ def test_every_legal_objective_is_compared_first() -> None:
 
 def test_a_metric_of_a_users_own_needs_a_series_to_be_compared() -> None:
     error = Metric("error_2d", "error", direction="minimize")
-    with_series = [Contender(n, [error], Measured(DAYS, {"error_2d": series(0.1, s)})) for n, s in (("a", 1), ("b", 2))]
+    with_series = [Side(n, [error], Measured(DAYS, {"error_2d": series(0.1, s)})) for n, s in (("a", 1), ("b", 2))]
     (found,) = compare(*with_series)["validation"]
     assert found.metric.shown == "minus error"
     with pytest.raises(UsageError, match="no series of minus error"):
-        compare(Contender("a", [error], Measured(DAYS, {})), with_series[1])
+        compare(Side("a", [error], Measured(DAYS, {})), with_series[1])

@@ -298,10 +298,10 @@ def test_a_person_is_told_the_members_and_the_single_champion(records: Records, 
 
 
 def test_a_committee_is_compared_on_the_holdout_alone(records: Records, crowned: Campaign) -> None:
-    committee, trial = (contenders.contender(records, crowned, slot, with_holdout=True) for slot in (None, 1))
+    committee, trial = (contenders.trial_side(records, crowned, slot, with_holdout=True) for slot in (None, 1))
     assert committee.name == "harvest, the committee of 3 trials"
     assert list(compare(committee, trial)) == ["holdout"]
-    unseen = contenders.contender(records, crowned, None, with_holdout=False)
+    unseen = contenders.trial_side(records, crowned, None, with_holdout=False)
     with pytest.raises(UsageError, match="a committee is judged on the holdout alone"):
         compare(unseen, trial)
 
@@ -324,7 +324,7 @@ def test_members_keep_their_checkpoints_when_others_lose_theirs(
 
 def test_two_trials_are_compared_on_the_days_of_their_validation(records: Records, campaign: Campaign) -> None:
     before = records.ledger.find_campaign("harvest").num_holdout_openings
-    first, second = (contenders.contender(records, campaign, slot, with_holdout=True) for slot in (1, 2))
+    first, second = (contenders.trial_side(records, campaign, slot, with_holdout=True) for slot in (1, 2))
     found = compare(first, second)
     assert first.name.startswith("harvest#1, complete, epoch 3")
     difference = found["validation"][0].difference
@@ -338,7 +338,7 @@ def test_two_trials_are_compared_on_the_days_of_their_validation(records: Record
 
 def test_a_trial_that_is_not_there_is_refused(records: Records, campaign: Campaign, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has trials 1 to 3, and no 9"):
-        contenders.contender(records, campaign, 9, with_holdout=False)
+        contenders.trial_side(records, campaign, 9, with_holdout=False)
     elsewhere = Records(tmp_path, records.ledger)
     with pytest.raises(EnvironmentFault, match="run folder of trial"):
         results.best_settings(elsewhere, campaign)

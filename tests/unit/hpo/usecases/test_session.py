@@ -35,7 +35,7 @@ CONFIG = SearchConfig(study="night", trials=4)
 
 
 class Listener:
-    """A face that remembers."""
+    """A display that remembers."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -68,11 +68,13 @@ def refuse(*arguments: object) -> Any:
     raise AssertionError("nobody is started here")
 
 
-MACHINE = Machine(FakeClock(), lambda: None, lambda *_: None, refuse, Host(lambda worker: False, refuse, refuse))
+MACHINE = Machine(
+    FakeClock(), lambda: None, lambda *_: None, refuse, Host(lambda worker: False, refuse, refuse, refuse)
+)
 
 
-def run(stores: Stores, face: Listener) -> None:
-    session.run(stores, MACHINE, CONFIG, SPACE, face, None)
+def run(stores: Stores, display: Listener) -> None:
+    session.run(stores, MACHINE, CONFIG, SPACE, display, None)
 
 
 @pytest.fixture
@@ -96,11 +98,11 @@ def test_a_complete_campaign_trains_nothing_and_says_what_to_do(
 ) -> None:
     complete = replace(campaign, state=CampaignState.COMPLETE)
     monkeypatch.setattr(session, "open_campaign", lambda *arguments: complete)
-    face = Listener()
-    run(stores, face)
-    assert face.said[0] == "Warning: a gap in the data."
-    assert "is complete: all 4 trials are done, nothing was trained" in face.said[1]
-    assert "make hpo-resume HPO_STUDY=night HPO_TRIALS=8" in face.said[1]
+    display = Listener()
+    run(stores, display)
+    assert display.said[0] == "Warning: a gap in the data."
+    assert "is complete: all 4 trials are done, nothing was trained" in display.said[1]
+    assert "make hpo-resume HPO_STUDY=night HPO_TRIALS=8" in display.said[1]
 
 
 @pytest.mark.parametrize("word", ["run", "resume"])
@@ -111,10 +113,10 @@ def test_an_engine_that_cannot_be_is_refused_before_anything_is_prepared(
         raise UsageError("worker.engine=ray needs Ray")
 
     monkeypatch.setattr(session, "prepare_data", refuse)
-    machine, face = replace(MACHINE, engine=cannot), Listener()
+    machine, display = replace(MACHINE, engine=cannot), Listener()
     calls = {
-        "run": lambda: session.run(stores, machine, CONFIG, SPACE, face, None),
-        "resume": lambda: session.resume(stores, machine, campaign, CONFIG, SPACE, face, None, retries=False),
+        "run": lambda: session.run(stores, machine, CONFIG, SPACE, display, None),
+        "resume": lambda: session.resume(stores, machine, campaign, CONFIG, SPACE, display, None, retries=False),
     }
     with pytest.raises(UsageError, match="needs Ray"):
         calls[word]()
@@ -160,10 +162,10 @@ def test_a_worker_with_other_data_or_code_is_refused(
 
 
 def test_a_store_that_is_away_is_said_at_the_end(stores: Stores, campaign: Campaign) -> None:
-    face = Listener()
+    display = Listener()
     with session.tracking(replace(stores, tracker=AwayTracker()), campaign) as projector:
-        session._last_sync(projector, campaign, face)
-    assert "(MLflow is away); nothing is lost" in face.said[-1]
+        session._last_sync(projector, campaign, display)
+    assert "(MLflow is away); nothing is lost" in display.said[-1]
 
 
 def test_signals_are_requests_only_while_the_block_runs() -> None:

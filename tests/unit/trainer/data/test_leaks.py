@@ -91,6 +91,15 @@ DRESSES: Mapping[str, Callable[[Array], Array]] = {
     "where it is known at all": lambda c: np.where(np.random.default_rng(4).random(c.shape) < 0.5, ahead(c, 5), np.nan),
 }
 
+HIDDEN: Mapping[str, Callable[[Array], Array]] = {
+    "tomorrow's price": lambda c: shift(c, -1),
+    "the price of a week later, in cents": lambda c: 100 * shift(c, -5),
+    "a fundamental of next month's price": lambda c: shift(c, -20) / np.linspace(8, 30, STOCKS),
+    "the sum of the returns to come": lambda c: np.nancumsum(ahead(c, 1), axis=0),
+    "minus the logarithm of tomorrow's price": lambda c: -np.log(shift(c, -1)),
+}
+"""Features that hold the answer by their change or by their ratio to the close."""
+
 HONEST: Mapping[str, Callable[[Array], Array]] = {
     "noise": lambda c: noisy(c, 0.0),
     "the return of the day": lambda c: c / shift(c, 1) - 1,
@@ -100,8 +109,18 @@ HONEST: Mapping[str, Callable[[Array], Array]] = {
     "slow noise": lambda c: np.cumsum(np.random.default_rng(6).standard_normal(c.shape), axis=0),
     "five classes": lambda c: np.round(noisy(c, 0.0)),
     "a real signal": lambda c: noisy(ahead(c, 5), 0.06),
+    "yesterday's price": lambda c: shift(c, 1),
+    "a moving average": lambda c: moving_mean(c, 20),
+    "a number of shares times the price": lambda c: c * np.linspace(1, 90, STOCKS),
     "mostly unknown": lambda c: np.where(np.random.default_rng(7).random(c.shape) < 0.1, noisy(c, 0.0), np.nan),
 }
+
+
+def judge_hidden(close: Array, feature: Array, trust: tuple[str, ...] = (), priced: bool = True) -> str | None:
+    market = market_of(close)
+    mask = np.isfinite(close)
+    answers = Answers(market, mask, TRAINING, (1, 5), trust)
+    return answers.judge_hidden("alpha", feature, close if priced else None, mask)
 
 
 def judge(close: Array, feature: Array, days: range = TRAINING, trust: tuple[str, ...] = ()) -> str | None:
@@ -127,6 +146,24 @@ def test_the_answer_is_refused_in_any_dress(dress: str) -> None:
 def test_an_honest_feature_is_let_in_without_a_word(kind: str, seed: int) -> None:
     close = walk(seed)
     assert judge(close, HONEST[kind](close)) is None
+
+
+@pytest.mark.parametrize("dress", HIDDEN)
+def test_a_later_price_is_refused_by_what_can_be_computed_from_it(dress: str) -> None:
+    close = walk()
+    feature = HIDDEN[dress](close)
+    sentence = "feature 'alpha', (as its change over (a day|20 days)|divided by the close), .*: it contains the answer"
+    with pytest.raises(InputError, match=sentence):
+        judge_hidden(close, feature)
+    assert judge_hidden(close, feature, trust=("alpha",)) is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("kind", HONEST)
+def test_nothing_is_said_of_what_can_be_computed_from_an_honest_feature(kind: str, seed: int) -> None:
+    close = walk(seed)
+    assert judge_hidden(close, HONEST[kind](close)) is None
+    assert judge_hidden(close, HONEST[kind](close), priced=False) is None
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -201,3 +238,14 @@ def test_preparation_refuses_the_answer_beside_prices_and_beside_labels(
             prepare(DataConfig.model_validate({"source": path, **small}), 4, tmp_path)
         trusting = DataConfig.model_validate({"source": path, **small, "trust": ["fwd_ret_5d", "alpha"]})
         assert not any("RankIC" in warning for warning in prepare(trusting, 4, tmp_path).warnings)
+
+
+def test_preparation_refuses_a_later_price_whose_own_order_says_little(
+    bars: Callable[..., pd.DataFrame], write: Callable[..., str], small: Mapping[str, object], tmp_path: Path
+) -> None:
+    table = bars(days=160, stocks=25)
+    path = write(table.assign(px=table.groupby("symbol")["close"].shift(-1)))
+    with pytest.raises(InputError, match="feature 'px', as its change over a day, has a mean daily RankIC"):
+        prepare(DataConfig.model_validate({"source": path, **small}), 4, tmp_path)
+    honest = DataConfig.model_validate({"source": write(table.assign(px=table["close"] * 3), "h.parquet"), **small})
+    assert not any("px" in warning for warning in prepare(honest, 4, tmp_path).warnings)

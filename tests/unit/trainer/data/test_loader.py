@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -151,8 +152,16 @@ def test_a_byte_order_mark_tells_the_encoding(bars: Bars, tmp_path: Path, encodi
 def test_text_of_another_encoding_is_refused(bars: Bars, tmp_path: Path) -> None:
     table = bars(days=30, stocks=11).assign(sector="Ærö")
     (tmp_path / "prices.csv").write_bytes(table.to_csv(index=False).encode("latin-1"))
-    with pytest.raises(InputError, match=r"prices.csv cannot be read as CSV: .*UTF"):
+    with pytest.raises(InputError, match=r"prices.csv cannot be read as CSV: .*UTF.*; save it as UTF-8\."):
         load(str(tmp_path / "prices.csv"))
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.999])
+def test_a_compressed_file_that_ends_early_is_refused(bars: Bars, tmp_path: Path, keep: float) -> None:
+    packed = gzip.compress(bars(days=300, stocks=11).to_csv(index=False).encode())
+    (tmp_path / "prices.csv.gz").write_bytes(packed[: int(keep * len(packed))])
+    with pytest.raises(InputError, match=r"prices.csv.gz cannot be read as CSV: .*; copy or write it again\."):
+        load(str(tmp_path / "prices.csv.gz"))
 
 
 @pytest.mark.parametrize("name", ["prices.parquet", "prices.csv"])

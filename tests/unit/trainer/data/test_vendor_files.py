@@ -68,6 +68,10 @@ SHAPES: Mapping[str, str] = {
     "volume=raw_volume",
     "alpha": "timestamp=date symbol=symbol open=raw_open high=raw_high low=raw_low close=raw_close "
     "adjusted_close=close volume=raw_volume split_coefficient=factor",
+    "tushare": "trade_date=date ts__code=symbol open=open high=high low=low close=close pre__close=close vol=volume",
+    "compustat": "datadate=date tic=symbol prcod=open prchd=high prcld=low prccd=close cshtrd=volume",
+    "chinese": "日期=date 股票代码=symbol 开盘=open 最高=high 最低=low 收盘=close 成交量=volume",
+    "japanese": "日付=date 銘柄コード=symbol 始値=open 高値=high 安値=low 終値=close 出来高=volume",
     "tiingo": "date=date ticker=symbol close=raw_close high=raw_high low=raw_low open=raw_open volume=raw_volume "
     "adjClose=close adjHigh=high adjLow=low adjOpen=open adjVolume=volume",
 }
