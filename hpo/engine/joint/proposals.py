@@ -27,8 +27,9 @@ mean."""
 CLIMBED, DRAWN = "highest posterior mean", "posterior draw along every axis"
 """How a point was found."""
 
-COMPARED = 2
-"""Trials that every place of an axis on which others depend has before the places are compared."""
+COMPARED, COMPARED_FROM = 2, 1 / 3
+"""Trials that every place of an axis on which others depend has before the places are compared; and the share of the
+budget after which they are in any case."""
 
 SWEEPS = 3
 """Rounds over all axes in which the posterior mean is climbed."""
@@ -58,7 +59,7 @@ def propose(
     of other workers, which are kept away from. progress: share of the
     budget that is used up. turn: number of the trial, by whose parity exploitation and draws alternate.
     """
-    bases = _bases(posterior, coordinates, tried, usable, rng)
+    bases = _bases(posterior, coordinates, tried, usable, progress, rng)
     late = progress >= 1.0 - EXPLOITING_SHARE
     if late and turn % 2 == 1:
         best = climb(posterior, coordinates, bases, rng)
@@ -130,11 +131,16 @@ def _climbed(
 
 
 def _bases(
-    posterior: Posterior, coordinates: Coordinates, tried: Array, usable: Sequence[int], rng: np.random.Generator
+    posterior: Posterior,
+    coordinates: Coordinates,
+    tried: Array,
+    usable: Sequence[int],
+    progress: float,
+    rng: np.random.Generator,
 ) -> list[Array]:
     """Where the next point may start from: the best by posterior mean of what was tried and, for every other place of
-    an axis that others depend on, the best with that one. What was never tried is at random. As long as a place was
-    tried less than COMPARED times, only the least tried ones."""
+    an axis that others depend on, the best with that one. What was never tried is at random. At first, as long
+    as a place was tried less than COMPARED times, only the least tried ones."""
     ranked = tried[usable][np.argsort(-posterior.mean(tried[usable]), kind="stable")]
     bases, counts = [_filled(ranked[0], coordinates, rng)], [len(tried)]
     for head in coordinates.heads:
@@ -150,7 +156,9 @@ def _bases(
             bases.append(_filled(start, coordinates, rng))
             counts.append(_num_at(tried, head, level))
     fewest = min(counts)
-    return bases if fewest >= COMPARED else [base for base, n in zip(bases, counts, strict=True) if n == fewest]
+    if fewest >= COMPARED or progress >= COMPARED_FROM:
+        return bases
+    return [base for base, count in zip(bases, counts, strict=True) if count == fewest]
 
 
 def _num_at(tried: Array, axis: int, place: float) -> int:
