@@ -19,6 +19,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpo.adapters import artifacts
 from hpo.adapters.dashboard.trackers import Trackers
 from hpo.adapters.engines.local import LocalEngine
 from hpo.adapters.engines.ray import RayEngine
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from hpo.adapters.mlflow.single import Recorded
     from hpo.adapters.notices import Notices
     from hpo.domain.config import SearchConfig
-    from hpo.domain.ports import Engine, Ledger, Tracker
+    from hpo.domain.ports import ArtifactStore, Engine, Ledger, Tracker
     from hpo.engine.worker import Worker
     from hpo.usecases.session import Machine
     from search_spaces import Space
@@ -99,11 +100,17 @@ class App:
 
     @property
     def records(self) -> Records:
-        return Records(self.home, self.ledger)
+        return Records(self.home, self.ledger, artifacts=self.artifacts)
 
     @property
     def stores(self) -> Stores:
-        return Stores(self.home, self.ledger, self.storage, self.tracker)
+        return Stores(self.home, self.ledger, self.storage, self.tracker, artifacts=self.artifacts)
+
+    @cached_property
+    def artifacts(self) -> ArtifactStore | None:
+        """Where run folders are uploaded to: HPO_ARTIFACTS."""
+        url = artifacts.location()
+        return None if url is None else artifacts.FsspecStore(url)
 
     @cached_property
     def storage(self) -> BaseStorage:
@@ -170,11 +177,12 @@ def open_app(home: Path | None = None, was_there: bool = False) -> Iterator[App]
     was_there: somebody has just reached the database, so that one that does not answer is restarting and waited for.
 
     Raises:
-        UsageError: an unusable HPO_HOME, HPO_DATABASE_URL or MLFLOW_TRACKING_URI.
+        UsageError: an unusable HPO_HOME, HPO_DATABASE_URL, MLFLOW_TRACKING_URI or HPO_ARTIFACTS.
         EnvironmentFault: the database cannot be started or reached.
     """
     folder = home or home_folder()
     tracking_uri()
+    artifacts.location()
     with open_database(folder, os.environ.get("HPO_DATABASE_URL"), was_there) as database:
         app = App(folder, database)
         try:
@@ -227,6 +235,7 @@ def build_worker(
     """
     from hpo.adapters.processes.runners import ProcessRunner
     from hpo.engine.objective import Objective
+    from hpo.engine.uploads import StoredUploads
     from hpo.engine.worker import Worker
     from hpo.trainable.loading import libraries, load_trainable
 
@@ -236,7 +245,9 @@ def build_worker(
     if worker.trial_memory is None:
         worker = worker.model_copy(update={"trial_memory": processes.available_memory() // worker.num_workers})
     config = config.model_copy(update={"trainer": settings, "worker": worker})
-    identity = processes.this_process()
+    identity, stored = processes.this_process(), records.stored(campaign)
+    runner = ProcessRunner([*trainable.preload, *libraries(config.trainable)], config.worker.per_gpu)
+    uploads = None if stored is None else StoredUploads(stored, records.ledger, identity, config.worker.upload_lag)
     objective = Objective(
         campaign,
         config,
@@ -244,11 +255,12 @@ def build_worker(
         trainable,
         records.ledger,
         storage,
-        ProcessRunner([*trainable.preload, *libraries(config.trainable)], config.worker.per_gpu),
+        runner,
         data,
         records.runs(campaign.name),
         identity,
         code,
+        uploads=uploads,
     )
     return Worker(
         records.ledger,

@@ -37,9 +37,12 @@ def setup(options: argparse.Namespace) -> None:
 
     with open_app() as app:
         tracking = app.prepare_tracking()
+        app.records.check_store()
         print(f"Database  {app.database.describe()}")
         print("Schemas   optuna, mlflow and hpo are up to date")
         print(f"Tracking  {tracking}")
+        if app.artifacts is not None:
+            print(f"Artifacts {app.artifacts.where} answers")
         print(f"Device    {load_trainable(DEFAULT_TRAINABLE).describe_device()}")
         print(f"State     {app.home}")
 

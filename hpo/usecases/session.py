@@ -98,6 +98,7 @@ def run(
         EnvironmentFault: the stores or the workers are not usable.
     """
     engine = machine.engine(config)
+    stores.check_store()
     _run(stores, machine, engine, config, space, _prepare(stores, config, display), display, timeout)
 
 
@@ -119,6 +120,7 @@ def resume(
         as `run`; UsageError also where somebody works on a campaign that `retries`.
     """
     engine = machine.engine(config)
+    stores.check_store()
     prepared = _prepare(stores, config, display)
     if retries:
         retry_failed(stores.ledger, campaign, config, space, prepared, display.say)
@@ -192,6 +194,7 @@ def work(stores: Stores, machine: Machine, campaign: Campaign, settings: WorkerC
     asks to drain."""
     config, space = frozen_config(campaign)
     config = config.model_copy(update={"worker": settings})
+    stores.check_store()
     prepared = prepare_data(stores.cache, config)
     refuse_changes(campaign, config, space, prepared)
     if settings.same_arithmetic:
