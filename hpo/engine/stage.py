@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Container, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -204,6 +205,10 @@ def open_study(stage: Stage, storage: optuna.storages.BaseStorage, ledger: Ledge
     """The stage's study; made ready by whoever comes first, however often that one dies on the way, and once more where
     the tiers before it were decided anew."""
     handed_over = _handed_over(stage)
+    with suppress(KeyError):  # nobody has made it yet
+        study = optuna.load_study(study_name=stage.study_name, storage=storage)
+        if study.user_attrs.get(READY) == handed_over:
+            return study  # without the lock, for which hundreds would wait in a row
     with ledger.exclusive(f"study {stage.study_name}"):
         study = optuna.create_study(
             study_name=stage.study_name, storage=storage, direction="maximize", load_if_exists=True
