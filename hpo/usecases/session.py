@@ -20,7 +20,6 @@ from hpo.domain.errors import Interrupted, UsageError
 from hpo.domain.failures import hopeless
 from hpo.domain.ports import Clock, Engine, Ledger
 from hpo.domain.trainable import Prepared
-from hpo.engine.stalls import Stalls
 from hpo.engine.supervisor import Chore, StopRequest, Supervisor
 from hpo.engine.worker import Worker
 from hpo.usecases.arithmetic import refuse_other_arithmetic
@@ -44,6 +43,7 @@ from hpo.usecases.host import Host
 from hpo.usecases.records import Records, Stores
 from hpo.usecases.refit.finalize import finalize
 from hpo.usecases.refit.record import is_finalized
+from hpo.usecases.stalls import Stalls
 from search_spaces import Space
 
 SYNC_EVERY = timedelta(seconds=2)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from hpo.domain.campaign import SlotState, SlotView, WorkerIdentity
-from hpo.engine.stalls import Stalls
+from hpo.usecases.stalls import Stalls
 
 MINUTE = 60.0
 WORKER = WorkerIdentity("node-3", 7, 0.0)
