@@ -242,7 +242,11 @@ def build_worker(
         trainable,
         records.ledger,
         storage,
-        ProcessRunner([*trainable.preload, *libraries(config.trainable)], config.worker.per_gpu),
+        ProcessRunner(
+            [*trainable.preload, *libraries(config.trainable)],
+            config.worker.per_gpu,
+            trainable.num_devices(trainable.parse(config.trainer)),
+        ),
         data,
         records.runs(campaign.name),
         identity,

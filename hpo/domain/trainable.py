@@ -172,6 +172,14 @@ class Trainable(ABC, Generic[S]):
         """What a training here would run on, None where the trainable does not know."""
         return None
 
+    def num_devices(self, settings: S) -> int:
+        """Devices of one machine that a training takes side by side: from the current one on."""
+        return 1
+
+    def check_devices(self, settings: S) -> None:
+        """Raise UsageError where this machine has fewer."""
+        return
+
     # Data
 
     @abstractmethod

@@ -8,9 +8,9 @@ from hpo.domain.training import Decision, Ending, EpochReport, FitResult, Report
 from trainer import reports
 from trainer.config import TrainerConfig
 from trainer.data import open_training
-from trainer.training import loop
 from trainer.training.device import room
 from trainer.training.memory import check_fits, known_estimate
+from trainer.training.parallel.launch import fit_prepared
 from trainer.training.precision import choose_device, choose_precision
 
 VERDICTS = {Decision.CONTINUE: reports.Verdict.CONTINUE, Decision.STOP: reports.Verdict.STOP}
@@ -31,7 +31,7 @@ class _Listener:
 
 def fit(settings: TrainerConfig, data: Path, reporter: Reporter, folder: Path) -> FitResult:
     """Train. Raises trainer.errors.TrainingFailure."""
-    result = loop.fit(settings, open_training(data), _Listener(reporter), folder)
+    result = fit_prepared(settings, data, _Listener(reporter), folder)
     return FitResult(
         Ending(result.ending.value),
         result.score,
@@ -43,8 +43,9 @@ def fit(settings: TrainerConfig, data: Path, reporter: Reporter, folder: Path) -
 
 def describe_device(settings: TrainerConfig) -> str:
     """On what a training runs here, and in which arithmetic."""
-    precision = choose_precision(settings.train)
-    return f"{precision.device}, {precision.reason}"
+    precision, number = choose_precision(settings.train), settings.train.devices
+    where = str(precision.device) if number == 1 else f"{number} x {precision.device.type}"
+    return f"{where}, {precision.reason}"
 
 
 def check_memory(settings: TrainerConfig, data: Path, limit: int) -> None:
