@@ -73,7 +73,7 @@ def known_estimate(
 def upper_bound(config: TrainerConfig, panel_shape: tuple[int, int, int]) -> int:
     """More than `estimate`, usually several times as much, in no time: from the widths of the layers alone."""
     days, stocks, features = panel_shape
-    model = config.model
+    model, processes = config.model, _processes(config)
     if model.kind in TABULAR_KINDS:
         return estimate(config, panel_shape)
     span_days, span_stocks = _plan(config, days, stocks).largest
@@ -81,7 +81,8 @@ def upper_bound(config: TrainerConfig, panel_shape: tuple[int, int, int]) -> int
     chunk = _chunk(config, days, stocks)
     units = 2 * (16 + model.window + model.num_neighbours) * (features + model.hidden_size * (model.num_layers + 1))
     rows = span_days * span_stocks + (chunk.context + len(chunk.days)) * stocks
-    return resident_bytes((*panel_shape, len(config.data.horizons))) + LIBRARY_WORKSPACE + 4 * rows * units
+    panel = resident_bytes((*panel_shape, len(config.data.horizons)))
+    return panel + processes * (LIBRARY_WORKSPACE + 4 * rows * units)
 
 
 def estimate(config: TrainerConfig, panel_shape: tuple[int, int, int], available: int | None = None) -> int:
@@ -122,8 +123,7 @@ def estimate(config: TrainerConfig, panel_shape: tuple[int, int, int], available
     moment = max(training, validation + weights)
     if config.train.devices == 1 and can_replay(config, plan, choose_device(config.train.device)):
         moment = folds * (training + batch) + validation
-    processes = config.train.devices if choose_device(config.train.device).type == "cpu" else 1
-    return panel + processes * (fixed + moment + LIBRARY_WORKSPACE)
+    return panel + _processes(config) * (fixed + moment + LIBRARY_WORKSPACE)
 
 
 def step_bytes(config: TrainerConfig, features: int, days: int, stocks: int, judged: int | None = None) -> int:
@@ -171,6 +171,11 @@ def judge_bytes(config: TrainerConfig, days: int, stocks: int) -> int:
 def _share_judged(split: SplitConfig) -> float:
     """Of a panel that ends before the holdout, the days that a fold validates; with dates as if by the fractions."""
     return split.valid_fraction / (split.train_fraction + split.valid_fraction) / split.num_folds
+
+
+def _processes(config: TrainerConfig) -> int:
+    """Processes of a training that share one device's memory."""
+    return config.train.devices if choose_device(config.train.device).type == "cpu" else 1
 
 
 def _plan(config: TrainerConfig, days: int, stocks: int) -> SpanPlan:

@@ -18,6 +18,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import multiprocessing
+from torch._C._distributed_c10d import FileStore
+from torch.multiprocessing.spawn import start_processes
 
 from trainer.config import TrainerConfig
 from trainer.data import open_training
@@ -49,7 +51,7 @@ def fit_prepared(
     ours, theirs = [pipe[0] for pipe in pipes], [pipe[1] for pipe in pipes]
     with tempfile.TemporaryDirectory() as meeting:
         job = _Job(config, data, folder, start, Path(meeting) / "ranks", *_first_device(config))
-        started = multiprocessing.start_processes(
+        started = start_processes(  # type: ignore[no-untyped-call]  # torch has no types here
             _train, (job, theirs), nprocs=config.train.devices, join=False, daemon=True, start_method="spawn"
         )
         assert started is not None, "they are not waited for"
@@ -211,7 +213,7 @@ def _trained(rank: int, job: _Job, reporter: Reporter) -> FitResult:
         torch.cuda.set_per_process_memory_fraction(job.memory, number)
         device = f"cuda:{number}"
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # they are on one machine, and nobody else is to listen
-    meeting = dist.FileStore(str(job.meeting), size)
+    meeting = FileStore(str(job.meeting), size)
     dist.init_process_group("gloo" if device == "cpu" else "nccl", store=meeting, rank=rank, world_size=size)
     ranks = Ranks(rank, size, device, dist.new_group(backend="gloo"))
     heard = CommonReporter(ranks, reporter if ranks.leads else None)

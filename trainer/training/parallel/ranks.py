@@ -60,7 +60,7 @@ class Ranks:
             return part
         part = part[: len(self.share(days))]
         lengths = [len(self.share(days, rank)) for rank in range(self.size)]
-        gathered: Tensor = _Gathered.apply(part, lengths, self.rank)
+        gathered: Tensor = _Gathered.apply(part, lengths, self.rank)  # type: ignore[no-untyped-call]  # torch's
         return gathered
 
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
@@ -74,7 +74,7 @@ class Ranks:
         gradients = [weight.grad for weight in learning if weight.grad is not None]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         dist.all_reduce(flat)
-        pieces = flat.split([gradient.numel() for gradient in gradients])
+        pieces = torch.split(flat, [gradient.numel() for gradient in gradients])
         for gradient, piece in zip(gradients, pieces, strict=True):
             gradient.copy_(piece.view_as(gradient))
 

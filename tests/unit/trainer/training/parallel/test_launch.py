@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from trainer.config import TrainerConfig
 from trainer.data import prepare
-from trainer.errors import InputError, NonFiniteError, RankLostError
+from trainer.errors import InputError, MissingMetricError, RankLostError
 from trainer.reports import Ending, EpochReport, Verdict
 from trainer.training import checkpoint
 from trainer.training.parallel.launch import check_devices, fit_prepared
@@ -86,7 +86,7 @@ def test_a_process_that_is_killed_ends_the_training_with_its_reason(data: Path, 
 
 @pytest.mark.slow_faults
 def test_a_process_that_fails_ends_the_training_with_its_failure(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(NonFiniteError, match="not finite"):
+    with pytest.raises(MissingMetricError, match="could not be computed"):
         fit_prepared(config(optim={"lr": 1e30, "clip_norm": 0.0}), data, Search(), tmp_path)
     assert ranks() == []
 

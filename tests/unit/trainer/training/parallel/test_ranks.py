@@ -37,7 +37,7 @@ def test_two_processes_train_what_one_does_and_go_on_exactly(make_config: Any, m
     }
     drops = make_config({"model.dropout": 0.3, "train.epochs": 4})
     jobs = [Job(name, config, make_data()) for name, config in cases.items()]
-    jobs += [Job("whole", drops, make_data()), *(Job("parts", drops, make_data(), stop_at) for stop_at in (2, None))]
+    jobs += [Job("whole", drops, make_data()), *(Job("cut", drops, make_data(), stop_at) for stop_at in (2, None))]
     *both, whole, _, parts = trained_by_two(jobs, tmp_path)
 
     found = {}
