@@ -271,7 +271,11 @@ def engine_of(home: Path, config: SearchConfig) -> Engine:
         return SlurmEngine(worker_command(config), logs=logs, home=home, name=config.study, options=worker.sbatch)
     supervised = [*worker_command(config), "--supervised"]
     if worker.engine == "ray":
-        return RayEngine(supervised, logs=logs, home=home, per_gpu=worker.per_gpu, options=worker.ray)
+        from hpo.usecases.campaigns import trainable_of
+
+        trainable, settings = trainable_of(config)
+        gpus = trainable.num_devices(settings) / worker.per_gpu
+        return RayEngine(supervised, logs=logs, home=home, gpus=gpus, options=worker.ray)
     return LocalEngine(supervised, logs=logs, home=home, num_workers=config.worker.num_workers)
 
 
