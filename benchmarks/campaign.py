@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sqlalchemy import create_engine, text
 
 from hpo.adapters.ledger.postgres_ledger import PostgresLedger
 from hpo.adapters.optuna.study_storage import study_storage
 from hpo.adapters.postgres.database import prepare
 from hpo.adapters.postgres.embedded import EmbeddedPostgres
+from hpo.adapters.postgres.urls import canonical
 from hpo.adapters.processes import host as processes
 from hpo.domain.campaign import CampaignSpec, TierPlan
 from hpo.domain.config import SamplerConfig, SearchConfig
@@ -49,6 +51,7 @@ class Job:
     home: Path
     name: str
     num_slots: int
+    trials_per_worker: int = 10
 
 
 def noisy(epoch: int) -> float:
@@ -85,12 +88,24 @@ def summary(seconds: Sequence[float]) -> str:
 
 
 @contextmanager
-def database() -> Iterator[tuple[str, Path]]:
+def database(max_connections: int = 200) -> Iterator[tuple[str, Path]]:
+    """An embedded server of its own, and a state folder."""
     home = Path(tempfile.mkdtemp(prefix="tiertune-bench-"))
     home.chmod(0o755)
     try:
         with EmbeddedPostgres(home) as server:
+            allow(server.url, max_connections)
+            server.stop()
+            server.acquire()
             prepare(server.url)
             yield server.url, home
     finally:
         shutil.rmtree(home)
+
+
+def allow(url: str, max_connections: int) -> None:
+    """From the server's next start on."""
+    engine = create_engine(canonical(url), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"ALTER SYSTEM SET max_connections = {max_connections}"))
+    engine.dispose()

@@ -2,6 +2,7 @@
 
     python -m benchmarks.ledger                 (100, 1,000 and 10,000 finished trials, 1 and 8 workers)
     python -m benchmarks.ledger --sizes 100 --workers 1
+    python -m benchmarks.ledger --sizes 100 --workers 256 --trials 2 --connections 1000
 
 Latencies in a study that holds many finished trials, and how they grow with it: `ask` (from wanting a trial to
 knowing its parameters: ours claims a slot, creates its trial and opens its run folder), `epoch` (report and verdict:
@@ -42,7 +43,6 @@ from hpo.engine.strategies.pruners import build_pruner
 from hpo.engine.study_cache import StudyCache
 from hpo.runs.folder import Attempt
 
-TRIALS_PER_WORKER = 10
 OPERATIONS = ("ask", "epoch", "tell", "start")
 Times = dict[str, list[float]]
 
@@ -76,7 +76,7 @@ def ours(job: Job) -> Times:
     ledger, runner = PostgresLedger(job.url), TimedRunner(times)
     objective, campaign = objective_of(job, ledger, runner)
     worker, lease = ledger.register_worker(campaign, processes.this_process()), timedelta(minutes=5)
-    for number in range(TRIALS_PER_WORKER + 1):
+    for number in range(job.trials_per_worker + 1):
         started = time.perf_counter()
         claim = ledger.claim(campaign, worker, lease)
         assert claim is not None
@@ -101,7 +101,7 @@ def plain(job: Job) -> Times:
         sampler=optuna.samplers.RandomSampler(),
         pruner=build_pruner(PrunerConfig(), EPOCHS),
     )
-    for number in range(TRIALS_PER_WORKER + 1):
+    for number in range(job.trials_per_worker + 1):
         started = time.perf_counter()
         if number == 0:
             study.get_trials(deepcopy=False)  # as any sampler but the random one would
@@ -200,15 +200,16 @@ def proposal_ms(job: Job, sampler: str) -> float:
     return 1e3 * statistics.median(seconds[1:])
 
 
-def latencies(url: str, home: Path, sizes: Sequence[int], worker_counts: Sequence[int]) -> None:
+def latencies(url: str, home: Path, sizes: Sequence[int], worker_counts: Sequence[int], num_trials: int) -> None:
     print(f"{'milliseconds, median / p95':38}" + "".join(f"{name:>16}" for name in OPERATIONS))
     context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["benchmarks.ledger"])
     medians: dict[tuple[str, int, int], list[float]] = {}
     for size in sizes:
         for num_workers in worker_counts:
             for label, work in (("tiertune", ours), ("plain Optuna", plain)):
-                num_slots = size + num_workers * (TRIALS_PER_WORKER + 1)
-                job = Job(url, home, f"{work.__name__}-{size}-{num_workers}", num_slots)
+                num_slots = size + num_workers * (num_trials + 1)
+                job = Job(url, home, f"{work.__name__}-{size}-{num_workers}", num_slots, num_trials)
                 fill(job, size)
                 with context.Pool(num_workers) as pool:
                     found = pool.map(work, [job] * num_workers, chunksize=1)
@@ -232,10 +233,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[100, 1000, 10_000], help="finished trials")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--trials", type=int, default=10, help="per worker, after a first one that is not counted")
+    parser.add_argument("--connections", type=int, default=200, help="the server's limit; a worker may hold three")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with database() as (url, home):
-        latencies(url, home, options.sizes, options.workers)
+    with database(options.connections) as (url, home):
+        latencies(url, home, options.sizes, options.workers, options.trials)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,16 @@ import os
 import sys
 import threading
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
+from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from hpo.adapters import artifacts
 from hpo.adapters.dashboard.trackers import Trackers
 from hpo.adapters.engines.local import LocalEngine
 from hpo.adapters.engines.ray import RayEngine
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
     from hpo.adapters.mlflow.single import Recorded
     from hpo.adapters.notices import Notices
     from hpo.domain.config import SearchConfig
-    from hpo.domain.ports import Engine, Ledger, Tracker
+    from hpo.domain.ports import ArtifactStore, Engine, Ledger, Tracker
     from hpo.engine.worker import Worker
     from hpo.usecases.session import Machine
     from search_spaces import Space
@@ -97,11 +100,17 @@ class App:
 
     @property
     def records(self) -> Records:
-        return Records(self.home, self.ledger)
+        return Records(self.home, self.ledger, artifacts=self.artifacts)
 
     @property
     def stores(self) -> Stores:
-        return Stores(self.home, self.ledger, self.storage, self.tracker)
+        return Stores(self.home, self.ledger, self.storage, self.tracker, artifacts=self.artifacts)
+
+    @cached_property
+    def artifacts(self) -> ArtifactStore | None:
+        """Where run folders are uploaded to: HPO_ARTIFACTS."""
+        url = artifacts.location()
+        return None if url is None else artifacts.FsspecStore(url)
 
     @cached_property
     def storage(self) -> BaseStorage:
@@ -138,7 +147,7 @@ class App:
 
     @property
     def host(self) -> Host:
-        return Host(processes.is_dead, processes.num_threads, processes.available_memory)
+        return Host(processes.is_dead, processes.num_threads, processes.available_memory, device_of)
 
     @property
     def machine(self) -> Machine:
@@ -168,11 +177,12 @@ def open_app(home: Path | None = None, was_there: bool = False) -> Iterator[App]
     was_there: somebody has just reached the database, so that one that does not answer is restarting and waited for.
 
     Raises:
-        UsageError: an unusable HPO_HOME, HPO_DATABASE_URL or MLFLOW_TRACKING_URI.
+        UsageError: an unusable HPO_HOME, HPO_DATABASE_URL, MLFLOW_TRACKING_URI or HPO_ARTIFACTS.
         EnvironmentFault: the database cannot be started or reached.
     """
     folder = home or home_folder()
     tracking_uri()
+    artifacts.location()
     with open_database(folder, os.environ.get("HPO_DATABASE_URL"), was_there) as database:
         app = App(folder, database)
         try:
@@ -225,6 +235,7 @@ def build_worker(
     """
     from hpo.adapters.processes.runners import ProcessRunner
     from hpo.engine.objective import Objective
+    from hpo.engine.uploads import StoredUploads
     from hpo.engine.worker import Worker
     from hpo.trainable.loading import libraries, load_trainable
 
@@ -234,7 +245,11 @@ def build_worker(
     if worker.trial_memory is None:
         worker = worker.model_copy(update={"trial_memory": processes.available_memory() // worker.num_workers})
     config = config.model_copy(update={"trainer": settings, "worker": worker})
-    identity = processes.this_process()
+    identity, stored = processes.this_process(), records.stored(campaign)
+    devices = trainable.num_devices(trainable.parse(settings))
+    preload = [*trainable.preload, *libraries(config.trainable)]
+    runner = ProcessRunner(preload, config.worker.per_gpu, devices)
+    uploads = None if stored is None else StoredUploads(stored, records.ledger, identity, config.worker.upload_lag)
     objective = Objective(
         campaign,
         config,
@@ -242,15 +257,12 @@ def build_worker(
         trainable,
         records.ledger,
         storage,
-        ProcessRunner(
-            [*trainable.preload, *libraries(config.trainable)],
-            config.worker.per_gpu,
-            trainable.num_devices(trainable.parse(config.trainer)),
-        ),
+        runner,
         data,
         records.runs(campaign.name),
         identity,
         code,
+        uploads=uploads,
     )
     return Worker(
         records.ledger,
@@ -262,6 +274,19 @@ def build_worker(
         processes.is_dead,
         drain,
     )
+
+
+def device_of(config: SearchConfig) -> str | None:
+    """What a training would run on here. Asked in a process of its own: a worker imports no torch and opens no GPU."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
+        return apart.submit(_describe_device, config.trainable, config.trainer).result()
+
+
+def _describe_device(trainable_name: str, settings: Mapping[str, Any]) -> str | None:
+    from hpo.trainable.loading import load_trainable
+
+    trainable = load_trainable(trainable_name)
+    return trainable.describe_device(trainable.parse(settings))
 
 
 def engine_of(home: Path, config: SearchConfig) -> Engine:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import NullPool, create_engine, text
 from support import ray_cluster as ray_nodes
+from support import s3 as s3_server
 from support import slurm
 
 from hpo.adapters.postgres.database import prepare
@@ -21,7 +22,7 @@ from hpo.adapters.postgres.embedded import EmbeddedPostgres
 from hpo.adapters.postgres.urls import canonical, parse
 
 SERVER_VARIABLE = "HPO_TEST_DATABASE_URL"
-FOREIGN = ("HPO_", "MLFLOW_", "PG")
+FOREIGN = ("HPO_", "MLFLOW_", "PG", "AWS_", "GOOGLE_")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -140,6 +141,23 @@ def ray_address() -> Iterator[str]:
 def ray_cluster(ray_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray's commands reach a cluster of one node."""
     monkeypatch.setenv("RAY_ADDRESS", ray_address)
+
+
+@pytest.fixture(scope="session")
+def _s3_server() -> Iterator[s3_server.S3]:
+    absent = s3_server.missing()
+    if absent:
+        pytest.skip(f"there is no S3 server to test with: {absent}")
+    with s3_server.open_server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(_s3_server: s3_server.S3, monkeypatch: pytest.MonkeyPatch) -> s3_server.S3:
+    """One S3 server for the whole session, which this process and those that it starts reach."""
+    for name, value in _s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return _s3_server
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from hpo.cli.status import print_decisions, status_lines, status_record
 from hpo.domain.campaign import CampaignState
 from hpo.domain.errors import EnvironmentFault, UsageError
 from hpo.usecases import results
-from hpo.usecases.inspection.hosts import hosts
+from hpo.usecases.inspection.hosts import differing, hosts
 from hpo.wiring import embedded_database, home_folder, log_to, open_app, serve
 
 WATCH_SECONDS = 1.0
@@ -37,9 +37,12 @@ def setup(options: argparse.Namespace) -> None:
 
     with open_app() as app:
         tracking = app.prepare_tracking()
+        app.records.check_store()
         print(f"Database  {app.database.describe()}")
         print("Schemas   optuna, mlflow and hpo are up to date")
         print(f"Tracking  {tracking}")
+        if app.artifacts is not None:
+            print(f"Artifacts {app.artifacts.where} answers")
         print(f"Device    {load_trainable(DEFAULT_TRAINABLE).describe_device()}")
         print(f"State     {app.home}")
 
@@ -102,11 +105,12 @@ def status(options: argparse.Namespace) -> None:
             campaign = app.records.find(study_of(options.overrides))
             slots, now = app.ledger.slots(campaign.id), datetime.now(UTC)
             where = hosts(app.records, campaign, slots, now)
+            devices = differing(slots, app.records.archive(campaign))
             if _is_text(options):
                 print("\033[H\033[J" if options.watch and sys.stdout.isatty() else "", end="")
-                print("\n".join(status_lines(campaign, slots, now, where)))
+                print("\n".join(status_lines(campaign, slots, now, where, devices)))
             else:
-                print(json.dumps(status_record(campaign, slots, now, where)), flush=True)
+                print(json.dumps(status_record(campaign, slots, now, where, devices)), flush=True)
             if not options.watch or campaign.state is CampaignState.COMPLETE:
                 return
             time.sleep(WATCH_SECONDS)

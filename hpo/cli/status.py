@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from hpo.cli.progress import ago, best_score, is_stale, running_cells, time_left
@@ -23,15 +24,21 @@ WIDTH = 80
 
 
 def status_lines(
-    campaign: Campaign, slots: Sequence[SlotView], now: datetime, hosts: Sequence[HostView] = ()
+    campaign: Campaign,
+    slots: Sequence[SlotView],
+    now: datetime,
+    hosts: Sequence[HostView] = (),
+    devices: Mapping[str, Sequence[int]] = MappingProxyType({}),
 ) -> list[str]:
-    """The campaign for a person: tiers, what runs, the queue, what failed and why. No line is cut off."""
+    """The campaign for a person: tiers, what runs, the queue, what failed and why. No line is cut off. devices: where
+    trials differ in what they were trained with, that with their numbers."""
     lines = [*_head(campaign, slots), *(_tier_line(tier, slots, campaign) for tier in campaign.spec.tiers)]
     lines += _running(campaign, slots, now)
     lines += _hosts(hosts)
     lines += (f"  {suspicion(slot)}" for slot in suspects(slots))
     lines += _queue(slots, now)
     lines += _failures(slots)
+    lines += _devices(devices)
     return [part for line in lines for part in _wrapped(line)]
 
 
@@ -62,7 +69,11 @@ def decision_lines(campaign: Campaign, explained: Sequence[Explained], choices: 
 
 
 def status_record(
-    campaign: Campaign, slots: Sequence[SlotView], now: datetime, hosts: Sequence[HostView] = ()
+    campaign: Campaign,
+    slots: Sequence[SlotView],
+    now: datetime,
+    hosts: Sequence[HostView] = (),
+    devices: Mapping[str, Sequence[int]] = MappingProxyType({}),
 ) -> Mapping[str, Any]:
     """The same as plain JSON. Times are ISO 8601 in UTC."""
     left = time_left(slots, now)
@@ -78,6 +89,7 @@ def status_record(
         "tiers": [_tier_record(tier, slots, campaign) for tier in campaign.spec.tiers],
         "slots": [_slot_record(slot, now) for slot in slots],
         "hosts": [asdict(host) for host in hosts],
+        "devices": dict(devices),
         "champion": campaign.champion,
     }
 
@@ -194,6 +206,24 @@ def _failures(slots: Sequence[SlotView]) -> Iterator[str]:
         yield "failed"
     for slot in failed:
         yield f"  trial {slot.slot:<5}{slot.reason}"
+
+
+def _devices(devices: Mapping[str, Sequence[int]]) -> Iterator[str]:
+    if devices:
+        yield "trained with different arithmetic: the same seed would not give the same bits"
+    for device, numbers in devices.items():
+        yield f"  {_ranges(numbers):<10}  {device}"
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """1-3, 7"""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][-1] + 1:
+            found[-1][1:] = [number]
+        else:
+            found.append([number])
+    return ", ".join("-".join(map(str, ends)) for ends in found)
 
 
 def _wrapped(line: str) -> list[str]:

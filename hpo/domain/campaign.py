@@ -210,8 +210,10 @@ class CheckpointRecord:
     """A file of a finished trial that the ledger answers for: by its SHA-256 it is told from any other.
 
     kind: `model`, the weights that a champion is crowned with; `result`, the attempt's result.json, which lists the
-    digests of all its other files. epoch: of the checkpoint; of a result the number of epochs. path: relative to the
-    state folder, so that this may be moved. host, home: the machine and the state folder it was written in, for people.
+    digests of all its other files; `snapshot`, the same list for an attempt that is not finished, in the store of
+    artifacts alone (see `hpo.runs.stored`). epoch: of the checkpoint; of a result the number of epochs. path: relative
+    to the state folder, so that this may be moved. host, home: the machine and the state folder it was written in, for
+    people.
     """
 
     slot: int

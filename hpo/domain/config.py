@@ -62,7 +62,7 @@ class CommitteeConfig(Section):
     rule: Literal["all", "complete", "single"] = "all"
     """`all`: every trial that learnt something, pruned ones at their last epoch too; `complete`: those that were not
     pruned; `single`: the single champion alone. A trial that is clearly worse than the single champion on the
-    validation days stays out."""
+    validation days stays out, and further ones where the days tell the trials apart so well that fewer score better."""
     size: Annotated[int, Field(ge=1, le=1000)] = 20
     """The most members; where more trials qualify, those with the best validation score stay."""
 
@@ -95,6 +95,13 @@ class WorkerConfig(Section):
     keep_checkpoints: Annotated[int, Field(ge=0, le=1_000_000)] = 10
     """When the campaign is complete, the checkpoints of this many best trials stay, beside those of the committee's
     members and of the default configuration."""
+    upload_lag: Annotated[int, Field(ge=1, le=1000)] = 2
+    """Finished epochs that a trial may be ahead of what of it lies in `HPO_ARTIFACTS`, where that is set: so many are
+    trained again when its machine is lost. It waits for a slow store rather than to be further; not for one that is
+    away."""
+    same_arithmetic: bool = False
+    """Whether a worker is refused whose processor or GPU, precision or torch differs from that of the campaign's first
+    worker, so that the same seed would give other bits. Where such a worker is let in, its trials are marked."""
     max_crashes: Annotated[int, Field(ge=1, le=1000)] = 3
     """A slot is FAILED with the reason `poison` once its trial's process died this many times in a row while its worker
     lived, without an epoch finished in between."""

@@ -44,8 +44,8 @@ def check_checkpoint(claim: Claim, record: CheckpointRecord) -> None:
     """ValueError unless the record is about the claimed slot and of a known kind."""
     if record.slot != claim.slot:
         raise ValueError(f"a checkpoint of slot {record.slot} cannot be recorded with the claim on slot {claim.slot}")
-    if record.kind not in ("model", "result"):
-        raise ValueError(f"slot {claim.slot}: a recorded file is 'model' or 'result', not '{record.kind}'")
+    if record.kind not in ("model", "result", "snapshot"):
+        raise ValueError(f"slot {claim.slot}: a recorded file is 'model', 'result' or 'snapshot', not '{record.kind}'")
 
 
 def lease_lost(claim: Claim) -> LeaseLost:

@@ -1,4 +1,4 @@
-"""The five seams of the search. A port exists only where two implementations ship."""
+"""The six seams of the search. A port exists only where two implementations ship."""
 
 from __future__ import annotations
 
@@ -277,3 +277,36 @@ class Tracker(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class ArtifactStore(Protocol):
+    """Files by key that every machine reaches. A key names one content for ever (it holds its SHA-256, which whoever
+    reads compares): it is written again only with the same bytes.
+
+    Thread-safe. Every call raises StoreUnavailable, in a sentence without secrets, where the store does not answer or
+    refuses.
+    """
+
+    where: str
+    """The store's URL."""
+
+    def probe(self) -> None:
+        """Write something, read it and delete it."""
+        ...
+
+    def put(self, files: Mapping[str, Path]) -> None:
+        """Store the files under these keys, each whole or not at all; they may be there already."""
+        ...
+
+    def get(self, files: Mapping[str, Path]) -> None:
+        """Fetch what lies under these keys into the files, whose folders exist. FileNotFoundError where one is absent;
+        the others may then be there."""
+        ...
+
+    def sizes(self, prefix: str) -> Mapping[str, int]:
+        """Key -> bytes, of all below this folder of keys."""
+        ...
+
+    def delete(self, keys: Collection[str]) -> None:
+        """Delete what lies under these keys; absent ones are passed over."""
+        ...

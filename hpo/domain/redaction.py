@@ -7,8 +7,14 @@ import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qsl, unquote
 
-URL_VARIABLES = ("HPO_DATABASE_URL", "MLFLOW_TRACKING_URI")
-SECRET_VARIABLES = ("PGPASSWORD", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+URL_VARIABLES = ("HPO_DATABASE_URL", "MLFLOW_TRACKING_URI", "HPO_ARTIFACTS")
+SECRET_VARIABLES = (
+    "PGPASSWORD",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+)
 SHORTEST = 3
 """Letters: a secret that is shorter is a part of too many words to be replaced wherever it stands."""
 

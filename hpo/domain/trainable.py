@@ -168,8 +168,9 @@ class Trainable(ABC, Generic[S]):
         """Settings with what depends on this machine settled, so that training again gives the same bits."""
         return settings
 
-    def describe_device(self) -> str | None:
-        """What a training here would run on, None where the trainable does not know."""
+    def describe_device(self, settings: S | None = None) -> str | None:
+        """What a training here would run on and in which arithmetic, None where the trainable does not know. settings:
+        of the training; None: the defaults."""
         return None
 
     def num_devices(self, settings: S) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 import optuna
@@ -13,6 +13,7 @@ from hpo.domain.ports import Ledger, TrialEnd
 from hpo.domain.trainable import Length
 from hpo.domain.training import Decision, EpochReport
 from hpo.engine.strategies.schedulers import Scheduler
+from hpo.engine.uploads import Uploads
 from hpo.runs.entries import EpochRecord
 
 
@@ -27,9 +28,11 @@ class Conversation:
         scheduler: Scheduler,
         length: Length,
         lease: timedelta,
+        uploads: Uploads,
+        stop: Callable[[], bool],
     ) -> None:
         self._ledger, self._claim, self._trial, self._lease = ledger, claim, trial, lease
-        self._scheduler = scheduler
+        self._scheduler, self._uploads, self._stop = scheduler, uploads, stop
         self._num_epochs, self._score_epochs = length.num_epochs, length.score_epochs
         self._scores = dict(trial._get_latest_trial().intermediate_values)
         self.decision = Decision.CONTINUE
@@ -44,6 +47,7 @@ class Conversation:
         newest = self.last_epoch
         if report.epoch < newest:
             return Decision.CONTINUE
+        self._uploads.keep_up(report.epoch, self._stop)
         self._ledger.renew(
             self._claim,
             self._lease,
@@ -52,6 +56,7 @@ class Conversation:
         if report.epoch > newest:
             self._trial.report(report.score, report.epoch)
             self._scores[report.epoch] = report.score
+        self._uploads.told(report.epoch)
         if report.epoch < self._num_epochs:
             self.decision = self._decide(report.epoch)
         return self.decision

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo.domain.campaign import (
     Campaign,
-    CheckpointRecord,
     Claim,
     Outcome,
     WorkerIdentity,
@@ -30,13 +29,13 @@ from hpo.domain.training import Decision
 from hpo.engine import constraints
 from hpo.engine.binding import bind, complete, derived
 from hpo.engine.conversation import Conversation, sortable, trailing_mean
+from hpo.engine.folders import TrialFolders
 from hpo.engine.stage import Stage, decide_stage, open_study, settle, stages
 from hpo.engine.strategies.samplers import tell_unfit
 from hpo.engine.strategies.schedulers import Scheduler
 from hpo.engine.study_cache import StudyCache
 from hpo.engine.tiers import NUM_PARAMETERS, VALUES, is_unfit
-from hpo.runs.durable import sha256_of
-from hpo.runs.folder import Attempt, SlotFolder
+from hpo.engine.uploads import Uploads
 from search_spaces import Space
 
 OUTCOMES = {
@@ -56,7 +55,7 @@ class Objective:
     Args:
         trainable: what is trained. runs: the campaign's folder of run folders. data: the search part of its data.
         storage: Optuna's; the studies are made here, one per tier. code: the fingerprint of the code that trains here.
-        scheduler: of a stage.
+        scheduler: of a stage. uploads: of run folders, where there is a store of artifacts.
     """
 
     def __init__(
@@ -73,15 +72,17 @@ class Objective:
         identity: WorkerIdentity,
         code: str,
         scheduler: Callable[[Stage], Scheduler] = Stage.scheduler,
+        uploads: Uploads | None = None,
     ) -> None:
-        self._scheduler = scheduler
-        self._identity, self._code = identity, code
+        self._scheduler, self._code = scheduler, code
+        self._uploads = uploads or Uploads()
+        self._folders = TrialFolders(runs, ledger, identity, self._uploads)
         self._campaign, self._config, self._space = campaign, config, space
         self._trainable, self._settings = trainable, complete(trainable, config.trainer)
         self._length = trainable.length(trainable.parse(self._settings))
         # Made once: a new one would read all finished trials again.
         self._ledger, self._storage, self._runner = ledger, StudyCache(storage), runner
-        self._data, self._runs = data, runs
+        self._data = data
         self._stages: dict[int, Stage] = {}
 
     def run(self, claim: Claim, stop: Callable[[], bool], overdue: Callable[[], bool]) -> None:
@@ -141,6 +142,10 @@ class Objective:
             score = trailing_mean(known.intermediate_values, self._length.score_epochs)
         self._ledger.finish(claim, outcome, score, known.user_attrs.get("reason"))
 
+    def close(self) -> None:
+        """No more claims come: wait a while for what is still to be uploaded."""
+        self._uploads.close()
+
     def decide(self, campaign: Campaign, tier: int) -> Mapping[str, Any]:
         """The decision of a tier whose slots are all done."""
         stage = stages(campaign, self._config, self._space, self._length)[tier]
@@ -193,28 +198,27 @@ class Objective:
     def _train(self, claim: Claim, stage: Stage, trial: optuna.Trial, stop: Callable[[], bool]) -> Conversation:
         values, seed = stage.values(trial.params), self._trainer_seed(claim)
         settings = bind(self._trainable, self._settings, {**values, **derived(self._trainable, seed=seed)})
-        attempt = SlotFolder(self._runs, claim.slot).open_attempt(
-            claim.fence,
+        attempt = self._folders.open(
+            claim,
             run={
                 "campaign": self._campaign.name,
-                "tier": claim.tier,
                 "tier_name": stage.plan.name,
-                "slot": claim.slot,
                 "trial_number": trial.number,
                 "study_name": trial.study.study_name,
                 "study_id": trial.study._study_id,
                 "params": values,
                 "trainer_seed": seed,
-                "worker": asdict(self._identity),
                 "code": self._code,
                 "objective": self._campaign.spec.objective.shown,
                 "curves": self._campaign.spec.curves,
             },
             config=settings,
+            stop=stop,
         )
         length = self._trainable.length(self._trainable.parse(settings))
         scheduler = self._scheduler(stage)
-        conversation = Conversation(self._ledger, claim, trial, scheduler, length, self._config.worker.lease)
+        lease = self._config.worker.lease
+        conversation = Conversation(self._ledger, claim, trial, scheduler, length, lease, self._uploads, stop)
         request = TrialRequest(
             config=settings,
             data=self._data,
@@ -254,9 +258,10 @@ class Objective:
             self._pause(claim, talk.last_epoch)
         elif end.kind == "died":
             logger.warning("slot %d: %s", claim.slot, end.message)
+            self._uploads.settle()
             self._ledger.release(claim, crashed=True)
         elif end.kind == "environment":
-            if self._has_folder(claim):
+            if self._folders.has(claim):
                 raise EnvironmentFault(f"Trial {claim.slot} stopped, and is no worse for it: {end.message}")
             self._begin_anew(claim)
         elif timed_out:
@@ -264,6 +269,7 @@ class Objective:
             late = TrialEnd("failed", reason="timeout", message=f"trained longer than {limit}")
             self._finish(claim, study, trial, Outcome.FAILED, late)
         else:
+            self._uploads.settle()
             self._ledger.release(claim)
 
     def _finish(
@@ -277,10 +283,10 @@ class Objective:
     ) -> None:
         """Run folder first, then Optuna, then the ledger: whoever comes after a crash in between goes on from there."""
         self._ledger.check(claim)
-        if outcome is not Outcome.FAILED and not self._has_folder(claim):
+        if outcome is not Outcome.FAILED and not self._folders.has(claim):
             self._begin_anew(claim)
             return
-        attempt = self._own_attempt(claim)
+        attempt = self._folders.own(claim)
         figures: dict[str, float | None] = {}
         if outcome is not Outcome.FAILED and attempt is not None:
             known = end.num_parameters, attempt.epochs(), self._campaign.spec.metrics, self._length.score_epochs
@@ -297,9 +303,7 @@ class Objective:
         if attempt is not None:
             said |= sortable(attempt.epochs(), self._campaign.spec.metrics, self._length.score_epochs)
             attempt.finish(outcome, score, end.last_epoch, end.num_parameters, reason, end.device)
-            self._record(claim, attempt, "result", attempt.result_file, len(attempt.epochs()), score)
-            if end.last_epoch is not None and attempt.model.exists():
-                self._record(claim, attempt, "model", attempt.model, end.last_epoch, score)
+            self._folders.answer_for(claim, attempt, score, end.last_epoch)
         state = next(state for state, its_outcome in OUTCOMES.items() if its_outcome is outcome)
         told = score if outcome is Outcome.COMPLETE else None  # Optuna gives a pruned trial its last value by itself
         with self._storage.together(trial._trial_id):
@@ -312,14 +316,17 @@ class Objective:
             else:
                 tell_unfit(study, trial, end.excess)
         self._ledger.finish(claim, outcome, score, reason)
+        if attempt is not None:
+            self._uploads.done(attempt)
         logger.info("slot %d done: %s, score %s", claim.slot, outcome, score)
 
     def _pause(self, claim: Claim, epoch: int) -> None:
-        attempt = self._own_attempt(claim)
+        attempt = self._folders.own(claim)
         if attempt is None or attempt.fence != claim.fence:
             self._begin_anew(claim)
             return
         attempt.pause()
+        self._uploads.settle()
         self._ledger.pause(claim, epoch)
         logger.info("slot %d paused after epoch %d", claim.slot, epoch)
 
@@ -327,21 +334,6 @@ class Objective:
         """Give back a slot whose run folder somebody deleted amid its training, which is no fault of the trial."""
         logger.warning("the run folder of slot %d was deleted while it trained; it is trained again", claim.slot)
         self._ledger.release(claim)
-
-    def _has_folder(self, claim: Claim) -> bool:
-        attempt = self._own_attempt(claim)
-        return attempt is not None and attempt.fence == claim.fence
-
-    def _own_attempt(self, claim: Claim) -> Attempt | None:
-        """The claim's attempt, or the newest before it where this claim did not train; never a later owner's."""
-        attempts = SlotFolder(self._runs, claim.slot).attempts()
-        return next((attempt for attempt in reversed(attempts) if attempt.fence <= claim.fence), None)
-
-    def _record(self, claim: Claim, attempt: Attempt, kind: str, file: Path, epoch: int, score: float | None) -> None:
-        home = self._runs.parent.parent
-        path, host = str(file.relative_to(home)), self._identity.host
-        record = CheckpointRecord(claim.slot, kind, epoch, path, host, str(home), sha256_of(file), score)
-        self._ledger.record_checkpoint(claim, record)
 
 
 def outcome_of(trial: FrozenTrial) -> Outcome | None:

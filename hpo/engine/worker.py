@@ -72,15 +72,18 @@ class Worker:
 
     def run(self) -> None:
         """Return when the campaign has no unfinished slot, or after `drain` was set."""
-        while not self._drain.is_set():
-            # First of all: what a dead worker left comes before anything new, so that one worker repeats the order.
-            self._ledger.expire_dead(self._campaign.id, self._is_dead)
-            claim = self._ledger.claim(self._campaign.id, self._worker_id, self._settings.lease)
-            if claim is not None:
-                self._pause = IDLE
-                self._work(claim)
-            elif not self._advance():
-                return
+        try:
+            while not self._drain.is_set():
+                # First of all: what a dead worker left comes before anything new, so that one worker repeats the order.
+                self._ledger.expire_dead(self._campaign.id, self._is_dead)
+                claim = self._ledger.claim(self._campaign.id, self._worker_id, self._settings.lease)
+                if claim is not None:
+                    self._pause = IDLE
+                    self._work(claim)
+                elif not self._advance():
+                    return
+        finally:
+            self._objective.close()
 
     def _work(self, claim: Claim) -> None:
         logger.info("slot %d (tier %d) claimed, fence %d", claim.slot, claim.tier, claim.fence)

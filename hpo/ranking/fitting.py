@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from hpo.domain.training import Decision, Ending, EpochReport, FitResult, Reporter
 from trainer import reports
 from trainer.config import TrainerConfig
 from trainer.data import open_training
-from trainer.training.device import room
+from trainer.training.device import processor_name, room
 from trainer.training.memory import check_fits, known_estimate
 from trainer.training.parallel.launch import fit_prepared
 from trainer.training.precision import choose_device, choose_precision
@@ -42,10 +44,11 @@ def fit(settings: TrainerConfig, data: Path, reporter: Reporter, folder: Path) -
 
 
 def describe_device(settings: TrainerConfig) -> str:
-    """On what a training runs here, and in which arithmetic."""
+    """On what a training runs here, and in which arithmetic: of two trainings that differ in it, the same seed may give
+    other bits."""
     precision, number = choose_precision(settings.train), settings.train.devices
-    where = str(precision.device) if number == 1 else f"{number} x {precision.device.type}"
-    return f"{where}, {precision.reason}"
+    several = "" if number == 1 else f"{number} x "
+    return f"{several}{processor_name(precision.device)}, {precision.reason}; torch {torch.__version__}"
 
 
 def check_memory(settings: TrainerConfig, data: Path, limit: int) -> None:

@@ -92,11 +92,12 @@ class Ranker(Trainable[TrainerConfig]):
             return settings
         return settings.model_copy(update={"train": settings.train.model_copy(update={"threads": num_threads})})
 
-    def describe_device(self) -> str:
+    def describe_device(self, settings: TrainerConfig | None = None) -> str:
         from hpo.ranking.fitting import describe_device
         from trainer.config import TrainerConfig
 
-        return describe_device(TrainerConfig())
+        with refusing():
+            return describe_device(settings or TrainerConfig())
 
     def num_devices(self, settings: TrainerConfig) -> int:
         return settings.train.devices

@@ -156,6 +156,7 @@ def _trial(
         last_epoch=result.last_epoch if result else None,
         num_parameters=result.num_parameters if result else None,
         trainer_seed=run["trainer_seed"],
+        device=result.device if result else None,
         folder=attempt.folder.relative_to(archive.runs.parent).as_posix(),
     )
 

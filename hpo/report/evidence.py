@@ -37,7 +37,8 @@ class TrialEvidence:
     outcome: None while open or running. params: what the sampler chose in this tier. settings: the value of every
     dimension of the whole space in this run, held ones included, by dotted name. daily: validation series, the mean
     over the epochs that make up the score, all trials on the same days. planned_epochs: what a full run would have
-    had. folder: where it was read from, relative to the folder of all runs; named as the source of its figures.
+    had. device: on what it trained, and in which arithmetic. folder: where it was read from, relative to the folder of
+    all runs; named as the source of its figures.
     """
 
     slot: int
@@ -59,6 +60,7 @@ class TrialEvidence:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     trainer_seed: int | None = None
+    device: str | None = None
     folder: str = ""
 
     @property

@@ -11,11 +11,13 @@ from hpo.domain.campaign import CheckpointRecord, SlotState, SlotView
 from hpo.domain.errors import EnvironmentFault
 from hpo.runs.durable import sha256_of
 from hpo.runs.folder import CHECKPOINTS, Attempt, SlotFolder
+from hpo.runs.stored import StoredRuns
 
 
 @dataclass(frozen=True)
 class Archive:
-    """runs: the campaign's folder of run folders in this state folder. records: the ledger's, of this campaign.
+    """runs: the campaign's folder of run folders in this state folder. records: the ledger's, of this campaign. stored:
+    where what is not here is fetched from, if there is a store of artifacts.
 
     A finished trial's attempt is the one that the ledger recorded, whatever other attempts lie beside it: two state
     folders on one database each hold what was trained in them.
@@ -23,6 +25,7 @@ class Archive:
 
     runs: Path
     records: Sequence[CheckpointRecord]
+    stored: StoredRuns | None = None
 
     def record(self, slot: int, kind: str) -> CheckpointRecord | None:
         """What the ledger recorded of the slot; kind: `model` or `result`."""
@@ -34,8 +37,10 @@ class Archive:
 
     def attempt(self, slot: int) -> Attempt | None:
         """The slot's attempt that counts: the recorded one, of an unfinished slot the newest. None where it is not
-        here."""
+        here, nor in the store."""
         record = self.record(slot, "result")
+        if self.stored is not None:
+            self.stored.bring(record or self.record(slot, "snapshot"))
         if record is None:
             return SlotFolder(self.runs, slot).current()
         folder = self.path(record).parent
@@ -76,6 +81,8 @@ class Archive:
                 "ended (worker.keep_checkpoints)."
             )
         path = self.path(record)
+        if self.stored is not None and self.attempt(slot) is not None and not path.is_file():
+            self.stored.bring_file(record)
         if not path.is_file():
             raise EnvironmentFault(
                 f"The checkpoint of trial {slot} is not at {path}. {place(record)}; run this there, or copy the "
@@ -91,8 +98,7 @@ class Archive:
 
     def is_kept(self, slot: int) -> bool:
         """Whether the ledger answers for the slot's model, and its run folder is here; `model` checks it."""
-        record = self.record(slot, "model")
-        return record is not None and self.path(record).parent.is_dir()
+        return self.record(slot, "model") is not None and self.attempt(slot) is not None
 
     def faults(self, slot: int, without: Collection[str] = ()) -> Iterator[str]:
         """A sentence for every file of a finished slot that is not as it was recorded.
@@ -103,7 +109,7 @@ class Archive:
         if record is None:
             return
         path = self.path(record)
-        if not path.parent.is_dir():
+        if self.attempt(slot) is None:
             yield f"The run folder of trial {slot} is not at {path.parent}. {place(record)}."
         elif not path.is_file():
             yield f"{path} is missing (trial {slot})."
@@ -115,7 +121,8 @@ class Archive:
     def _listed_faults(self, slot: int, attempt: Attempt, without: Collection[str]) -> Iterator[str]:
         result = attempt.result()
         assert result is not None, "its digest was just compared"
-        may_be_gone = CHECKPOINTS if self.record(slot, "model") is None else ()
+        # With a store, checkpoints are fetched when they are asked for, and those of an unfinished trial never again.
+        may_be_gone = CHECKPOINTS if self.record(slot, "model") is None or self.stored is not None else ()
         for name, digest in result.files.items():
             file = attempt.folder / name
             if name in without or (name in may_be_gone and not file.exists()):

@@ -197,7 +197,7 @@ class Attempt:
             before = self.result()
         if before is None or vars(before) != {**said, "finished_at": before.finished_at, "files": before.files}:
             self._flush()
-            files = {name: sha256_of(self.folder / name) for name in self._names()}
+            files = {name: sha256_of(self.folder / name) for name in self.names()}
             write_json(self.result_file, {**said, "finished_at": _now().isoformat(), "files": files})
 
     def pause(self) -> None:
@@ -218,7 +218,7 @@ class Attempt:
         except (KeyError, TypeError, ValueError) as error:
             raise damaged(self.result_file, f"it is not a trial's result ({error})") from None
 
-    def _names(self) -> list[str]:
+    def names(self) -> list[str]:
         """The attempt's files but for its result, and what a killed process left half written."""
         found = (path.relative_to(self.folder) for path in self.folder.rglob("*") if path.is_file())
         unfinished = self.result_file.name, ".tmp"

@@ -236,7 +236,7 @@ class MemoryLedger:
                 raise rules.not_failed(slots)
             for slot in chosen:
                 slot.worker_id = None
-                for kind in ("model", "result"):
+                for kind in ("model", "result", "snapshot"):
                     work.checkpoints.pop((slot.view.slot, kind), None)
                 fresh = open_slot(slot.view.slot, slot.view.tier, slot.view.position)
                 retried = slot.view.retried_trial if slot.view.trial_number is None else slot.view.trial_number

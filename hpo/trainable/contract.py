@@ -251,6 +251,8 @@ def _seen(check: Callable[[Bench], None], bench: Bench) -> str | None:
         return str(broken)
     except (HpoError, TrialFailure) as error:
         return str(error)
+    except SystemExit as end:
+        return f"the training ended its process with sys.exit({end.code or 0}); return from the function instead"
     except Exception as error:  # the user's code may raise anything
         return f"{type(error).__name__}: {error}"
     return None

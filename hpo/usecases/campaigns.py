@@ -24,7 +24,7 @@ from hpo.engine.parameters import distributions
 from hpo.engine.stage import decide_stage, stages
 from hpo.engine.tiers import plan_tiers
 from hpo.trainable.loading import load_trainable
-from hpo.usecases.fingerprints import code_fingerprint, config_fingerprint, differences
+from hpo.usecases.fingerprints import CODE, code_fingerprint, code_parts, config_fingerprint, differences
 from hpo.usecases.records import Stores
 from search_spaces import Space, dump_space, parse_space
 
@@ -106,15 +106,17 @@ def spec_of(config: SearchConfig, space: Space, prepared: Prepared) -> CampaignS
     check_turns(load_trainable(config.trainable), space, config.trainer)
     check_devices(config)
     check_constraints(space, metrics_of(config))
+    fingerprints = _fingerprints(config, space, prepared)
     spec = CampaignSpec(
         name=config.study,
         config={
+            CODE: code_of(config, fingerprints["code"]),
             "search": config.model_dump(mode="json"),
             "space": {"name": space.name, "yaml": dump_space(space)},
             "num_epochs": length_of(config).num_epochs,
             "metrics": [asdict(metric) for metric in metrics_of(config)],
         },
-        fingerprints=_fingerprints(config, space, prepared),
+        fingerprints=fingerprints,
         tiers=plan_tiers(config.trials, [tier.name for tier in space.tiers], config.tiers),
         seed=config.seed,
     )
@@ -124,7 +126,9 @@ def spec_of(config: SearchConfig, space: Space, prepared: Prepared) -> CampaignS
 
 def refuse_changes(campaign: Campaign, config: SearchConfig, space: Space, prepared: Prepared) -> None:
     """Raise UsageError where settings, space, data or code here are not those that the campaign was started with."""
-    wanted = replace(campaign.spec, fingerprints=_fingerprints(config, space, prepared))
+    fingerprints = _fingerprints(config, space, prepared)
+    here = {**campaign.spec.config, CODE: code_of(config, fingerprints["code"])}
+    wanted = replace(campaign.spec, config=here, fingerprints=fingerprints)
     changed = differences(campaign.spec, wanted)
     if changed:
         raise UsageError(
@@ -173,6 +177,11 @@ def _fingerprints(config: SearchConfig, space: Space, prepared: Prepared) -> dic
         "data": prepared.fingerprint,
         "code": code_fingerprint(*trainable_of(config)),
     }
+
+
+def code_of(config: SearchConfig, fingerprint: str) -> dict[str, Any]:
+    """The code that is here, as a campaign keeps it to say one day what differs."""
+    return {"fingerprint": fingerprint, "parts": code_parts(*trainable_of(config))}
 
 
 def _how_to_go_on(stored: CampaignSpec, wanted: CampaignSpec) -> str:

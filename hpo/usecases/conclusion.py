@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hpo.domain.campaign import Campaign, CampaignState, SlotState
 from hpo.domain.config import SearchConfig
-from hpo.domain.errors import EnvironmentFault
+from hpo.domain.errors import EnvironmentFault, StoreUnavailable
 from hpo.domain.ports import Tracker
 from hpo.domain.trainable import Prepared
 from hpo.report.collect import candidates, collect
@@ -26,6 +26,7 @@ from hpo.usecases.host import Host
 from hpo.usecases.inspection.compare import NUM_LEADERS
 from hpo.usecases.records import Records, Stores
 from hpo.usecases.refit.record import final_file
+from hpo.usecases.upkeep.storage import upload_rest
 
 CONCLUDED = "concluded.json"
 """Beside a campaign's slots: the budget whose report, registration and retention were done here."""
@@ -41,6 +42,7 @@ def conclude(
     stores: Stores, host: Host, campaign: Campaign, config: SearchConfig, prepared: Prepared, say: Say
 ) -> None:
     """Report, register and tidy up a complete campaign; may be repeated. The mark says that it was done."""
+    _store(stores, campaign, say)
     written = report(stores, host, campaign, prepared, say)
     try:
         publish(stores, stores.tracker, stores.find(campaign.name), say)
@@ -49,6 +51,14 @@ def conclude(
     retain(stores, campaign, config.worker.keep_checkpoints)
     write_sealed(stores.runs(campaign.name) / CONCLUDED, {"budget": campaign.spec.budget})
     say(f"Report: {written.html}")
+
+
+def _store(records: Records, campaign: Campaign, say: Say) -> None:
+    """Upload what an outage of the store has left here."""
+    try:
+        upload_rest(records, campaign)
+    except StoreUnavailable as error:
+        say(f"Not every trial is in the store of artifacts ({error}); `hpo sync study={campaign.name}` uploads them.")
 
 
 def is_concluded(records: Records, campaign: Campaign) -> bool:
@@ -124,8 +134,11 @@ def sync(records: Records, tracker: Tracker, campaign: Campaign, say: Say) -> in
     Raises:
         EnvironmentFault: MLflow did not take everything, or part of what it should be told is not on this machine.
     """
+    num_uploaded = upload_rest(records, campaign)
+    if num_uploaded:
+        say(f"{num_uploaded} trials uploaded to the store of artifacts.")
+    missing = records.archive(campaign).missing(records.ledger.slots(campaign.id))  # fetches what is in the store
     number = project(records, tracker, campaign.name)
-    missing = records.archive(campaign).missing(records.ledger.slots(campaign.id))
     if missing:
         raise EnvironmentFault(
             f"MLflow cannot be brought up to date with the campaign '{campaign.name}' from here ({number} items "
@@ -206,3 +219,6 @@ def retain(records: Records, campaign: Campaign, keep: int) -> None:
     dropped = {record.slot for record in archive.records if archive.attempt(record.slot) is not None} - kept
     records.ledger.forget_checkpoints(campaign.id, dropped)
     drop_checkpoints(records.runs(campaign.name), dropped)
+    stored = records.stored(campaign)
+    if stored is not None:
+        stored.drop_models(dropped)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ OWN_CODE = ("hpo/trainable/own.py", "hpo/trainable/trial.py", "hpo/trainable/sta
 """What a user's own training runs in: what it is told, and the state that it goes on from."""
 NOT_OWN = ("hpo", "abc", "builtins", "typing")
 """Packages whose classes a trainable is derived from, that are not the user's."""
+CODE = "code"
+"""Key of a campaign's configuration under which its code stands part by part, with the fingerprint of the whole."""
 SCIENTIFIC_PACKAGES = ("optuna", "numpy")
 """Those of the trainable come with it."""
 
@@ -51,13 +53,27 @@ def config_fingerprint(config: SearchConfig) -> str:
 def code_fingerprint(trainable: Trainable[Any], settings: Any) -> str:
     """Hex digest of the code and the package versions that can change a result: the search's, the trainable's and what
     its settings name."""
-    packages = dict.fromkeys((*SCIENTIFIC_PACKAGES, *trainable.packages))
-    texts = [f"{name}=={metadata.version(name)}" for name in packages]
+    return _digest("\0".join(text for _, text in _code(trainable, settings)))
+
+
+def code_parts(trainable: Trainable[Any], settings: Any) -> dict[str, str]:
+    """The same part by part, to say what differs: package -> version, file -> the beginning of its digest."""
+    found: dict[str, str] = {}
+    for name, text in _code(trainable, settings):
+        package, _, version = text.partition("==")
+        # Files of one name from different folders are one part.
+        found[name] = version if package == name else _digest(found.get(name, "") + text)[:8]
+    return found
+
+
+def _code(trainable: Trainable[Any], settings: Any) -> Iterator[tuple[str, str]]:
+    """Name and content of everything that can change a result."""
+    for name in dict.fromkeys((*SCIENTIFIC_PACKAGES, *trainable.packages)):
+        yield name, f"{name}=={metadata.version(name)}"
     for place in (*SCIENTIFIC_CODE, *(OWN_CODE if isinstance(trainable, OwnTrainable) else ())):
-        texts += _sources(place)
-    files = dict.fromkeys((*trainable.code(), *_own_files(trainable), *trainable.code_named_by(settings)))
-    texts += [file.read_text(encoding="utf-8") for file in files]
-    return _digest("\0".join(texts))
+        yield from _sources(place)
+    for file in dict.fromkeys((*trainable.code(), *_own_files(trainable), *trainable.code_named_by(settings))):
+        yield "/".join(file.parts[-2:]), file.read_text(encoding="utf-8")
 
 
 def _own_files(trainable: Trainable[Any]) -> list[Path]:
@@ -76,11 +92,21 @@ def differences(stored: CampaignSpec, wanted: CampaignSpec) -> list[str]:
         detail = ""
         if name == "config":
             detail = ": " + ", ".join(_changes(stored.config["search"], wanted.config["search"]))
+        elif name == "code":
+            detail = _other_code(stored, wanted)
         elif name == "space":
             spaces = (yaml.safe_load(spec.config["space"]["yaml"]) for spec in (stored, wanted))
             detail = ": " + ", ".join(_changes(*spaces))
         found.append(f"{name} {before[:8]} is now {after[:8]}{detail}")
     return [*found, *_other_budget(stored, wanted)]
+
+
+def _other_code(stored: CampaignSpec, wanted: CampaignSpec) -> str:
+    """Which versions and files differ, where the campaign has kept them of the code it goes by."""
+    before, after = stored.config.get(CODE, {}), wanted.config.get(CODE, {})
+    if before.get("fingerprint") != stored.fingerprints["code"] or not after:
+        return ""
+    return ": " + ", ".join(_changes(before["parts"], after["parts"]))
 
 
 def _other_budget(stored: CampaignSpec, wanted: CampaignSpec) -> list[str]:
@@ -114,15 +140,16 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = 
     return changes
 
 
-def _sources(place: str) -> list[str]:
-    """The Python files at a module's or a package's place, `hpo/engine`, in order."""
+def _sources(place: str) -> list[tuple[str, str]]:
+    """Name and content of the Python files at a module's or a package's place, `hpo/engine`, in order."""
     if place in NOT_SCIENTIFIC:
         return []
     package, *parts = place.split("/")
     entry = resources.files(package).joinpath(*parts)
     if entry.is_dir():
-        return [text for name in sorted(item.name for item in entry.iterdir()) for text in _sources(f"{place}/{name}")]
-    return [entry.read_text(encoding="utf-8")] if place.endswith(".py") else []
+        names = sorted(item.name for item in entry.iterdir())
+        return [source for name in names for source in _sources(f"{place}/{name}")]
+    return [(place, entry.read_text(encoding="utf-8"))] if place.endswith(".py") else []
 
 
 def _digest(text: str) -> str:

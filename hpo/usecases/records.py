@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo.domain.campaign import Campaign
 from hpo.domain.errors import UsageError, nearest
-from hpo.domain.ports import Ledger, Tracker
+from hpo.domain.ports import ArtifactStore, Ledger, Tracker
 from hpo.runs.archive import Archive
 from hpo.runs.folder import campaign_folder
+from hpo.runs.stored import StoredRuns
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -18,10 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Records:
-    """home: the state folder."""
+    """home: the state folder. artifacts: the store that run folders are uploaded to, None: they stay here."""
 
     home: Path
     ledger: Ledger
+    artifacts: ArtifactStore | None = field(default=None, kw_only=True)
 
     @property
     def cache(self) -> Path:
@@ -46,7 +50,26 @@ class Records:
 
     def archive(self, campaign: Campaign) -> Archive:
         """The campaign's run folders as the ledger answers for them now."""
-        return Archive(self.runs(campaign.name), self.ledger.checkpoints(campaign.id))
+        return Archive(self.runs(campaign.name), self.ledger.checkpoints(campaign.id), self.stored(campaign))
+
+    def stored(self, campaign: Campaign) -> StoredRuns | None:
+        """The campaign's run folders in the store; None where there is no store."""
+        if self.artifacts is None:
+            return None
+        return StoredRuns(self.artifacts, self.runs(campaign.name), f"runs/{unique_name([campaign])}")
+
+    def check_store(self) -> None:
+        """Raise StoreUnavailable, before anything is trained, where there is a store that cannot be used."""
+        if self.artifacts is not None:
+            self.artifacts.probe()
+
+
+def unique_name(campaigns: Sequence[Campaign]) -> str:
+    """What campaigns are called in a store that several databases may share: by their names, and when the ledger opened
+    them."""
+    born = "+".join(f"{campaign.name} {campaign.created_at}" for campaign in campaigns)
+    names = "+".join(campaign.name for campaign in campaigns)
+    return f"{names}-{hashlib.sha256(born.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from hpo.domain.ports import Clock, Engine, Ledger
 from hpo.domain.trainable import Prepared
 from hpo.engine.supervisor import Chore, StopRequest, Supervisor
 from hpo.engine.worker import Worker
+from hpo.usecases.arithmetic import refuse_other_arithmetic
 from hpo.usecases.budget import affordable, grown
 from hpo.usecases.campaigns import (
     decide_rest,
@@ -97,6 +98,7 @@ def run(
         EnvironmentFault: the stores or the workers are not usable.
     """
     engine = machine.engine(config)
+    stores.check_store()
     _run(stores, machine, engine, config, space, _prepare(stores, config, display), display, timeout)
 
 
@@ -118,6 +120,7 @@ def resume(
         as `run`; UsageError also where somebody works on a campaign that `retries`.
     """
     engine = machine.engine(config)
+    stores.check_store()
     prepared = _prepare(stores, config, display)
     if retries:
         retry_failed(stores.ledger, campaign, config, space, prepared, display.say)
@@ -191,8 +194,11 @@ def work(stores: Stores, machine: Machine, campaign: Campaign, settings: WorkerC
     asks to drain."""
     config, space = frozen_config(campaign)
     config = config.model_copy(update={"worker": settings})
+    stores.check_store()
     prepared = prepare_data(stores.cache, config)
     refuse_changes(campaign, config, space, prepared)
+    if settings.same_arithmetic:
+        refuse_other_arithmetic(stores, campaign, config, space, machine.host.device(config))
     drain = threading.Event()
     if supervised:
         threading.Thread(target=_drain_at_end_of_input, args=(drain,), name="supervisor", daemon=True).start()

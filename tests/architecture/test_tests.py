@@ -48,6 +48,8 @@ TOGETHER = {
         "one suite for both runners of a training",
         "hpo/adapters/processes/ends hpo/domain/training hpo/ranking/fitting hpo/adapters/processes/clock",
     ),
+    "contract/test_artifacts.py": ("one suite for all stores of artifacts", "hpo/testing/memory_artifacts"),
+    "unit/hpo/engine/test_uploads.py": ("a trial's folder, opened and uploaded", "hpo/engine/folders"),
     "contract/test_engines.py": ("one suite for all engines", "hpo/adapters/engines/logs"),
     "contract/test_damage.py": (
         "a whole campaign through the wiring, its files damaged one by one",

@@ -583,9 +583,10 @@ class TestCheckpoint:
         claim = claimed(ledger, campaign_id, worker)
         result = replace(CHECKPOINT, kind="result", score=None)
         newer = replace(CHECKPOINT, epoch=4, path="/runs/newer.pt", sha256="f" * 64)
-        for record in (CHECKPOINT, result, newer):
+        snapshot = replace(CHECKPOINT, kind="snapshot", path="runs/night/slot-0001/attempt-1/snapshot.json")
+        for record in (CHECKPOINT, result, newer, snapshot):
             ledger.record_checkpoint(claim, record)
-        assert ledger.checkpoints(campaign_id) == [newer, result]
+        assert ledger.checkpoints(campaign_id) == [newer, result, snapshot]
 
     def test_retention_forgets_the_model_of_the_named_slots_alone(
         self, ledger: Ledger, campaign_id: int, worker: int

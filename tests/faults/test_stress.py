@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from support.arena import Arena, until
 from support.plans import Plan
+from support.pooler import PROGRAM, pgbouncer
 
 from hpo.adapters.postgres.database import engine_for
-from hpo.engine.tiers import VALUES
+from hpo.adapters.postgres.pooling import settled
+from hpo.engine.tiers import SLOT, VALUES
 
 MAX_CONNECTIONS = 3
 """Per worker: the ledger's for the worker and for its lease, and Optuna's."""
+SESSIONS = 20
 COUNT = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tiertune-%'"
 )
@@ -50,6 +54,33 @@ def test_many_workers_share_a_budget_exactly(arena: Arena, num_workers: int, num
         f"{shares[0]} trials by the idlest worker and {shares[-1]} by the busiest"
     )
     assert most <= MAX_CONNECTIONS * num_workers
+
+
+@pytest.mark.slow_faults
+@pytest.mark.pooler
+@pytest.mark.skipif(PROGRAM is None, reason="no pgbouncer on this machine")
+@pytest.mark.parametrize("num_workers", [32, 256])
+def test_very_many_workers_share_a_few_sessions(arena: Arena, tmp_path: Path, num_workers: int) -> None:
+    """Behind PgBouncer in transaction mode, twenty sessions for all of them, two trials for each."""
+    name, num_trials = f"crowd-{num_workers}", 2 * num_workers
+    with pgbouncer(arena.url, sessions=SESSIONS) as url:
+        crowd = Arena(settled(url), tmp_path, arena.table)
+        plan = crowd.plan(name, num_trials, num_epochs=2, sampler="random", lease=600.0)
+        started = time.monotonic()
+        workers = [crowd.start(plan) for _ in range(num_workers)]
+        until(lambda: not any(worker.is_alive() for worker in workers), seconds=3000)
+        seconds = time.monotonic() - started
+        assert [worker.exitcode for worker in workers] == [0] * num_workers, crowd.complaints(name)
+        crowd.close()
+    local = Arena(arena.url, tmp_path, arena.table)
+    trials = local.trials(name)
+    begun = plan.log.read_text().splitlines()
+    assert [trial.user_attrs[SLOT] for trial in trials] == list(range(1, num_trials + 1))
+    assert all(trial.state.is_finished() for trial in trials)
+    assert len(begun) == len(set(begun)), "an epoch was trained twice"
+    assert local.examine(name) == []
+    local.close()
+    arena.notes.append(f"{num_workers} workers behind {SESSIONS} sessions, {num_trials} trials: {seconds:.0f} s")
 
 
 def check(arena: Arena, plan: Plan, num_workers: int) -> list[int]:

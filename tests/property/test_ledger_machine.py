@@ -149,7 +149,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.bind(claim, trial)
         self.pause(claim, epoch)
 
-    @rule(claim=claims, kind=st.sampled_from(["model", "result"]), epoch=st.integers(0, 9))
+    @rule(claim=claims, kind=st.sampled_from(["model", "result", "snapshot"]), epoch=st.integers(0, 9))
     def save(self, claim: Both, kind: str, epoch: int) -> None:
         record = CheckpointRecord(claim.memory.slot, kind, epoch, "runs/x.pt", "host", "/home", f"{epoch}" * 64)
         self.same(lambda ledger, side: ledger.record_checkpoint(getattr(claim, side), record))

@@ -62,6 +62,7 @@ class Plan:
     num_epochs: int = NUM_EPOCHS
     skew: float = 0.0
     own_process: bool = False
+    sampler: str = "joint"
 
 
 class Trap:

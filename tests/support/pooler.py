@@ -19,8 +19,10 @@ START_SECONDS = 30.0
 
 
 @contextmanager
-def pgbouncer(database_url: str, mode: str = "transaction", *, ignores_options: bool = True) -> Iterator[str]:
-    """The database's URL through a pooler of three sessions, which it gives out in turn.
+def pgbouncer(
+    database_url: str, mode: str = "transaction", *, ignores_options: bool = True, sessions: int = 3
+) -> Iterator[str]:
+    """The database's URL through a pooler of a few sessions, which it gives out in turn.
 
     ignores_options: what a client says about the session when it connects is passed over; otherwise it is refused.
     """
@@ -34,8 +36,8 @@ def pgbouncer(database_url: str, mode: str = "transaction", *, ignores_options: 
     (folder / "pgbouncer.ini").write_text(
         f"[databases]\n{behind.database} = host={host} port={behind.port or 5432} {login}\n"
         f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
-        f"pool_mode = {mode}\ndefault_pool_size = 3\nserver_round_robin = 1\nlogfile = {folder / 'log'}\n"
-        + ("ignore_startup_parameters = options\n" if ignores_options else "")
+        f"pool_mode = {mode}\ndefault_pool_size = {sessions}\nmax_client_conn = 2000\nserver_round_robin = 1\n"
+        f"logfile = {folder / 'log'}\n" + ("ignore_startup_parameters = options\n" if ignores_options else "")
     )
     owner = os.stat(host).st_uid if host.startswith("/") else 65534
     as_root = os.geteuid() == 0  # as whom PgBouncer refuses to run

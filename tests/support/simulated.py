@@ -21,6 +21,7 @@ from hpo.engine.objective import Objective
 from hpo.engine.stage import Stage
 from hpo.engine.strategies.schedulers import Scheduler
 from hpo.engine.tiers import plan_tiers
+from hpo.engine.uploads import Uploads
 from hpo.engine.worker import Worker
 from hpo.ranking.ranker import Ranker
 from hpo.runs.folder import Attempt, campaign_folder
@@ -114,6 +115,7 @@ def worker(
     is_dead: Callable[[WorkerIdentity], bool] = lambda identity: False,
     drain: threading.Event | None = None,
     scheduler: Callable[[Stage], Scheduler] = Stage.scheduler,
+    uploads: Uploads | None = None,
 ) -> Worker:
     """A worker of the campaign that trains by simulation."""
     campaign = open_campaign(ledger, config, space)
@@ -130,6 +132,7 @@ def worker(
         identity,
         CODE,
         scheduler,
+        uploads,
     )
     return Worker(
         ledger, objective, campaign, identity, config.worker, SystemClock(), is_dead, drain or threading.Event()

@@ -26,7 +26,7 @@ from hpo.usecases.contenders import KEPT
 from hpo.usecases.host import Host
 from hpo.usecases.records import Stores
 
-HOST = Host(lambda worker: False, num_threads, available_memory)
+HOST = Host(lambda worker: False, num_threads, available_memory, lambda config: None)
 
 
 class Sitting:

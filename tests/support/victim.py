@@ -126,7 +126,8 @@ def live(plan: Plan) -> None:
         runners.PRELOAD[:] = ["hpo.adapters.processes.runners", "support.trial"]
         runner = runners.ProcessRunner()
     settings = {"lease": timedelta(seconds=plan.lease)}
-    config, space = configuration(plan.name, plan.num_trials, plan.num_epochs, worker=settings)
+    chosen = {"sampler": {"name": plan.sampler}, "worker": settings}
+    config, space = configuration(plan.name, plan.num_trials, plan.num_epochs, **chosen)
     identity = processes.this_process()
     try:
         with handling_signals(StopRequest(on_first=drain.set)):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import platform
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, Self
 
 import psutil
@@ -104,6 +106,17 @@ def room(device: torch.device, host_share: int) -> int:
         return host_share
     free, total = torch.cuda.mem_get_info(device)
     return min(free, int(total * torch.cuda.get_per_process_memory_fraction(device)))
+
+
+def processor_name(device: torch.device) -> str:
+    """What computes: the kind of a GPU, or of the processor as the system calls it. Never which one of several."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+        return f"CPU {next(named, platform.machine())}"
+    return f"CPU {platform.processor() or platform.machine()}"
 
 
 def describe_device() -> str:

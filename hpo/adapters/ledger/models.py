@@ -159,12 +159,13 @@ class SlotRow(Base):
 
 
 class CheckpointRow(Base):
-    """The files that a slot answers for: its model, and its result, which lists all others."""
+    """The files that a slot answers for: its model; its result, which lists all others; before it has one, its snapshot
+    in the store of artifacts, which does too."""
 
     __tablename__ = "checkpoint"
     __table_args__ = (
         ForeignKeyConstraint(["campaign_id", "slot"], ["hpo.slot.campaign_id", "hpo.slot.number"], ondelete="CASCADE"),
-        CheckConstraint("kind IN ('model', 'result')", name="kind"),
+        CheckConstraint("kind IN ('model', 'result', 'snapshot')", name="kind"),
         CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256"),
     )
 

@@ -39,7 +39,7 @@ PRELOAD = ["hpo.adapters.processes.runners"]
 LAST = "last.pt"
 """The checkpoint that a trial goes on from."""
 SAFE_PATH = "PYTHONSAFEPATH"
-SECRETS = ("HPO_DATABASE_URL", "MLFLOW_TRACKING_", "PG", "AWS_", "AZURE_")
+SECRETS = ("HPO_DATABASE_URL", "MLFLOW_TRACKING_", "PG", "AWS_", "AZURE_", "HPO_ARTIFACTS")
 """Beginnings of environment variables that name a store or open it. A trial needs none."""
 _ORPHANED = 70
 

@@ -31,6 +31,7 @@ def build(evidence: CampaignEvidence, findings: Findings) -> Section:
         _tiers(evidence),
         *_failures(evidence),
         *_infeasible(evidence),
+        *_devices(evidence),
         _best(evidence, findings),
         *search_charts.build(evidence, findings),
         *_every(evidence, findings),
@@ -146,6 +147,25 @@ def _infeasible(evidence: CampaignEvidence) -> list[Table]:
     ]
     title = "Trials that break a constraint, and cannot be chosen"
     return [Table("infeasible", title, columns, rows, "table hpo.slot, column reason")] if rows else []
+
+
+def _devices(evidence: CampaignEvidence) -> list[Table]:
+    """Where not all trials were trained alike, which of them on what."""
+    found: dict[str, list[int]] = {}
+    for trial in evidence.trials:
+        if trial.device is not None:
+            found.setdefault(trial.device, []).append(trial.slot)
+    columns = [
+        Column("device", "trained on", kind="long"),
+        Column("number", "trials"),
+        Column("trials", "which", kind="long"),
+    ]
+    rows = [
+        {"device": device, "number": len(slots), "trials": ", ".join(map(str, slots))}
+        for device, slots in sorted(found.items(), key=lambda row: -len(row[1]))
+    ]
+    title = "Trials were trained in different arithmetic: the same seed would not give the same bits"
+    return [Table("devices", title, columns, rows, "runs/*/result.json, device")] if len(rows) > 1 else []
 
 
 def _best(evidence: CampaignEvidence, findings: Findings) -> Table:

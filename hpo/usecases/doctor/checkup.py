@@ -16,6 +16,7 @@ from hpo.usecases.doctor.examination import Check, Doctor, Mendable
 from hpo.usecases.host import Host
 from hpo.usecases.records import Records, Stores
 from hpo.usecases.refit.record import final_fault
+from hpo.usecases.upkeep.storage import not_stored, upload_rest
 
 
 def check_up(
@@ -32,8 +33,9 @@ def check_up(
     heard: is told the same as plain JSON instead.
 
     Raises:
-        InvariantBroken: something does not hold.
+        InvariantBroken: something does not hold. StoreUnavailable: the store of artifacts cannot be used.
     """
+    stores.check_store()
     doctor = _doctor(stores, host, campaign)
     done: list[str] = []
     if repair:
@@ -79,7 +81,14 @@ def _derived(records: Records, campaign: Campaign) -> list[Check]:
         Check("the report and the mark of the conclusion are whole", 1, tuple(map(Mendable, concluded))),
         Check("the prepared panel is whole", 1, tuple(map(Mendable, panel))),
         Check("the refitted models are whole", 1, () if final is None else (final,)),
+        *([] if records.artifacts is None else [_stored(records, campaign)]),
     ]
+
+
+def _stored(records: Records, campaign: Campaign) -> Check:
+    """Whether a finished trial outlives this machine."""
+    breaches = [Mendable(f"trial {slot} lies on this machine alone") for slot in not_stored(records, campaign)]
+    return Check("finished trials are in the store of artifacts", campaign.spec.budget, tuple(breaches))
 
 
 def _panel_faults(records: Records, campaign: Campaign) -> list[str]:
@@ -94,6 +103,9 @@ def _make_again(stores: Stores, host: Host, campaign: Campaign, say: Callable[[s
     is_end_damaged = bool(conclusion.faults(stores, campaign))
     done = []
     try:
+        num_uploaded = upload_rest(stores, campaign)
+        if num_uploaded:
+            done.append(f"{num_uploaded} trials were uploaded to the store of artifacts")
         if is_panel_damaged or is_end_damaged:
             config, _ = frozen_config(campaign)
             prepared = prepare_data(stores.cache, config)
@@ -135,4 +147,4 @@ def _doctor(stores: Stores, host: Host, campaign: Campaign) -> Doctor:
         stores.tracker.close()  # what it has seen says nothing of what was damaged since
         return stores.tracker.sync(campaign, runs)
 
-    return Doctor(stores.ledger, stores.storage, runs, sync, host.is_dead)
+    return Doctor(stores.ledger, stores.storage, runs, sync, host.is_dead, stores.stored(campaign))

@@ -21,6 +21,7 @@ from hpo.engine.tiers import COPIED_FROM, DUPLICATE_OF, SLOT, VALUES
 from hpo.runs.archive import Archive
 from hpo.runs.durable import read_sealed
 from hpo.runs.folder import Attempt, SlotFolder
+from hpo.runs.stored import StoredRuns
 from hpo.trainable.loading import load_trainable
 from hpo.usecases.doctor.files import burnt, champion_fault, code_faults, slot_faults
 
@@ -72,7 +73,8 @@ class Doctor:
     """Examines campaigns.
 
     runs: the campaign's folder of run folders on this machine. sync: brings MLflow up to date, where something was
-    mended; the number of items written. is_dead: whether a worker's process has certainly ended.
+    mended; the number of items written. is_dead: whether a worker's process has certainly ended. stored: where run
+    folders that are not here are fetched from.
     """
 
     def __init__(
@@ -82,8 +84,9 @@ class Doctor:
         runs: Path,
         sync: Callable[[], int],
         is_dead: Callable[[WorkerIdentity], bool],
+        stored: StoredRuns | None = None,
     ) -> None:
-        self._ledger, self._storage, self._runs = ledger, get_storage(storage), runs
+        self._ledger, self._storage, self._runs, self._stored = ledger, get_storage(storage), runs, stored
         self._sync, self._is_dead = sync, is_dead
 
     def examine(self, name: str) -> list[Check]:
@@ -156,7 +159,7 @@ class Doctor:
         trials = {tier: study.get_trials(deepcopy=False) for tier, study in studies.items()}
         own = {slot: found for tier in trials.values() for slot, found in own_trials(tier).items()}
         slots = self._ledger.slots(campaign.id)
-        archive = Archive(self._runs, self._ledger.checkpoints(campaign.id))
+        archive = Archive(self._runs, self._ledger.checkpoints(campaign.id), self._stored)
         trainable = load_trainable(campaign.spec.trainable)
         faults = {slot.slot: slot_faults(trainable, archive, slot) for slot in slots}
         return Seen(campaign, slots, studies, trials, own, archive, faults)

@@ -1,8 +1,8 @@
-"""Where a campaign is worked on now, on what, and who of them is alive."""
+"""Where a campaign is worked on now, on what, and who of them is alive; and on what its trials were trained."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -51,3 +51,20 @@ def _device(archive: Archive, slots: Sequence[SlotView], host: str) -> str | Non
             return None
         return result.device if result else None
     return None
+
+
+def differing(slots: Sequence[SlotView], archive: Archive) -> Mapping[str, Sequence[int]]:
+    """What trials were trained with -> their numbers, the commonest first; empty where they agree, as far as is known
+    here."""
+    found: dict[str, list[int]] = {}
+    for slot in slots:
+        attempt = archive.attempt(slot.slot)
+        try:
+            result = attempt.result() if attempt else None
+        except EnvironmentFault:  # damaged: `hpo doctor` says so
+            continue
+        if result is not None and result.device is not None:
+            found.setdefault(result.device, []).append(slot.slot)
+    if len(found) < 2:
+        return {}
+    return dict(sorted(found.items(), key=lambda row: (-len(row[1]), row[1])))

@@ -24,6 +24,9 @@ def delete(stores: Stores, host: Host, campaign: Campaign) -> None:
     def elsewhere() -> None:
         stores.tracker.delete(campaign, stores.runs(campaign.name))
         _delete_studies(stores, campaign)
+        stored = stores.stored(campaign)
+        if stored is not None:
+            stored.drop_all()
         for folder in folders(stores, campaign.name):
             with writing(folder):
                 shutil.rmtree(folder)

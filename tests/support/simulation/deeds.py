@@ -56,6 +56,9 @@ class Deeds:
         else:
             self._train(claim, trial, stop)
 
+    def close(self) -> None:
+        """Nothing is held."""
+
     def _train(self, claim: Claim, trial: tuple[int, int], stop: Callable[[], bool]) -> None:
         draw = self._world.random
         while self._studies.epochs.get(trial, 0) < 4:

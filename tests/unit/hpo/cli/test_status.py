@@ -199,3 +199,12 @@ def test_hosts_say_who_is_alive_and_are_told_apart(slots: list[SlotView]) -> Non
         "device": "cuda, bf16: as the card has it",
     }
     assert "hosts" not in status_lines(campaign(), slots, NOW)
+
+
+def test_trials_that_were_trained_in_different_arithmetic_are_marked(slots: list[SlotView]) -> None:
+    devices = {"CPU A, bf16; torch 2": [1, 2, 3, 7], "CPU B, bf16, emulated; torch 2": [4]}
+    lines = status_lines(campaign(), slots, NOW, devices=devices)
+    assert "trained with different arithmetic: the same seed would not give the same bits" in lines
+    assert "  1-3, 7      CPU A, bf16; torch 2" in lines
+    assert "  4           CPU B, bf16, emulated; torch 2" in lines
+    assert status_record(campaign(), slots, NOW, devices=devices)["devices"] == devices

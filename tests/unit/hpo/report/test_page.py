@@ -279,11 +279,22 @@ def test_every_halving_of_the_days_is_in_its_column(written: dict[str, Any], mad
     assert shares == pytest.approx(np.bincount(columns, minlength=len(shares)) / len(columns), abs=1e-6)
 
 
-def test_trials_that_break_a_constraint_are_named_with_what_they_break(made_up: CampaignEvidence) -> None:
-    def tables(evidence: CampaignEvidence) -> dict[str, Any]:
-        section = next(section for section in build_report(evidence).sections if section.key == "search")
-        return {table.key: table for table in section.tables}
+def tables(evidence: CampaignEvidence) -> dict[str, Any]:
+    """Of the search's section, by key."""
+    section = next(section for section in build_report(evidence).sections if section.key == "search")
+    return {table.key: table for table in section.tables}
 
+
+def test_trials_of_different_arithmetic_are_marked(made_up: CampaignEvidence) -> None:
+    assert "devices" not in tables(made_up)
+    first, *rest = made_up.trials
+    mixed = replace(made_up, trials=[replace(first, device="CPU A"), *(replace(t, device="CPU B") for t in rest)])
+    found = tables(mixed)["devices"]
+    assert [row["device"] for row in found.rows] == ["CPU B", "CPU A"]
+    assert found.rows[1]["trials"] == str(first.slot)
+
+
+def test_trials_that_break_a_constraint_are_named_with_what_they_break(made_up: CampaignEvidence) -> None:
     assert "infeasible" not in tables(made_up)
     first = made_up.trials[0]
     broken = replace(first, reason="infeasible: num_parameters at most 10, and it has 20")

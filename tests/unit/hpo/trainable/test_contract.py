@@ -112,9 +112,15 @@ class NoNumber(Walk):
         return float("nan")
 
 
+class Exits(Walk):
+    def said(self, place: int) -> float:
+        sys.exit(0)
+
+
 @pytest.mark.parametrize(
     ("broken", "check", "words"),
     [
+        (Exits, "every_epoch_is_reported", "sys.exit(0); return from the function instead"),
         (NeverSaves, "a_model_is_left", "trial.save(state)"),
         (SavesHalf, "a_resumed_training_is_the_same", "save everything that the next epoch needs"),
         (NoSeed, "the_same_seed_trains_the_same", "trial.seed"),

@@ -18,7 +18,7 @@ from hpo.trainable.loading import load_trainable
 from hpo.trainable.own import FunctionTrainable
 from hpo.trainable.trial import Trial
 from hpo.usecases import fingerprints
-from hpo.usecases.fingerprints import code_fingerprint
+from hpo.usecases.fingerprints import code_fingerprint, code_parts
 from search_spaces import dump_space, load_space
 from trainer import TrainerConfig
 
@@ -92,6 +92,29 @@ def test_differences_name_the_setting_and_both_values() -> None:
     assert "hpo resume study=night trials=30" in second
     smaller = replace(stored, tiers=(TierPlan(1, "capacity", 4),))
     assert "trials=20" in fingerprints.differences(stored, smaller)[0]
+
+
+def test_code_that_differs_is_named_by_its_files_and_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    ranker, settings = Ranker(), TrainerConfig()
+
+    def spec() -> CampaignSpec:
+        fingerprint = code_fingerprint(ranker, settings)
+        code = {"fingerprint": fingerprint, "parts": code_parts(ranker, settings)}
+        return CampaignSpec("night", {"code": code}, {"code": fingerprint}, (TierPlan(1, "all", 4),), 0)
+
+    before, version, read = spec(), metadata.version, fingerprints._sources
+    monkeypatch.setattr(metadata, "version", lambda name: "9.9" if name == "numpy" else version(name))
+    edited = "hpo/engine/objective.py"
+    monkeypatch.setattr(
+        fingerprints, "_sources", lambda place: [(n, f"{t}#") if n == edited else (n, t) for n, t in read(place)]
+    )
+    (said,) = fingerprints.differences(before, spec())
+
+    assert f"numpy {version('numpy')} -> 9.9" in said
+    assert f"{edited} " in said
+    assert said.count("->") == 2
+    forgotten = replace(before, config={})
+    assert "->" not in fingerprints.differences(forgotten, spec())[0], "a campaign from before this was kept"
 
 
 def test_a_changed_space_is_shown_by_its_changes() -> None:

@@ -68,7 +68,9 @@ def refuse(*arguments: object) -> Any:
     raise AssertionError("nobody is started here")
 
 
-MACHINE = Machine(FakeClock(), lambda: None, lambda *_: None, refuse, Host(lambda worker: False, refuse, refuse))
+MACHINE = Machine(
+    FakeClock(), lambda: None, lambda *_: None, refuse, Host(lambda worker: False, refuse, refuse, refuse)
+)
 
 
 def run(stores: Stores, display: Listener) -> None:

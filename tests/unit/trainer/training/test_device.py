@@ -13,7 +13,7 @@ import torch
 
 from trainer.errors import DeviceMemoryError
 from trainer.training import device
-from trainer.training.device import DeviceWatch, describe_device, memory_errors, room
+from trainer.training.device import DeviceWatch, describe_device, memory_errors, processor_name, room
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 HOST = {"system/cpu_cores", "system/memory_bytes"}
@@ -109,6 +109,12 @@ def test_gpus_are_described() -> None:
 def test_a_cpu_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert describe_device().startswith(f"CPU, {torch.get_num_threads()} threads")
+
+
+def test_a_processor_has_a_name_by_which_machines_of_one_kind_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert processor_name(CPU).startswith("CPU ")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Card")
+    assert processor_name(GPU) == "Card"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hpo.domain.campaign import CampaignSpec, Outcome, SlotState, SlotView, Tier
 from hpo.runs.folder import SlotFolder
 from hpo.testing.clock import FakeClock
 from hpo.testing.memory_ledger import MemoryLedger
-from hpo.usecases.inspection.hosts import HostView, hosts
+from hpo.usecases.inspection.hosts import HostView, differing, hosts
 from hpo.usecases.records import Records
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -53,3 +53,15 @@ def test_each_host_says_who_is_alive_and_what_it_trains_on(records: Records) -> 
     damaged.write_text("{}")
     assert hosts(records, campaign, slots, NOW)[1].device is None
     assert hosts(records, campaign, slots[:2], NOW) == ()
+
+
+def test_trials_are_listed_by_what_they_were_trained_on_where_that_differs(records: Records) -> None:
+    campaign = records.ledger.open_campaign(CampaignSpec("mixed", {}, {}, (TierPlan(1, "capacity", 4),), 0))
+    for number, device in ((1, "cpu"), (2, DEVICE), (3, DEVICE), (4, None)):
+        SlotFolder(records.runs("mixed"), number).open_attempt(1, {}, {}).finish(Outcome.COMPLETE, 0.1, device=device)
+    slots, archive = [slot(n, SlotState.DONE, "b", minutes=1) for n in range(1, 5)], records.archive(campaign)
+    assert differing(slots, archive) == {DEVICE: [2, 3], "cpu": [1]}
+    assert differing(slots[1:], archive) == {}
+    (damaged,) = records.runs("mixed").glob("slot-0001/*/result.json")
+    damaged.write_text("{}")
+    assert differing(slots, archive) == {}

@@ -35,7 +35,7 @@ def host(*, dead: bool = False) -> Host:
     def refuse() -> Any:
         raise AssertionError("nothing is trained here")
 
-    return Host(lambda worker: dead, refuse, refuse)
+    return Host(lambda worker: dead, refuse, refuse, refuse)
 
 
 @pytest.fixture
