@@ -22,7 +22,7 @@ from hpo.engine.constraints import check_constraints
 from hpo.engine.earlier import EARLIER, memory_of, remembered
 from hpo.engine.parameters import distributions
 from hpo.engine.stage import decide_stage, stages
-from hpo.engine.tiers import plan_tiers
+from hpo.engine.tiers import check_strict, plan_tiers
 from hpo.trainable.loading import load_trainable
 from hpo.usecases.fingerprints import CODE, code_fingerprint, code_parts, config_fingerprint, differences
 from hpo.usecases.records import Stores
@@ -106,6 +106,8 @@ def spec_of(config: SearchConfig, space: Space, prepared: Prepared) -> CampaignS
     check_turns(load_trainable(config.trainable), space, config.trainer)
     check_devices(config)
     check_constraints(space, metrics_of(config))
+    if config.tiers.mode == "strict":
+        check_strict(space)
     fingerprints = _fingerprints(config, space, prepared)
     spec = CampaignSpec(
         name=config.study,
