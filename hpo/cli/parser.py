@@ -89,7 +89,8 @@ def _searching(add: Adder) -> None:
     resume.add_argument(
         "--retry-failed",
         action="store_true",
-        help="try trials again that failed through the code or the machine (error, poison, out_of_memory, timeout)",
+        help="try trials again that failed through the code or the machine (error, poison, out_of_memory, rank_lost, "
+        "timeout)",
     )
     resume.add_argument("--fork", metavar="NAME", help="start NAME afresh with the changed settings, data or code")
     _limits(resume)

@@ -88,7 +88,8 @@ class WorkerConfig(Section):
     """Further options of Slurm's sbatch: `--partition=gpu --gres=gpu:1 --time=8:00:00`."""
     ray: dict[str, Any] = Field(default_factory=dict)
     """Further options of a Ray actor, as its documentation names them: `worker.ray.num_cpus=4`,
-    `worker.ray.accelerator_type=H100`. By default it takes one CPU, and 1/`per_gpu` of a GPU where there are any."""
+    `worker.ray.accelerator_type=H100`. By default it takes one CPU, and 1/`per_gpu` of a GPU where there are
+    any, or all GPUs that a training of several devices needs."""
     lease: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = timedelta(seconds=60)
     """How long a silent worker keeps its slot: `60s`, `5m`."""
     timeout: Limit | None = None
