@@ -104,6 +104,7 @@ def spec_of(config: SearchConfig, space: Space, prepared: Prepared) -> CampaignS
     """What a campaign of this configuration is; nothing is created. UsageError where the space, the sampler or the
     pruner is unusable."""
     check_turns(load_trainable(config.trainable), space, config.trainer)
+    check_devices(config)
     check_constraints(space, metrics_of(config))
     if config.tiers.mode == "strict":
         check_strict(space)
@@ -194,6 +195,20 @@ def _how_to_go_on(stored: CampaignSpec, wanted: CampaignSpec) -> str:
             f"(`hpo resume study={stored.name} --fork NAME`)"
         )
     return f"Go on with it as it was (`hpo resume study={stored.name}`)"
+
+
+def check_devices(config: SearchConfig) -> None:
+    """Raise UsageError where trainings over several devices share one, or take more than this machine has, if it is the
+    one that trains."""
+    trainable, settings = trainable_of(config)
+    number = trainable.num_devices(settings)
+    if number > 1 and config.worker.per_gpu > 1:
+        raise UsageError(
+            f"A training takes {number} devices whole: worker.per_gpu={config.worker.per_gpu} would share them; set it "
+            "to 1."
+        )
+    if config.worker.engine == "local":
+        trainable.check_devices(settings)
 
 
 def check_first_stage(spec: CampaignSpec, config: SearchConfig, space: Space) -> None:
