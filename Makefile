@@ -87,6 +87,12 @@ train: $(STAMP) ## Train one configuration: make train HPO_ARGS='model.hidden_si
 test: $(STAMP) ## Run the whole test suite
 	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(HPO_ARGS)
 
+.PHONY: coverage
+coverage: $(STAMP) ## Run the test suite and say what of the code it reaches; fails under 95 % of lines or 90 % of branches
+	@$(BIN)/coverage erase
+	@COVERAGE_FILE=$(CURDIR)/.coverage $(BIN)/coverage run -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(HPO_ARGS)
+	@COVERAGE_FILE=$(CURDIR)/.coverage $(BIN)/python .ci/covered.py
+
 .PHONY: test-faults
 test-faults: $(STAMP) ## Kill, starve and confuse the search at every named point, and print what it cost
 	@$(BIN)/python -m pytest tests/faults -m 'slow_faults or not slow_faults' $(HPO_ARGS)
@@ -120,5 +126,5 @@ bench: $(STAMP) ## Measure the trainer, the ledger and the search beside their r
 
 .PHONY: clean
 clean: ## Remove the virtual environment and caches; the campaigns in .hpo stay
-	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

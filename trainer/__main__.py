@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import time
@@ -46,6 +47,8 @@ EXAMPLES = """examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code: 0 done, 1 failed, 2 your input, 3 environment, 130 interrupted."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a locale that lacks a character ends no training
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = _parse(list(sys.argv[1:] if arguments is None else arguments))
     try:
         return EXIT_INTERRUPTED if _run(options) else EXIT_DONE

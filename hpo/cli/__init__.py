@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from hpo.cli.output import keep_secrets_out_of_tracebacks, silence
+from hpo.cli.output import keep_secrets_out_of_tracebacks, print_in_any_encoding, silence
 from hpo.cli.parser import parse
 
 EXIT_DONE, EXIT_BUG, EXIT_INPUT, EXIT_ENVIRONMENT, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
@@ -15,6 +15,7 @@ EXIT_DONE, EXIT_BUG, EXIT_INPUT, EXIT_ENVIRONMENT, EXIT_INTERRUPTED = 0, 1, 2, 3
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code: 0 done, 1 bug, 2 your input, 3 environment, 130 interrupted."""
+    print_in_any_encoding()
     options = parse(arguments)
     # Read when torch is loaded: threads that spin while they wait ruin a conclusion on busy cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

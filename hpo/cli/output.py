@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import sys
 import threading
@@ -18,6 +20,25 @@ def say(line: str) -> None:
         print(redact_text(line), flush=True)
     except BrokenPipeError:
         silence()
+
+
+PLAIN = {"\N{MINUS SIGN}": "-", "\N{EN DASH}": "-", "\N{MIDDLE DOT}": ".", "\N{HORIZONTAL ELLIPSIS}": "..."}
+"""What stands for a character where the output's encoding lacks it; others are written as their escape sequences."""
+
+
+def print_in_any_encoding() -> None:
+    """Lines are printed wherever they go: a locale that lacks a character ends no command."""
+
+    def stand_in(error: UnicodeError) -> tuple[str, int]:
+        assert isinstance(error, UnicodeEncodeError), "only output is translated"
+        lacking = error.object[error.start : error.end]
+        plain = "".join(PLAIN.get(each) or each.encode("ascii", "backslashreplace").decode() for each in lacking)
+        return plain, error.end
+
+    codecs.register_error("tiertune.plain", stand_in)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="tiertune.plain")
 
 
 def silence() -> None:

@@ -78,7 +78,7 @@ TOGETHER = {
     ),
     "unit/hpo/engine/test_worker.py": (
         "they are a worker's parts, and seen through what it does",
-        "hpo/engine/conversation hpo/engine/stage hpo/domain/ports",
+        "hpo/engine/conversation hpo/domain/ports",
     ),
     "unit/hpo/engine/joint/test_sampler.py": (
         "the model behind the proposals has no meaning of its own",
