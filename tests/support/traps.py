@@ -162,10 +162,10 @@ _slot = ""
 
 def _note_slot(trap: Trap) -> Callable[[ModuleType], None]:
     def make(fit: Callable[..., Any]) -> Callable[..., Any]:
-        def call(config: Any, data: Any, reporter: Any, folder: Path) -> Any:
+        def call(config: Any, data: Any, reporter: Any, folder: Path, *more: Any) -> Any:
             global _slot
             _slot = folder.parent.name
-            return fit(config, data, reporter, folder)
+            return fit(config, data, reporter, folder, *more)
 
         return call
 
