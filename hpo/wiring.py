@@ -246,7 +246,9 @@ def build_worker(
         worker = worker.model_copy(update={"trial_memory": processes.available_memory() // worker.num_workers})
     config = config.model_copy(update={"trainer": settings, "worker": worker})
     identity, stored = processes.this_process(), records.stored(campaign)
-    runner = ProcessRunner([*trainable.preload, *libraries(config.trainable)], config.worker.per_gpu)
+    devices = trainable.num_devices(trainable.parse(settings))
+    preload = [*trainable.preload, *libraries(config.trainable)]
+    runner = ProcessRunner(preload, config.worker.per_gpu, devices)
     uploads = None if stored is None else StoredUploads(stored, records.ledger, identity, config.worker.upload_lag)
     objective = Objective(
         campaign,
@@ -294,7 +296,11 @@ def engine_of(home: Path, config: SearchConfig) -> Engine:
         return SlurmEngine(worker_command(config), logs=logs, home=home, name=config.study, options=worker.sbatch)
     supervised = [*worker_command(config), "--supervised"]
     if worker.engine == "ray":
-        return RayEngine(supervised, logs=logs, home=home, per_gpu=worker.per_gpu, options=worker.ray)
+        from hpo.usecases.campaigns import trainable_of
+
+        trainable, settings = trainable_of(config)
+        gpus = trainable.num_devices(settings) / worker.per_gpu
+        return RayEngine(supervised, logs=logs, home=home, gpus=gpus, options=worker.ray)
     return LocalEngine(supervised, logs=logs, home=home, num_workers=config.worker.num_workers)
 
 

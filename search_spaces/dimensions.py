@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -23,8 +23,41 @@ LARGEST = 2**53
 """Whole numbers up to this are the same in every store, also in those that keep them as float64."""
 
 
+@dataclass(frozen=True)
+class Condition:
+    """The dimension `parent` must have one of these values."""
+
+    parent: str
+    values: tuple[Value, ...]
+
+    def holds(self, value: Value) -> bool:
+        """Whether a value of the parent is one of these."""
+        return _identity(value) in map(_identity, self.values)
+
+    @property
+    def shown(self) -> str:
+        """`model.kind is gru or mlp`."""
+        return f"{self.parent} is {' or '.join(map(str, self.values))}"
+
+
 @dataclass(frozen=True, kw_only=True)
-class FloatDimension:
+class _Conditional:
+    """when: a dimension exists where all of these hold; everywhere without any."""
+
+    when: tuple[Condition, ...] = ()
+
+    def exists_in(self, values: Mapping[str, Value]) -> bool:
+        """Whether all conditions hold. values: by dimension; a parent without one does not exist itself."""
+        return all(each.parent in values and each.holds(values[each.parent]) for each in self.when)
+
+    @property
+    def shown_when(self) -> str:
+        """`model.kind is gru and optim.name is adamw`; empty without conditions."""
+        return " and ".join(each.shown for each in self.when)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FloatDimension(_Conditional):
     """A real number in [low, high].
 
     log: the logarithm is what is spread evenly; low must be above 0.
@@ -55,7 +88,7 @@ class FloatDimension:
 
 
 @dataclass(frozen=True, kw_only=True)
-class IntegerDimension:
+class IntegerDimension(_Conditional):
     """A whole number low, low + step, ... up to high.
 
     log: the logarithm is what is spread evenly; low must be above 0 and step 1.
@@ -91,7 +124,7 @@ class IntegerDimension:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChoiceDimension:
+class ChoiceDimension(_Conditional):
     """One of several values.
 
     ordered: neighbours are alike (widths, batch sizes), so that the search may reason along the order; numbers must

@@ -15,14 +15,14 @@ from typing import Any
 import yaml
 
 from search_spaces.constraints import Constraint
-from search_spaces.dimensions import ChoiceDimension, Dimension, FloatDimension, IntegerDimension, Value
+from search_spaces.dimensions import ChoiceDimension, Condition, Dimension, FloatDimension, IntegerDimension, Value
 from search_spaces.errors import SpaceError, nearest
 from search_spaces.space import Space, Tier
 
 FIELDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "float": (("low", "high", "default"), ("log", "step")),
-    "integer": (("low", "high", "default"), ("log", "step")),
-    "choice": (("choices", "default"), ("ordered",)),
+    "float": (("low", "high", "default"), ("log", "step", "when")),
+    "integer": (("low", "high", "default"), ("log", "step", "when")),
+    "choice": (("choices", "default"), ("ordered", "when")),
 }
 """Type of a dimension -> the keys it needs, the keys it may have."""
 
@@ -81,11 +81,7 @@ def dump_space(space: Space) -> str:
     kinds = {cls: kind for kind, cls in CLASSES.items()}
     tiers = {
         tier.name: {
-            dimension.name: {
-                "type": kinds[type(dimension)],
-                **{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(dimension).items() if k != "name"},
-            }
-            for dimension in tier.dimensions
+            dimension.name: {"type": kinds[type(dimension)], **_fields(dimension)} for dimension in tier.dimensions
         }
         for tier in space.tiers
     }
@@ -97,6 +93,12 @@ def dump_space(space: Space) -> str:
         }
     text: str = yaml.safe_dump(document, sort_keys=False)
     return text
+
+
+def _fields(dimension: Dimension) -> dict[str, Any]:
+    fields = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(dimension).items() if k != "name"}
+    fields["when"] = {each.parent: list(each.values) for each in dimension.when}
+    return fields if dimension.when else {k: v for k, v in fields.items() if k != "when"}
 
 
 def _text(path: Path) -> str:
@@ -187,10 +189,22 @@ def _dimension(tier: str, name: str, body: object) -> Dimension:
         fields["choices"] = tuple(fields["choices"])
         if not isinstance(fields.get("ordered", False), bool):
             raise SpaceError(f"{place}: ordered must be true or false, not {fields['ordered']!r}")
+    if "when" in fields:
+        fields["when"] = _when(f"{place}: when", fields["when"])
     try:
         return CLASSES[kind](name=name, **fields)
     except SpaceError as error:
         raise SpaceError(f"tiers.{tier}: {error}") from None
+
+
+def _when(place: str, body: object) -> tuple[Condition, ...]:
+    """`{model.kind: gru}` is `{model.kind: [gru]}`."""
+    listed = {str(key): value if isinstance(value, list) else [value] for key, value in _mapping(body, place).items()}
+    for parent, values in listed.items():
+        for value in values:
+            if not isinstance(value, bool | int | float | str):
+                raise SpaceError(f"{place}: {parent} must be a value or a list of values, not {value!r}")
+    return tuple(Condition(parent, tuple(values)) for parent, values in listed.items())
 
 
 def _setting(key: str, value: object) -> Value:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
+from search_spaces.conditions import branches, check_conditions
 from search_spaces.constraints import Constraint
 from search_spaces.dimensions import DOTTED_NAME, Dimension, Value
 from search_spaces.errors import SpaceError
@@ -52,7 +53,7 @@ class Space:
     a trial must keep to be chosen.
 
     Raises:
-        SpaceError: no tier, a name twice, a dimension that is also held.
+        SpaceError: no tier, a name twice, a dimension that is also held, a condition that cannot be asked.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Space:
                 raise SpaceError(f"settings: '{key}' is not the name of a setting, such as 'rate' or 'optim.lr'")
             if key in names:
                 raise SpaceError(f"settings: '{key}' is searched as a dimension too; keep one of the two")
+        check_conditions({tier.name: tier.dimensions for tier in self.tiers})
 
     @property
     def dimensions(self) -> tuple[Dimension, ...]:
@@ -80,8 +82,28 @@ class Space:
         return tuple(dimension for tier in self.tiers for dimension in tier.dimensions)
 
     def defaults(self) -> dict[str, Value]:
-        """Dotted setting -> default of every dimension: the configuration of the first trial."""
-        return {dimension.name: dimension.default for dimension in self.dimensions}
+        """Dotted setting -> default of every dimension that exists among the defaults: the configuration of the first
+        trial."""
+        return self.configuration({})
+
+    def configuration(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """The values of the dimensions that exist under them, in the order of the tiers. What values lack is at its
+        default; what they have of dimensions that do not exist is left out."""
+        found: dict[str, Value] = {}
+        for dimension in self.dimensions:
+            if dimension.exists_in(found):
+                found[dimension.name] = values.get(dimension.name, dimension.default)
+        return found
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Names of the dimensions that conditions name, in order."""
+        named = {condition.parent for dimension in self.dimensions for condition in dimension.when}
+        return tuple(dimension.name for dimension in self.dimensions if dimension.name in named)
+
+    def branches(self, dimension: Dimension) -> tuple[dict[str, Value], ...]:
+        """The choices under which a dimension exists (see `search_spaces.conditions.branches`)."""
+        return branches(dimension, {each.name: each for each in self.dimensions})
 
     def fingerprint(self) -> str:
         """Hex digest of everything that matters to a search: settings, tiers, dimensions, constraints. The space's name

@@ -8,6 +8,7 @@ TrainerError
     ├── NonFiniteError
     ├── DeviceMemoryError
     ├── DoesNotFitError
+    ├── RankLostError
     └── MissingMetricError
 """
 
@@ -61,6 +62,12 @@ class DoesNotFitError(TrainingFailure):
     def __init__(self, message: str, excess: float) -> None:
         super().__init__(message)
         self.excess = excess
+
+
+class RankLostError(TrainingFailure):
+    """Of a training over several devices, the process of one died; the others were ended."""
+
+    reason = "rank_lost"
 
 
 class MissingMetricError(TrainingFailure):

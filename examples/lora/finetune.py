@@ -37,6 +37,11 @@ class FineTuning(OwnTrainable[Settings]):
             except TrialFailure as refusal:
                 raise UsageError(str(refusal)) from None
 
+    def describe_device(self, settings: Settings | None = None) -> str:
+        from lora.model import described
+
+        return described(settings or Settings())
+
     def split(self, settings: Settings) -> tuple[Any, Any]:
         from lora.text import examples
 
@@ -59,7 +64,7 @@ class FineTuning(OwnTrainable[Settings]):
         from lora.tuning import Tuning
 
         tuning = Tuning(settings, trial.load())
-        trial.describe(num_parameters=tuning.num_parameters, device=tuning.described_device)
+        trial.describe(num_parameters=tuning.num_parameters, device=self.describe_device(settings))
         for epoch in trial.epochs:
             loss = tuning.train_epoch(epoch, trial.data["training"], trial.is_interrupted)
             if loss is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 from collections.abc import Iterable
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched, whatever a folder of weights refers to
@@ -38,6 +39,14 @@ def device_of(settings: Settings) -> torch.device:
 def dtype_of(device: torch.device) -> torch.dtype:
     """What the base model is kept and multiplied in."""
     return torch.bfloat16 if device.type == "cuda" else torch.float32
+
+
+def described(settings: Settings) -> str:
+    """On what a training runs here, and in which arithmetic."""
+    device = device_of(settings)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU {platform.machine()}"
+    kept = ", base in NF4" if settings.four_bit else ""
+    return f"{name}, {str(dtype_of(device)).removeprefix('torch.')}{kept}; torch {torch.__version__}"
 
 
 def tuned(settings: Settings, base: PreTrainedModel) -> PeftModel:

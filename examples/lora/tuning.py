@@ -37,12 +37,6 @@ class Tuning:
         """Of what is trained."""
         return sum(weight.numel() for weight in self._weights.values())
 
-    @property
-    def described_device(self) -> str:
-        """Where, and in which arithmetic."""
-        kept = ", base in NF4" if self._settings.four_bit else ""
-        return f"{self._device.type}, {str(model.dtype_of(self._device)).removeprefix('torch.')}{kept}"
-
     def train_epoch(self, epoch: int, training: Pairs, is_interrupted: Callable[[], bool]) -> float | None:
         """The mean language loss of an epoch (from 1); None where it was interrupted."""
         settings = self._settings

@@ -56,11 +56,15 @@ def spaces(options: argparse.Namespace) -> None:
                 "setting": dimension.name,
                 "default": dimension.default,
                 "values": shown_values(dimension),
+                "exists where": dimension.shown_when or None,
             }
             for tier in space.tiers
             for dimension in tier.dimensions
         ]
-        rows += [{"tier": "(held)", "setting": k, "default": v, "values": str(v)} for k, v in space.settings.items()]
+        rows += [
+            {"tier": "(held)", "setting": name, "default": value, "values": str(value), "exists where": None}
+            for name, value in space.settings.items()
+        ]
     _write(rows, options.format)
 
 

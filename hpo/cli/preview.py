@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from hpo.engine.binding import bind
 from hpo.engine.tiers import dimensions_of
 from hpo.usecases.campaigns import length_of, prepare_data, spec_of, trainable_of
 from hpo.usecases.session import Display
-from search_spaces import Space
+from search_spaces import Dimension, Space
 
 GIB = 2**30
 LONGEST = 30.0
@@ -68,9 +68,9 @@ def _lines(config: SearchConfig, space: Space, prepared: Prepared, spec: Campaig
     in_epochs = "" if config.epochs is None else f"{config.epochs} epochs; if none is pruned, "
     yield f"Budget    {in_epochs}{_trials(spec.budget)} of the space '{space.name}'"
     for tier in spec.tiers:
-        names = [dimension.name for dimension in dimensions_of(space, tier.name)]
-        what = "all of them" if len(names) == len(space.dimensions) and len(spec.tiers) > 1 else ", ".join(names)
-        yield f"  {tier.number} {tier.name}: {_trials(tier.num_slots)} of {what}"
+        tuned = dimensions_of(space, tier.name)
+        is_all = len(tuned) == len(space.dimensions) and len(spec.tiers) > 1
+        yield f"  {tier.number} {tier.name}: {_trials(tier.num_slots)} of {'all of them' if is_all else _names(tuned)}"
     yield f"Length    {length.num_epochs} epochs a trial, {spec.budget * length.num_epochs} at most"
     yield f"Workers   {config.worker.num_workers}"
     device = trainable.describe_device()
@@ -98,6 +98,14 @@ def _time(trainable: Trainable[Any], first: Any, prepared: Prepared, num_epochs:
         f"about {_shown(watch.seconds * num_epochs)} at most: {watch.seconds:.1f} s for the first trial's first "
         "epoch, the same for all; pruning shortens it, other values may lengthen it, the report comes on top"
     )
+
+
+def _names(dimensions: Sequence[Dimension]) -> str:
+    """`model.kind; model.num_layers, model.dropout (where model.kind is gru)`."""
+    groups: dict[str, list[str]] = {}
+    for dimension in dimensions:
+        groups.setdefault(dimension.shown_when, []).append(dimension.name)
+    return "; ".join(", ".join(names) + (f" (where {where})" if where else "") for where, names in groups.items())
 
 
 def _shown(seconds: float) -> str:

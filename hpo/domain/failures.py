@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from hpo.domain.campaign import Outcome, SlotState, SlotView
 from hpo.domain.errors import EnvironmentFault, HpoError, UsageError
 
-RETRIABLE = ("error", "poison", "out_of_memory", "timeout")
+RETRIABLE = ("error", "poison", "out_of_memory", "rank_lost", "timeout")
 """Reasons that may lie in the code or the machine: such slots can be tried again. The others (`non_finite`,
 `missing_metric`, `does_not_fit`) are what the configuration itself came to."""
 INFEASIBLE = "infeasible"

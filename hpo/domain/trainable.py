@@ -173,6 +173,14 @@ class Trainable(ABC, Generic[S]):
         of the training; None: the defaults."""
         return None
 
+    def num_devices(self, settings: S) -> int:
+        """Devices of one machine that a training takes side by side: from the current one on."""
+        return 1
+
+    def check_devices(self, settings: S) -> None:
+        """Raise UsageError where this machine has fewer."""
+        return
+
     # Data
 
     @abstractmethod

@@ -68,24 +68,31 @@ def check_turns(trainable: Trainable[Any], space: Space, base: Settings) -> None
         raise UsageError(f"space '{space.name}', its defaults: {error}") from None
     for dimension in space.dimensions:
         _refuse_shared(trainable, space, dimension)
-        seen = []
-        for value in _probes(dimension):
-            try:
-                seen.append(bind(trainable, start, {dimension.name: value}))
-            except UsageError as error:
-                raise UsageError(f"space '{space.name}', dimension {dimension.name} at {value!r}: {error}") from None
-        if any(config == other for i, config in enumerate(seen) for other in seen[:i]):
-            raise UsageError(f"space '{space.name}': {_said(dimension)} changes nothing; remove it from the space.")
-        if not _has_effect(trainable, space, dimension, start):
-            raise UsageError(
-                f"space '{space.name}': {_said(dimension)} has no effect, because nothing reads it with the other "
-                "settings as they are; remove it from the space, or set what makes use of it."
-            )
+        for branch in space.branches(dimension):
+            _check_turn(trainable, space, dimension, branch, start)
 
 
-def _said(dimension: Dimension) -> str:
+def _check_turn(
+    trainable: Trainable[Any], space: Space, dimension: Dimension, branch: Mapping[str, Value], start: Settings
+) -> None:
+    """One dimension under one combination of the choices that its conditions name."""
+    where = "".join(f" where {name} is {value!r}" for name, value in branch.items())
+    here, seen = space.configuration(branch), []
+    for value in _probes(dimension):
+        try:
+            seen.append(bind(trainable, start, {**here, dimension.name: value}))
+        except UsageError as error:
+            raise UsageError(f"space '{space.name}', dimension {dimension.name} at {value!r}{where}: {error}") from None
     first, *_, last = _probes(dimension)
-    return f"the dimension {dimension.name} between {first!r} and {last!r}"
+    said = f"the dimension {dimension.name} between {first!r} and {last!r}"
+    if any(config == other for i, config in enumerate(seen) for other in seen[:i]):
+        raise UsageError(f"space '{space.name}': {said} changes nothing{where}; remove it from the space.")
+    if not _has_effect(trainable, space, dimension, branch, start):
+        remedy = "take that out of its condition" if branch else "remove it from the space"
+        raise UsageError(
+            f"space '{space.name}': {said} has no effect{where}, because nothing reads it with the other settings as "
+            f"they are; {remedy}, or set what makes use of it."
+        )
 
 
 def _refuse_shared(trainable: Trainable[Any], space: Space, dimension: Dimension) -> None:
@@ -97,11 +104,13 @@ def _refuse_shared(trainable: Trainable[Any], space: Space, dimension: Dimension
             )
 
 
-def _has_effect(trainable: Trainable[Any], space: Space, dimension: Dimension, start: Settings) -> bool:
+def _has_effect(
+    trainable: Trainable[Any], space: Space, dimension: Dimension, branch: Mapping[str, Value], start: Settings
+) -> bool:
     """Whether the training differs somewhere along the dimension, with the other dimensions at their defaults or with
-    one of them elsewhere in its range."""
+    one of them elsewhere in its range, but for those of the branch."""
     probes = _probes(dimension)
-    for settings in _surroundings(trainable, space, dimension, start):
+    for settings in _surroundings(trainable, space, dimension, branch, start):
         read = []
         for value in probes:
             try:
@@ -113,14 +122,17 @@ def _has_effect(trainable: Trainable[Any], space: Space, dimension: Dimension, s
     return False
 
 
-def _surroundings(trainable: Trainable[Any], space: Space, dimension: Dimension, start: Settings) -> Iterator[Settings]:
-    yield start
+def _surroundings(
+    trainable: Trainable[Any], space: Space, dimension: Dimension, branch: Mapping[str, Value], start: Settings
+) -> Iterator[Settings]:
+    here = space.configuration(branch)
+    yield bind(trainable, start, here)
     for other in space.dimensions:
-        if other.name == dimension.name:
+        if other.name == dimension.name or other.name in branch or not other.exists_in(here):
             continue
         for value in _probes(other):
             try:
-                yield bind(trainable, start, {other.name: value})
+                yield bind(trainable, start, space.configuration({**here, other.name: value}))
             except UsageError:
                 continue  # said where that dimension's own turn comes
 

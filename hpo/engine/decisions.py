@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -95,7 +96,8 @@ def importances(trials: Iterable[FrozenTrial]) -> dict[str, float]:
     """Setting -> its share of what separates the best quarter of trials from the rest, largest first, summing to 1.
 
     PED-ANOVA (Watanabe et al., IJCAI 2023) over complete and pruned trials, the latter with the score at which they
-    were ended; {} with fewer than MIN_TRIALS_FOR_IMPORTANCE.
+    were ended; {} with fewer than MIN_TRIALS_FOR_IMPORTANCE. A setting that not every trial has separates among those
+    that have it, and counts by their share.
     """
     results = [
         create_trial(value=trial.value, params=trial.params, distributions=trial.distributions)
@@ -110,7 +112,9 @@ def importances(trials: Iterable[FrozenTrial]) -> dict[str, float]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # that there is a study to compute with is nobody's news
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
     study.add_trials(results)
-    shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=0.25))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Some regimes", UserWarning)  # a setting that a single trial has, or lacks
+        shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=0.25))
     return {name.removesuffix(INDEX_SUFFIX): share for name, share in shares.items()}
 
 

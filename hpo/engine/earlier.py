@@ -65,7 +65,8 @@ def _params(
 ) -> dict[str, Any]:
     params: dict[str, Any] = {}
     for dimension in dimensions:
-        if dimension.name not in values:
+        parents = [each for each in dimension.when if each.parent in values]
+        if dimension.name not in values or not all(each.holds(values[each.parent]) for each in parents):
             continue
         try:
             ((name, value),) = to_params([dimension], values).items()

@@ -7,12 +7,13 @@ so that samplers can reason along the order; its parameter is named so (`model.h
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from hpo.engine.joint.coordinates import Conditions
 from search_spaces import ChoiceDimension, Dimension, FloatDimension, IntegerDimension, Value
 
 INDEX_SUFFIX = "[index]"
@@ -31,19 +32,36 @@ def distributions(
 
     around: dotted values of an incumbent; the ranges are then narrowed to width (0..1], a share of each full range,
     centred on it and clipped to the full range. Whole numbers and ordered choices keep at least one step to either
-    side; unordered choices keep all, as none is nearer than another.
+    side; unordered choices keep all, as none is nearer than another, and so does a dimension that the incumbent lacks.
     """
     found: dict[str, BaseDistribution] = {}
     for dimension in dimensions:
-        centre = None if around is None else around[dimension.name]
+        centre = None if around is None else around.get(dimension.name)
         found[parameter_name(dimension)] = _distribution(dimension, centre, width)
     return found
 
 
+def conditions(dimensions: Sequence[Dimension]) -> Conditions:
+    """Where the parameters of conditional dimensions exist, as far as it depends on dimensions among these."""
+    by_name = {dimension.name: dimension for dimension in dimensions}
+    found: dict[str, dict[str, tuple[Any, ...]]] = {}
+    for dimension in dimensions:
+        for condition in dimension.when:
+            parent = by_name.get(condition.parent)
+            if parent is not None:
+                values = (to_params([parent], {parent.name: value}) for value in condition.values)
+                allowed = tuple(params[parameter_name(parent)] for params in values)
+                found.setdefault(parameter_name(dimension), {})[parameter_name(parent)] = allowed
+    return found
+
+
 def to_values(dimensions: Iterable[Dimension], params: Mapping[str, Any]) -> dict[str, Value]:
-    """Dotted setting -> value, from the parameters of an Optuna trial. KeyError if one is missing."""
+    """Dotted setting -> value, from the parameters of an Optuna trial. KeyError if one is missing that exists
+    everywhere; of the conditional ones a trial has those that exist in it."""
     values: dict[str, Value] = {}
     for dimension in dimensions:
+        if dimension.when and parameter_name(dimension) not in params:
+            continue
         value = params[parameter_name(dimension)]
         if isinstance(dimension, ChoiceDimension) and dimension.ordered:
             value = dimension.choices[value]
@@ -55,6 +73,8 @@ def to_params(dimensions: Iterable[Dimension], values: Mapping[str, Value]) -> d
     """The inverse of `to_values`: Optuna parameters from dotted settings. ValueError if one is none of its choices."""
     params: dict[str, Any] = {}
     for dimension in dimensions:
+        if dimension.when and dimension.name not in values:
+            continue
         value: Any = values[dimension.name]
         if isinstance(dimension, ChoiceDimension):
             index = dimension.index(value)

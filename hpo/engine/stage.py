@@ -11,6 +11,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hpo.domain.campaign import REFINEMENT, Campaign, TierPlan, derive_seed, experiment_name
@@ -21,7 +22,7 @@ from hpo.domain.trainable import Length
 from hpo.engine.decisions import decide
 from hpo.engine.earlier import EARLIER, remembered
 from hpo.engine.joint import choose
-from hpo.engine.parameters import INDEX_SUFFIX, distributions, to_params, to_values
+from hpo.engine.parameters import INDEX_SUFFIX, conditions, distributions, parameter_name, to_params, to_values
 from hpo.engine.strategies.pruners import build_pruner
 from hpo.engine.strategies.samplers import build_sampler
 from hpo.engine.strategies.schedulers import Pruning, Scheduler
@@ -33,6 +34,7 @@ from hpo.engine.tiers import (
     VALUES,
     dimensions_of,
     earlier_results,
+    existing,
     incumbent_copy,
     is_result,
     note,
@@ -84,6 +86,7 @@ class Stage:
             seed=seed,
             study_seed=study_seed,
             distributions=self.within,
+            conditions=conditions(self.dimensions),
             budget=self.budget if self.knows_all else None,
             earlier=self.earlier_campaign,
         )
@@ -97,34 +100,61 @@ class Stage:
     def new_trial(self, slot: int, retry_of: int | None = None) -> FrozenTrial:
         """A RUNNING trial that belongs to a slot. The campaign's very first slot has the default configuration.
         retry_of: the slot's trial that failed and was given up."""
-        is_default = slot == 1
+        params = to_params(self.dimensions, self.held) if slot == 1 else {}
         return create_trial(
             state=TrialState.RUNNING,
-            params=to_params(self.dimensions, self.held) if is_default else {},
-            distributions=dict(self.within) if is_default else {},
+            params=params,
+            distributions={name: self.within[name] for name in params},
             user_attrs={SLOT: slot} if retry_of is None else {SLOT: slot, RETRY_OF: retry_of},
         )
 
     def suggest(self, trial: optuna.Trial, seed: int) -> None:
-        """Give the trial every parameter it does not have yet.
+        """Give the trial every parameter that it does not have yet and that exists with those before it.
 
         What is drawn jointly is drawn at once; each that is drawn alone has a sampler of its own. So a trial whose
-        owner died among its parameters gets the rest as it would have got it.
+        owner died among its parameters gets the rest as it would have got it. A conditional one that no trial has had
+        begins with its default, as the campaign does.
         """
         joint = trial.relative_params.keys()
-        for name, distribution in self.within.items():
-            if name not in joint:
+        names = {dimension.name for dimension in self.dimensions}
+        values = {name: value for name, value in self.held.items() if name not in names}
+        for dimension in self.dimensions:
+            if not dimension.exists_in(values):
+                continue
+            name = parameter_name(dimension)
+            if dimension.when and not _is_known(trial.study, name):
+                first = to_params([dimension], {dimension.name: dimension.default})
+                trial.study.sampler = _Given(first[name])
+            elif name not in joint:
                 trial.study.sampler = self.sampler(derive_seed(seed, name))
-            trial._suggest(name, distribution)
+            values |= to_values([dimension], {name: trial._suggest(name, self.within[name])})
 
     def values(self, params: Mapping[str, Any]) -> dict[str, Value]:
         """All dotted settings of a trial: the tier's own over what it holds."""
-        return {**self.held, **to_values(self.dimensions, params)}
+        return self.space.configuration({**self.held, **to_values(self.dimensions, params)})
 
     def readable(self, params: Mapping[str, Any]) -> dict[str, Value]:
         """True values of the parameters that hold positions, for people."""
         values = to_values(self.dimensions, params)
         return {name: value for name, value in values.items() if f"{name}{INDEX_SUFFIX}" in params}
+
+
+class _Given(RandomSampler):
+    """Whatever is asked for alone has this value."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__(seed=0)
+        self._value = value
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._value
+
+
+def _is_known(study: optuna.Study, name: str) -> bool:
+    """Whether some trial has the parameter."""
+    return any(name in trial.params for trial in study.get_trials(deepcopy=False))
 
 
 def stages(campaign: Campaign, config: SearchConfig, space: Space, length: Length) -> dict[int, Stage]:
@@ -134,7 +164,7 @@ def stages(campaign: Campaign, config: SearchConfig, space: Space, length: Lengt
     handed_over: Mapping[str, Any] | None = None
     earlier: tuple[TierPlan, ...] = ()
     for plan in campaign.spec.tiers:
-        dimensions = _opened(space, (*earlier, plan), config)
+        dimensions = existing(_opened(space, (*earlier, plan), config), held)
         narrow = plan.name == REFINEMENT and config.tiers.mode == "strict"
         within = distributions(dimensions, held if narrow else None, config.tiers.refinement_width)
         is_last = plan is campaign.spec.tiers[-1]
@@ -216,7 +246,7 @@ def decide_stage(stage: Stage, storage: optuna.storages.BaseStorage, ledger: Led
         results = [trial for trial in trials if trial.state.is_finished() and is_result(trial)]
         within = stage.within if stage.knows_all else distributions(stage.space.dimensions)
         default = next((n for n, trial in enumerate(results) if trial.user_attrs[SLOT] == 1), None)
-        choice = choose(results, within, default)
+        choice = choose(results, within, default, conditions(stage.space.dimensions))
     score_epochs = stage.length.score_epochs
     return decide(stage.plan, stage.study_name, trials, stage.held, score_epochs, choice)
 

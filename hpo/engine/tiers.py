@@ -1,11 +1,13 @@
 """The plan of a campaign's tiers and what is handed from one to the next: pure functions over finished trials.
 
-A finished trial carries these user attributes: `slot`; `values`, all its dotted settings over every tier;
+A finished trial carries these user attributes: `slot`; `values`, all its dotted settings over every tier, less those
+of dimensions that do not exist in it;
 `num_parameters`; `trainer_seed`; and, if it was copied from an earlier tier, `copied_from` as `<study>#<trial>`.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -15,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hpo.domain.campaign import REFINEMENT, TierPlan
 from hpo.domain.config import TierPolicy
+from hpo.domain.errors import UsageError
 from hpo.domain.failures import RETRIABLE
 from hpo.engine.joint import RECORD
 from hpo.engine.parameters import parameter_name, to_params
@@ -68,6 +71,45 @@ def dimensions_of(space: Space, tier_name: str) -> tuple[Dimension, ...]:
     return next((tier.dimensions for tier in space.tiers if tier.name == tier_name), space.dimensions)
 
 
+def existing(dimensions: Sequence[Dimension], held: Mapping[str, Value]) -> tuple[Dimension, ...]:
+    """Those of a tier's dimensions that can exist in it, while whatever it does not vary is held."""
+    found: dict[str, Dimension] = {}
+    for dimension in dimensions:
+        fixed = [each for each in dimension.when if each.parent not in found]
+        if all(each.parent in held and each.holds(held[each.parent]) for each in fixed):
+            found[dimension.name] = dimension
+    return tuple(found.values())
+
+
+def check_strict(space: Space) -> None:
+    """Refuse a space of which some tier would have nothing to tune while the choices of earlier ones are held.
+
+    Raises:
+        UsageError: naming the tier, and the choices under which that is so.
+    """
+    for tier in space.tiers:
+        outside = {
+            name: values
+            for dimension in tier.dimensions
+            for name, values in _parents_outside(space, tier.dimensions, dimension).items()
+        }
+        for values in itertools.product(*outside.values()):
+            held = space.configuration(dict(zip(outside, values, strict=True)))
+            if not existing(tier.dimensions, held):
+                where = " and ".join(f"{name} is {held[name]}" for name in outside if name in held)
+                raise UsageError(
+                    f"space '{space.name}': with tiers.mode=strict the tier '{tier.name}' would have nothing to tune "
+                    f"where {where}; give it a dimension that exists there, or choose the mode joint or cumulative."
+                )
+
+
+def _parents_outside(space: Space, own: Sequence[Dimension], dimension: Dimension) -> dict[str, tuple[Value, ...]]:
+    """The choices of other tiers that a dimension's conditions name, with all their values."""
+    choices = {each.name: each.choices for each in space.dimensions if isinstance(each, ChoiceDimension)}
+    named = {name for branch in space.branches(dimension) for name in branch}
+    return {name: choices[name] for name in named - {each.name for each in own}}
+
+
 def incumbent_copy(
     trial: FrozenTrial, study_name: str, dimensions: Sequence[Dimension], within: Mapping[str, BaseDistribution]
 ) -> FrozenTrial:
@@ -79,13 +121,13 @@ def incumbent_copy(
     Raises:
         ValueError: a value outside within.
     """
-    values = trial.user_attrs[VALUES]
+    params = _params_of(trial, dimensions)
     attributes = {name: value for name, value in trial.user_attrs.items() if name != RETRY_OF}
     return create_trial(
         state=trial.state,
         values=trial.values,
-        params=to_params(dimensions, {d.name: values.get(d.name, d.default) for d in dimensions}),
-        distributions=dict(within),
+        params=params,
+        distributions={name: within[name] for name in params},
         user_attrs={**attributes, COPIED_FROM: source_of(trial, study_name)},
         system_attrs={key: value for key, value in trial.system_attrs.items() if key.startswith(KEPT)},
         constraints=trial.constraints or None,
@@ -122,9 +164,14 @@ def source_of(trial: FrozenTrial, study_name: str) -> str:
 
 
 def _lies_within(trial: FrozenTrial, dimensions: Sequence[Dimension], within: Mapping[str, BaseDistribution]) -> bool:
-    values = trial.user_attrs[VALUES]
-    params = to_params(dimensions, {d.name: values.get(d.name, d.default) for d in dimensions})
-    return all(within[name]._contains(within[name].to_internal_repr(value)) for name, value in params.items())
+    params = _params_of(trial, dimensions).items()
+    return all(within[name]._contains(within[name].to_internal_repr(value)) for name, value in params)
+
+
+def _params_of(trial: FrozenTrial, dimensions: Sequence[Dimension]) -> dict[str, Any]:
+    """A finished trial's parameters under these dimensions."""
+    defaults = {dimension.name: dimension.default for dimension in dimensions if not dimension.when}
+    return to_params(dimensions, {**defaults, **trial.user_attrs[VALUES]})
 
 
 def is_result(trial: FrozenTrial) -> bool:
@@ -160,7 +207,7 @@ def note(
     dimensions, within: what the tier tunes, with the distributions in force; held: what it holds.
     """
     lines = [f"# Tier {tier.number}: {tier.name}", "", f"Maximises {objective} on the validation data.", "", "Tunes"]
-    lines += [f"- `{parameter_name(d)}`: {_range(d, within[parameter_name(d)])}" for d in dimensions]
+    lines += [f"- `{parameter_name(d)}`: {_range(d, within[parameter_name(d)])}{_where(d)}" for d in dimensions]
     tuned = {d.name for d in dimensions}
     held_lines = [f"- `{name}` = {value}" for name, value in sorted(held.items()) if name not in tuned]
     lines += ["", "Holds", *held_lines] if held_lines else []
@@ -170,6 +217,10 @@ def note(
         "is here to be learned from, and counts against no budget. A pruned trial was clearly behind and was stopped.",
     ]
     return "\n".join(lines)
+
+
+def _where(dimension: Dimension) -> str:
+    return f", where {dimension.shown_when}" if dimension.when else ""
 
 
 def _range(dimension: Dimension, distribution: Any) -> str:

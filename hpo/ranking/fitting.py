@@ -10,9 +10,9 @@ from hpo.domain.training import Decision, Ending, EpochReport, FitResult, Report
 from trainer import reports
 from trainer.config import TrainerConfig
 from trainer.data import open_training
-from trainer.training import loop
 from trainer.training.device import processor_name, room
 from trainer.training.memory import check_fits, known_estimate
+from trainer.training.parallel.launch import fit_prepared
 from trainer.training.precision import choose_device, choose_precision
 
 VERDICTS = {Decision.CONTINUE: reports.Verdict.CONTINUE, Decision.STOP: reports.Verdict.STOP}
@@ -33,7 +33,7 @@ class _Listener:
 
 def fit(settings: TrainerConfig, data: Path, reporter: Reporter, folder: Path) -> FitResult:
     """Train. Raises trainer.errors.TrainingFailure."""
-    result = loop.fit(settings, open_training(data), _Listener(reporter), folder)
+    result = fit_prepared(settings, data, _Listener(reporter), folder)
     return FitResult(
         Ending(result.ending.value),
         result.score,
@@ -46,8 +46,9 @@ def fit(settings: TrainerConfig, data: Path, reporter: Reporter, folder: Path) -
 def describe_device(settings: TrainerConfig) -> str:
     """On what a training runs here, and in which arithmetic: of two trainings that differ in it, the same seed may give
     other bits."""
-    precision = choose_precision(settings.train)
-    return f"{processor_name(precision.device)}, {precision.reason}; torch {torch.__version__}"
+    precision, number = choose_precision(settings.train), settings.train.devices
+    several = "" if number == 1 else f"{number} x "
+    return f"{several}{processor_name(precision.device)}, {precision.reason}; torch {torch.__version__}"
 
 
 def check_memory(settings: TrainerConfig, data: Path, limit: int) -> None:

@@ -40,6 +40,7 @@ class Ranker(Trainable[TrainerConfig]):
         "model.window",
         "train.seed",
         "train.device",
+        "train.devices",
         "train.threads",
         "train.monitor",
         "train.own_metric",
@@ -56,6 +57,7 @@ class Ranker(Trainable[TrainerConfig]):
         "torch._dynamo",
         "trainer.training.loop",
         "trainer.training.memory",
+        "trainer.training.parallel.launch",
         "trainer.data",
         "hpo.ranking.ranker",
         "hpo.ranking.fitting",
@@ -96,6 +98,16 @@ class Ranker(Trainable[TrainerConfig]):
 
         with refusing():
             return describe_device(settings or TrainerConfig())
+
+    def num_devices(self, settings: TrainerConfig) -> int:
+        return settings.train.devices
+
+    def check_devices(self, settings: TrainerConfig) -> None:
+        if settings.train.devices > 1:
+            from trainer.training.parallel.launch import check_devices
+
+            with refusing():
+                check_devices(settings)
 
     def prepare(self, settings: TrainerConfig, cache: Path, progress: Progress | None = None) -> Prepared:
         from trainer.data import prepare, summary_lines

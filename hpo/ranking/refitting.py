@@ -36,9 +36,9 @@ class _Until:
 
 def refit(settings: TrainerConfig, prepared: Prepared, known: int, num_epochs: int, folder: Path) -> Path:
     """See `Trainable.refit`. The last fold's first day stays the first; its validation days are learnt from as well,
-    and what is validated on them means nothing."""
+    and what is validated on them means nothing. The panel is made for it, so that one device trains."""
     assert prepared.holdout is not None, "a prepared panel has a holdout"
-    config = settings.model_copy(update={"train": settings.train.model_copy(update={"patience": 0})})
+    config = settings.model_copy(update={"train": settings.train.model_copy(update={"patience": 0, "devices": 1})})
     whole = open_whole(prepared.search, prepared.holdout)
     panel = known_by(whole.panel, whole.days.start + known)
     fold = open_training(prepared.search).folds[-1]

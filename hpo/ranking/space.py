@@ -11,8 +11,8 @@ from search_spaces import Space, Value
 from search_spaces.dimensions import possible_values
 from trainer.config import TrainerConfig, is_read, knobs_of, own_paths
 
-WIDTH, HEADS = "model.hidden_size", "model.num_heads"
-"""The two settings of which the second must divide the first."""
+KIND, WIDTH, HEADS = "model.kind", "model.hidden_size", "model.num_heads"
+"""The settings of which, for some of the first, the third must divide the second."""
 
 DECAYING = ("cosine", "polynomial", "exponential")
 """Schedules that end at `final_lr_fraction`."""
@@ -37,9 +37,10 @@ def check_heads(space: Space, settings: TrainerConfig) -> None:
     Raises:
         UsageError: naming the first pair that disagrees.
     """
-    if "num_heads" not in knobs_of(settings.model.kind):
+    searched = {d.name: possible_values(d) for d in space.dimensions if d.name in (KIND, WIDTH, HEADS)}
+    kinds: Sequence[Value] = searched.get(KIND, (settings.model.kind,))
+    if not any("num_heads" in knobs_of(str(kind)) for kind in kinds):
         return
-    searched = {d.name: possible_values(d) for d in space.dimensions if d.name in (WIDTH, HEADS)}
     widths: Sequence[Value] = searched.get(WIDTH, (settings.model.hidden_size,))
     heads: Sequence[Value] = searched.get(HEADS, (settings.model.num_heads,))
     if isinstance(widths, range):

@@ -17,15 +17,21 @@ def importances(trials: Sequence[TrialEvidence], log_settings: Collection[str] =
 
     As `hpo.engine.decisions.importances` has it for one tier, {} with too few trials included. trials: complete ones,
     with scores.
-    log_settings: those compared on a logarithmic scale. Settings that never vary or that some trial lacks are left out.
+    log_settings: those compared on a logarithmic scale. Settings that never vary are left out; so are trials of which
+    no settings are known here.
     """
-    distributions = _distributions(trials, log_settings) if trials else {}
+    trials = [trial for trial in trials if trial.settings]
+    distributions = _distributions(trials, log_settings)
     if not distributions:
         return {}
     return decisions.importances(
         create_trial(
-            params={name: _parameter(trial.settings[name], distributions[name]) for name in distributions},
-            distributions=distributions,
+            params={
+                name: _parameter(trial.settings[name], kind)
+                for name, kind in distributions.items()
+                if name in trial.settings
+            },
+            distributions={name: kind for name, kind in distributions.items() if name in trial.settings},
             value=trial.score,
         )
         for trial in trials
@@ -35,12 +41,12 @@ def importances(trials: Sequence[TrialEvidence], log_settings: Collection[str] =
 def _distributions(trials: Sequence[TrialEvidence], log_settings: Collection[str]) -> dict[str, BaseDistribution]:
     """The observed range of every setting that varies: numbers as ranges."""
     found: dict[str, BaseDistribution] = {}
-    for name in trials[0].settings:
-        values = [trial.settings.get(name) for trial in trials]
-        if None in values or len({str(value) for value in values}) < 2:
+    for name in dict.fromkeys(name for trial in trials for name in trial.settings):
+        values = [trial.settings[name] for trial in trials if name in trial.settings]
+        if len({str(value) for value in values}) < 2:
             continue
         if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
-            numbers = [float(value) for value in values if value is not None]
+            numbers = [float(value) for value in values]
             found[name] = FloatDistribution(min(numbers), max(numbers), log=name in log_settings)
         else:
             found[name] = CategoricalDistribution(sorted({str(value) for value in values}))

@@ -22,7 +22,7 @@ from hpo.engine.constraints import check_constraints
 from hpo.engine.earlier import EARLIER, memory_of, remembered
 from hpo.engine.parameters import distributions
 from hpo.engine.stage import decide_stage, stages
-from hpo.engine.tiers import plan_tiers
+from hpo.engine.tiers import check_strict, plan_tiers
 from hpo.trainable.loading import load_trainable
 from hpo.usecases.fingerprints import CODE, code_fingerprint, code_parts, config_fingerprint, differences
 from hpo.usecases.records import Stores
@@ -104,7 +104,10 @@ def spec_of(config: SearchConfig, space: Space, prepared: Prepared) -> CampaignS
     """What a campaign of this configuration is; nothing is created. UsageError where the space, the sampler or the
     pruner is unusable."""
     check_turns(load_trainable(config.trainable), space, config.trainer)
+    check_devices(config)
     check_constraints(space, metrics_of(config))
+    if config.tiers.mode == "strict":
+        check_strict(space)
     fingerprints = _fingerprints(config, space, prepared)
     spec = CampaignSpec(
         name=config.study,
@@ -192,6 +195,20 @@ def _how_to_go_on(stored: CampaignSpec, wanted: CampaignSpec) -> str:
             f"(`hpo resume study={stored.name} --fork NAME`)"
         )
     return f"Go on with it as it was (`hpo resume study={stored.name}`)"
+
+
+def check_devices(config: SearchConfig) -> None:
+    """Raise UsageError where trainings over several devices share one, or take more than this machine has, if it is the
+    one that trains."""
+    trainable, settings = trainable_of(config)
+    number = trainable.num_devices(settings)
+    if number > 1 and config.worker.per_gpu > 1:
+        raise UsageError(
+            f"A training takes {number} devices whole: worker.per_gpu={config.worker.per_gpu} would share them; set it "
+            "to 1."
+        )
+    if config.worker.engine == "local":
+        trainable.check_devices(settings)
 
 
 def check_first_stage(spec: CampaignSpec, config: SearchConfig, space: Space) -> None:

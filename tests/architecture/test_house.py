@@ -73,8 +73,8 @@ def test_a_search_space_is_plain_data() -> None:
 
 
 DOORS = {
-    search_spaces: "ChoiceDimension Constraint Dimension FloatDimension IntegerDimension Space SpaceError Tier Value "
-    "catalog dump_space load_space parse_space",
+    search_spaces: "ChoiceDimension Condition Constraint Dimension FloatDimension IntegerDimension Space SpaceError "
+    "Tier Value catalog dump_space load_space parse_space",
     trainer: "EpochReport FitResult InputError Reporter TrainerConfig TrainerError TrainingFailure Verdict fit",
     trainer.data: "Fold HoldoutData Panel Prepared TrainingData ceiling open_holdout open_training prepare "
     "summary_lines verify",

@@ -47,7 +47,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
         if request.param == "slurm":
             made.append(SlurmEngine(command, logs=logs, home=tmp_path, name=tmp_path.name, options="--time=10"))
         elif request.param == "ray":
-            made.append(RayEngine(command, logs=logs, home=tmp_path, per_gpu=1, options={"num_gpus": 0}))
+            made.append(RayEngine(command, logs=logs, home=tmp_path, gpus=1, options={"num_gpus": 0}))
         else:
             made.append(LocalEngine(command, logs=logs, home=tmp_path, num_workers=num_workers))
         return made[-1]

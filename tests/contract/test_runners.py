@@ -245,6 +245,28 @@ def test_a_trial_ends_itself_when_its_worker_is_gone(data: Path, tmp_path: Path)
     assert not alive
 
 
+@pytest.mark.parametrize("dies", ["trial", pytest.param("rank", marks=pytest.mark.slow_faults)])
+def test_a_trial_over_two_devices_leaves_no_process_behind(dies: str, data: Path, tmp_path: Path) -> None:
+    own, seen = attempt(tmp_path), list[psutil.Process]()
+
+    def kill_one(report: EpochReport) -> Decision:
+        if not seen:
+            seen.extend(_trials(own.folder))
+            (trial,) = (process for process in seen if process.ppid() not in {each.pid for each in seen})
+            ranks = [each for each in trial.children() if "spawn_main" in " ".join(each.cmdline())]
+            assert len(ranks) == 2
+            (trial if dies == "trial" else ranks[0]).kill()
+        return Decision.CONTINUE
+
+    many = request(data, own.folder, train={"epochs": 10_000, "devices": 2, "threads": 2})
+    end = ProcessRunner(Ranker.preload).run(many, kill_one, never)
+    assert (end.kind, end.reason) == (("died", "killed") if dies == "trial" else ("failed", "rank_lost"))
+    assert "SIGKILL" in str(end.message)
+    assert own.epochs(), "what was finished is on disk"
+    _, alive = psutil.wait_procs(seen, timeout=30)
+    assert not alive
+
+
 def test_a_trial_says_on_what_and_in_which_arithmetic_it_trained(data: Path, tmp_path: Path) -> None:
     own = SlotFolder(tmp_path, 1).open_attempt(1, run={}, config=config())
     request = TrialRequest(config(), data, own.folder)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
+
+from pydantic import model_validator
 
 from trainer import imports
 from trainer.config.data import ColumnsConfig, DataConfig, SplitConfig
@@ -40,6 +43,15 @@ class TrainerConfig(Section):
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
+
+    @model_validator(mode="after")
+    def _devices_share_gradients(self) -> Self:
+        if self.train.devices > 1 and self.model.kind in TABULAR_KINDS:
+            raise ValueError(
+                f"train.devices={self.train.devices} spreads a training by gradients, and model.kind={self.model.kind} "
+                "has none; set train.devices=1, and more train.threads"
+            )
+        return self
 
     @property
     def num_epochs(self) -> int:

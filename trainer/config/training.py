@@ -187,8 +187,12 @@ class TrainConfig(Section):
     """Arithmetic of the forward and backward pass; weights and the optimizer's state are float32 in both."""
     device: str = "auto"
     """`auto`: cuda where there is one, else cpu; or a torch device name."""
+    devices: Annotated[int, Field(ge=1, le=64)] = 1
+    """Devices of one machine that a training is spread over, a process each: every batch is divided by its days, and
+    stays as large as it is. On a CPU they are processes that divide its threads."""
     cuda_graphs: bool = True
-    """Launch a step's kernels together on a CUDA device, where the model allows it; has no effect on a CPU."""
+    """Launch a step's kernels together on a CUDA device, where the model allows it; has no effect on a CPU, nor over
+    several devices."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """CPU threads for torch and for LightGBM; 0: leave torch's own choice."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
@@ -210,6 +214,14 @@ class TrainConfig(Section):
     def _fraction_needs_groups(self) -> Self:
         if self.epoch_fraction < 1 and not self.stocks_per_batch:
             raise ValueError("train.epoch_fraction below 1 draws groups of stocks; set train.stocks_per_batch above 0")
+        return self
+
+    @model_validator(mode="after")
+    def _devices_have_no_number(self) -> Self:
+        if self.devices > 1 and ":" in self.device:
+            raise ValueError(
+                f"train.device={self.device} is a single one; for train.devices={self.devices} name a kind (auto, cuda)"
+            )
         return self
 
     @model_validator(mode="after")

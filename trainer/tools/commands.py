@@ -19,7 +19,7 @@ from trainer.tools.lr_find import draw_rate_test, find_rate
 from trainer.tools.profiling import profile_steps
 from trainer.tools.runs import Recorder, RunFolder, lengthen, refuse_other_settings
 from trainer.tools.terminal import TerminalReporter, preparation_progress, say, show_layers, show_result, show_runs
-from trainer.training.loop import fit
+from trainer.training.parallel.launch import fit_prepared
 
 
 def train(config: TrainerConfig, folder: Path, cache: Path) -> bool:
@@ -70,18 +70,18 @@ def train_each(configs: Mapping[str, TrainerConfig], folder: Path, cache: Path) 
 
 
 def _trained(config: TrainerConfig, folder: Path, cache: Path, start: Path | None = None) -> FitResult:
-    data = _data(config, cache)
+    prepared = _prepared(config, cache)
     run = RunFolder(folder)
     run.start(config, start)
     reporter = TerminalReporter(config.num_epochs)
     try:
         with run.logging(), reporter.listening():
-            result = fit(config, data, Recorder(run, reporter), folder, start)
+            result = fit_prepared(config, prepared, Recorder(run, reporter), folder, start)
     except TrainingFailure as failure:
         run.finish("failed", reason=f"{failure.reason}: {failure}")
         raise
     if result.reports:
-        show_result(result, data.panel.horizons)
+        show_result(result, config.data.horizons)
     if result.ending is Ending.STOPPED:
         command = f"trainer --resume {shlex.quote(str(folder))}"
         say(f"stopped; epochs 1 to {len(result.reports)} are saved. To go on: {command}")
@@ -161,11 +161,15 @@ def _by_gradients(config: TrainerConfig) -> TrainerConfig:
 
 
 def _data(config: TrainerConfig, cache: Path) -> TrainingData:
+    return open_training(_prepared(config, cache))
+
+
+def _prepared(config: TrainerConfig, cache: Path) -> Path:
     with preparation_progress() as progress:
         prepared = prepare(config.data, config.model.window, cache, progress)
     for warning in prepared.warnings:
         say(f"warning: {warning}")
-    return open_training(prepared.search)
+    return prepared.search
 
 
 def _picture(folder: Path, name: str) -> Path:

@@ -21,12 +21,13 @@ class Span:
     """One forward pass: the scored days `days` of the stocks `stocks`, after `context` days that are only looked at.
 
     stocks: int64 [G], ascending positions on the panel's stock axis. Context days before the panel's start do not
-    exist; they are fed as masked.
+    exist; they are fed as masked. whole: where `days` are the share of one of several processes, those of all.
     """
 
     days: range
     stocks: NDArray[np.int64]
     context: int
+    whole: range | None = None
 
 
 @dataclass(frozen=True)

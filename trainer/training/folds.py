@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,14 @@ from trainer.config import TrainerConfig
 from trainer.data.panel import Fold, Panel, TrainingData
 from trainer.errors import InputError
 from trainer.models import build_model
-from trainer.training.batches import plan
+from trainer.training.batches import Span, plan
 from trainer.training.evaluate import daily_metrics, score_days
 from trainer.training.feed import Batch, Feed
 from trainer.training.labels import Labels, make_labels
 from trainer.training.losses import build_loss
 from trainer.training.optim import StepGuard, WeightAverage, build_optimizer, clip_gradients, needs_second_pass
-from trainer.training.precision import Precision, choose_precision
+from trainer.training.parallel.ranks import ALONE, Ranks
+from trainer.training.precision import MASTER, Precision, choose_precision
 from trainer.training.replay import Replay, can_replay
 from trainer.training.schedules import Schedule
 
@@ -47,11 +48,14 @@ class Sums:
 class FoldRun:
     """A model trained on the days of one fold; `config.train.seed` and `index` seed all that is random in it.
 
+    ranks: processes that train it together, each on its share of the days of every span.
     Raises InputError where the fold has no labelled stock-day.
     """
 
-    def __init__(self, config: TrainerConfig, feed: Feed, fold: Fold, index: int, precision: Precision) -> None:
-        self._config, self._feed, self._fold, self._index = config, feed, fold, index
+    def __init__(
+        self, config: TrainerConfig, feed: Feed, fold: Fold, index: int, precision: Precision, ranks: Ranks = ALONE
+    ) -> None:
+        self._config, self._feed, self._fold, self._index, self._ranks = config, feed, fold, index, ranks
         self._precision, panel = precision, feed.panel
         labelled = check_labelled(panel, feed.labels, fold, index)
         self.plan = plan(labelled, fold.train, config.model.window, config.train)
@@ -62,13 +66,17 @@ class FoldRun:
         self.schedule = Schedule(config.optim, self.plan.steps * config.train.epochs)
         self.average = WeightAverage(self.model, config.train)
         self._guard = StepGuard(precision.device)
-        replays = can_replay(config, self.plan, precision.device)
+        replays = ranks.size == 1 and can_replay(config, self.plan, precision.device)
         self._replay = Replay(self.plan, precision.device) if replays else None
 
     def batches(self, epoch: int) -> Iterator[tuple[Batch, ...]]:
         """What every optimizer step of `epoch` passes through the model; the same at every call."""
         rng = np.random.default_rng([self._config.train.seed, self._index, epoch])
-        return self._feed.steps(self.plan.epoch(rng))
+        return self._feed.steps(tuple(map(self._own_part, spans)) for spans in self.plan.epoch(rng))
+
+    def _own_part(self, span: Span) -> Span:
+        """What this process passes through the model of a span."""
+        return span if self._ranks.size == 1 else replace(span, days=self._ranks.work(span.days), whole=span.days)
 
     def train_epoch(self, epoch: int, stop: Callable[[], bool]) -> dict[str, float] | None:
         """All optimizer steps of `epoch` (counted from 1): mean loss, its parts, gradient norm, last rate, samples.
@@ -95,7 +103,8 @@ class FoldRun:
     def validate(self) -> tuple[dict[str, float], dict[str, NDArray[np.float32]]]:
         """Validation loss, and the daily series of the scored module on the fold's validation days."""
         days, window = self._fold.valid, self._config.model.window
-        scores = score_days(self.average.scored, self._feed, days, window, self._precision)
+        own = score_days(self.average.scored, self._feed, self._ranks.work(days), window, self._precision)
+        scores = self._ranks.whole(own, days)
         loss, parts = self._loss(scores.nan_to_num(), *self._feed.targets(days), progress=1.0)
         scalars = {"loss": float(loss), **{f"loss_{name}": float(value) for name, value in parts.items()}}
         return scalars, daily_metrics(scores, self._feed.panel, days, self._config.train.own_metric)
@@ -166,6 +175,7 @@ class FoldRun:
             else:
                 sums.add(self._replay(batch, lambda padded: self._descend(padded, progress, parts), variant))
         samples = sums.values.pop("samples")
+        self._ranks.add_gradients(self.model.parameters())
         norm = clip_gradients(self.model.parameters(), self._config.optim)
         means = {name: value / parts for name, value in sums.values.items()}
         return {**means, "grad_norm": norm, "samples": samples}
@@ -173,16 +183,27 @@ class FoldRun:
     def _descend(self, batch: Batch, progress: float, parts: int) -> dict[str, Tensor]:
         """Add a span's share of the gradient of a step in so many parts to the parameters'. Returns the span's `loss`,
         its parts `loss_*` and the number of `samples`."""
-        loss, terms = self.loss(batch, progress)
+        judged = self._judged(batch)
+        loss, terms = self._loss(*judged, progress)
         torch.autograd.backward(loss / parts)
-        samples = batch.labelled.any(-1).sum()
+        samples = judged[-1].any(-1).sum()
         return {"loss": loss.detach(), "samples": samples, **{f"loss_{name}": value for name, value in terms.items()}}
 
     def loss(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of one span and its parts: forward under autocast, everything after it in full precision."""
+        return self._loss(*self._judged(batch), progress)
+
+    def _judged(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Scores, labels, returns and whether there is a label, of all days of a span: [T, S, H] each."""
         with self._precision.autocast():
-            scores = self.model(*batch.inputs)
-        return self._loss(scores[batch.span.context :], batch.label, batch.returns, batch.labelled, progress)
+            scores = self.model(*batch.inputs)[batch.span.context :]
+        given = scores, batch.label, batch.returns, batch.labelled
+        if batch.span.whole is None:
+            return given
+        # Neighbours outside the span, which differ from process to process, have no label.
+        own = torch.stack([each[:, : len(batch.span.stocks)].to(MASTER) for each in given], dim=-1)
+        scores, label, returns, labelled = self._ranks.whole(own, batch.span.whole).unbind(-1)
+        return scores, label, returns, labelled > 0
 
 
 def first_fold(config: TrainerConfig, data: TrainingData) -> FoldRun:

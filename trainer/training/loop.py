@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,35 +31,48 @@ from trainer.training.fitters.starting import start_from
 from trainer.training.folds import FoldRun
 from trainer.training.labels import make_labels
 from trainer.training.losses import check_own_term
+from trainer.training.parallel.ranks import ALONE, Ranks
 from trainer.training.precision import Precision, choose_precision
 
 logger = logging.getLogger(__name__)
 
 # What may differ between the run that wrote a checkpoint and the one that goes on from it.
-MACHINE_SETTINGS = {"config.train.device", "config.train.threads"}
+MACHINE_SETTINGS = {"config.train.device", "config.train.devices", "config.train.threads"}
 
 
 def fit(
-    config: TrainerConfig, data: TrainingData, reporter: Reporter, folder: Path, start: Path | None = None
+    config: TrainerConfig,
+    data: TrainingData,
+    reporter: Reporter,
+    folder: Path,
+    start: Path | None = None,
+    ranks: Ranks = ALONE,
 ) -> FitResult:
     """Train `config` on `data`, telling `reporter` every epoch; go on from `folder/last.pt` where there is one.
 
     At an epoch's end: validate, write `last.pt`, report, and, unless that is answered STOP, write `model.pt`: the
     weights that were just validated. A run that is resumed equals the uninterrupted one, bit for bit on the CPU. The
     global random state is left as it was. start: a `model.pt` whose weights are the first ones, where nothing lies in
-    `folder` yet.
+    `folder` yet. ranks: the processes of a training over several devices, which all come here; `fit_prepared` starts
+    them.
 
-    Raises InputError (unknown monitor, another configuration's folder, a fold without labels), NonFiniteError,
-    DeviceMemoryError, MissingMetricError.
+    Raises InputError (unknown monitor, several devices and one process, another configuration's folder, a fold without
+    labels), NonFiniteError, DeviceMemoryError, MissingMetricError.
     """
     check_monitor(config.train, data.panel.horizons)
     check_own_term(config.loss)
     check_own_metric(config.train.own_metric)
-    precision = choose_precision(config.train)
+    if config.train.devices != ranks.size:
+        raise InputError(
+            f"train.devices={config.train.devices} is trained by trainer.training.parallel.launch.fit_prepared, from a "
+            "prepared panel; use it, or train.devices=1."
+        )
+    here = ranks.here(config.train)
+    precision = choose_precision(here)
     logger.info("precision on %s: %s", precision.device, precision.reason)
     folder.mkdir(parents=True, exist_ok=True)
-    with _threads(config.train.threads), _own_randomness(precision.device), memory_errors(precision.device):
-        run = _Run(config, data, folder, precision)
+    with _threads(here.threads), _own_randomness(precision.device), memory_errors(precision.device):
+        run = _Run(config, data, folder, precision, ranks)
         if start is not None:
             run.start_from(start)
         return run.drive(reporter)
@@ -67,15 +81,19 @@ def fit(
 class _Run:
     """The state of one training run between epochs."""
 
-    def __init__(self, config: TrainerConfig, data: TrainingData, folder: Path, precision: Precision) -> None:
-        self._config, self._folder, self._device = config, folder, precision.device
+    def __init__(
+        self, config: TrainerConfig, data: TrainingData, folder: Path, precision: Precision, ranks: Ranks
+    ) -> None:
+        self._config, self._folder, self._device, self._ranks = config, folder, precision.device, ranks
         self._panel = data.panel
         feed = Feed(data.panel, make_labels(data.panel, config.data), config.model, precision.device)
         fitter = FITTERS.get(config.model.kind, FoldRun)  # a user's own model is trained by gradients
+        if ranks.size > 1:
+            fitter = partial(FoldRun, ranks=ranks)
         self._folds = [fitter(config, feed, fold, i, precision) for i, fold in enumerate(data.folds)]
         self._reports: list[EpochReport] = []
         self._kept = 0  # the epoch in model.pt
-        torch.manual_seed(config.train.seed)
+        _seed(config.train.seed, ranks.rank)
 
     def start_from(self, model: Path) -> None:
         """Take over a run's weights; a checkpoint in the folder, if there is one, replaces them."""
@@ -131,19 +149,25 @@ class _Run:
     def _save(self, report: EpochReport) -> None:
         """Add the epoch to the history and write `last.pt`."""
         self._reports.append(report)
+        random, *others = self._ranks.collected(_random_state(self._device))
+        if not self._ranks.leads:
+            return
         state = {
             **self._identity(),
             "folds": [fold.state_dict() for fold in self._folds],
-            "random": _random_state(self._device),
+            "random": random,
             "reports": [_packed(report) for report in self._reports],
         }
+        if others:
+            state["random_of_others"] = others
         checkpoint.save_last(state, self._folder)
 
     def _keep(self, epoch: int) -> None:
         """Write `model.pt` of an epoch that the reporter took; of one before a resume it was written then."""
         if epoch == len(self._reports):
-            weights = [fold.weights() for fold in self._folds]
-            checkpoint.save({**self._identity(), "epoch": epoch, "weights": weights}, self._folder / checkpoint.MODEL)
+            if self._ranks.leads:
+                kept = {"epoch": epoch, "weights": [fold.weights() for fold in self._folds]}
+                checkpoint.save({**self._identity(), **kept}, self._folder / checkpoint.MODEL)
             self._kept = epoch
 
     def _resume(self) -> None:
@@ -157,7 +181,9 @@ class _Run:
             fold.load_state_dict(saved)
         self._reports = [_unpacked(packed) for packed in state["reports"]]
         self._kept = _kept_epoch(self._folder)
-        _set_random_state(state["random"], self._device)
+        randoms = [state["random"], *state.get("random_of_others", ())]
+        if self._ranks.rank < len(randoms):  # else the run was begun with fewer devices
+            _set_random_state(randoms[self._ranks.rank], self._device)
         logger.info("going on from %s after epoch %d", path, len(self._reports))
 
     def _identity(self) -> dict[str, Any]:
@@ -240,6 +266,11 @@ def _packed(report: EpochReport) -> dict[str, Any]:
 
 def _unpacked(packed: Mapping[str, Any]) -> EpochReport:
     return EpochReport(**{**packed, "daily": {name: series.numpy() for name, series in packed["daily"].items()}})
+
+
+def _seed(seed: int, rank: int) -> None:
+    """Let every process of a training draw numbers of its own."""
+    torch.manual_seed(seed if not rank else int(np.random.SeedSequence([seed, rank]).generate_state(1)[0]))
 
 
 def _random_state(device: torch.device) -> dict[str, Tensor]:

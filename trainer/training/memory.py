@@ -25,7 +25,7 @@ from trainer.training.evaluate import chunk_budget
 from trainer.training.feed import PREFETCHED, RESIDENT_SHARE, resident_bytes
 from trainer.training.fitters.samples import table_bytes
 from trainer.training.losses import build_loss
-from trainer.training.precision import Precision, choose_device, choose_precision
+from trainer.training.precision import MASTER, Precision, choose_device, choose_precision
 from trainer.training.replay import can_replay
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def known_estimate(
 def upper_bound(config: TrainerConfig, panel_shape: tuple[int, int, int]) -> int:
     """More than `estimate`, usually several times as much, in no time: from the widths of the layers alone."""
     days, stocks, features = panel_shape
-    model = config.model
+    model, processes = config.model, _processes(config)
     if model.kind in TABULAR_KINDS:
         return estimate(config, panel_shape)
     span_days, span_stocks = _plan(config, days, stocks).largest
@@ -81,12 +81,13 @@ def upper_bound(config: TrainerConfig, panel_shape: tuple[int, int, int]) -> int
     chunk = _chunk(config, days, stocks)
     units = 2 * (16 + model.window + model.num_neighbours) * (features + model.hidden_size * (model.num_layers + 1))
     rows = span_days * span_stocks + (chunk.context + len(chunk.days)) * stocks
-    return resident_bytes((*panel_shape, len(config.data.horizons))) + LIBRARY_WORKSPACE + 4 * rows * units
+    panel = resident_bytes((*panel_shape, len(config.data.horizons)))
+    return panel + processes * (LIBRARY_WORKSPACE + 4 * rows * units)
 
 
 def estimate(config: TrainerConfig, panel_shape: tuple[int, int, int], available: int | None = None) -> int:
     """Peak bytes that training `config` allocates on a CUDA device of which `available` bytes are free (None: enough),
-    for a panel of [D, S, F].
+    for a panel of [D, S, F]. Of several devices on each; on a CPU, whose memory they share, by all together.
 
     Counted are the panel, or the batches under way where it is streamed, and per fold weights, gradients, optimizer
     state and averages; on top the larger of a training step (forward, loss, backward of the largest span) and a chunk
@@ -102,10 +103,12 @@ def estimate(config: TrainerConfig, panel_shape: tuple[int, int, int], available
     plan, chunk = _plan(config, days, stocks), _chunk(config, days, stocks)
     with FakeTensorMode():
         weights = 4 * sum(p.numel() for p in build_model(config.model, features, horizons).parameters())
-        span_days, span_stocks = plan.largest
+        whole_days, span_stocks = plan.largest
+        judged = whole_days - config.model.window + 1
+        span_days = -(-judged // config.train.devices) + config.model.window - 1
         refreshes = 2 + 7 * span_days // (5 * REFRESH_DAYS)  # of neighbours, each of which may bring others
         span_stocks = min(stocks, span_stocks * (1 + config.model.neighbours * refreshes))
-        training = step_bytes(config, features, span_days, span_stocks)
+        training = step_bytes(config, features, span_days, span_stocks, judged)
         scoring = score_bytes(config, features, chunk.context + len(chunk.days), stocks)
         judging = judge_bytes(config, math.ceil(days * _share_judged(config.data.split)), stocks)
     averages = 1 if config.train.ema_decay or config.train.swa_fraction else 0
@@ -118,26 +121,30 @@ def estimate(config: TrainerConfig, panel_shape: tuple[int, int, int], available
         panel = (PREFETCHED + 2) * batch
     validation = max(scoring, judging)
     moment = max(training, validation + weights)
-    if can_replay(config, plan, choose_device(config.train.device)):
+    if config.train.devices == 1 and can_replay(config, plan, choose_device(config.train.device)):
         moment = folds * (training + batch) + validation
-    return panel + fixed + moment + LIBRARY_WORKSPACE
+    return panel + _processes(config) * (fixed + moment + LIBRARY_WORKSPACE)
 
 
-def step_bytes(config: TrainerConfig, features: int, days: int, stocks: int) -> int:
+def step_bytes(config: TrainerConfig, features: int, days: int, stocks: int, judged: int | None = None) -> int:
     """Peak of weights, gradients and activations in one forward, loss and backward of a [days, stocks] span.
 
-    Under FakeTensorMode nothing is computed; outside it the step is really taken, on zeros.
+    judged: days of the loss, where the span is one process's share of so many. Under FakeTensorMode nothing is
+    computed; outside it the step is really taken, on zeros.
     """
     horizons = config.data.horizons
     scored = days - config.model.window + 1
     with LiveBytes() as live, _counted_on(config):
         model = build_model(config.model, features, len(horizons))
         batch = _inputs(config, features, days, stocks)
-        target = torch.zeros(scored, stocks, len(horizons))
-        labelled = torch.ones(scored, stocks, len(horizons), dtype=torch.bool)
+        total = judged or scored
+        target = torch.zeros(total, stocks, len(horizons))
+        labelled = torch.ones(total, stocks, len(horizons), dtype=torch.bool)
         with _native(config).autocast():
-            scores = model(*batch)
-        loss, _ = build_loss(config.loss, horizons)(scores[-scored:], target, target.clone(), labelled)
+            scores = model(*batch)[-scored:]
+        if total > scored:
+            scores = torch.cat([scores.to(MASTER), torch.zeros(total - scored, stocks, len(horizons))])
+        loss, _ = build_loss(config.loss, horizons)(scores, target, target.clone(), labelled)
         torch.autograd.backward(loss)
     return int(live.peak)
 
@@ -164,6 +171,11 @@ def judge_bytes(config: TrainerConfig, days: int, stocks: int) -> int:
 def _share_judged(split: SplitConfig) -> float:
     """Of a panel that ends before the holdout, the days that a fold validates; with dates as if by the fractions."""
     return split.valid_fraction / (split.train_fraction + split.valid_fraction) / split.num_folds
+
+
+def _processes(config: TrainerConfig) -> int:
+    """Processes of a training that share one device's memory."""
+    return config.train.devices if choose_device(config.train.device).type == "cpu" else 1
 
 
 def _plan(config: TrainerConfig, days: int, stocks: int) -> SpanPlan:

@@ -27,13 +27,13 @@ _MACHINERY = {SLOT, VALUES, RETRY_OF, DUPLICATE_OF, "trial"}
 
 
 def shown_trial(campaign: Campaign, tier: TierPlan, trial: FrozenTrial) -> FrozenTrial:
-    """A trial of the tier's study as the campaign's study shows it. All dimensions are its parameters, those too that
-    its tier held. A pruned trial's value is its score, which Optuna takes to be its last epoch's."""
+    """A trial of the tier's study as the campaign's study shows it. All dimensions that exist in it are its parameters,
+    those too that its tier held. A pruned trial's value is its score, which Optuna takes to be its last epoch's."""
     kinds = _kinds(campaign)
     said = dict(trial.user_attrs)
     values = said.get(VALUES)
-    settings = {} if values is None else {name: values.get(name, default) for name, (_, default) in kinds.items()}
-    params = {name: _as_kept(kinds[name][0], value) for name, value in settings.items()}
+    settings = {} if values is None else _space_of(campaign).configuration(values)
+    params = {name: _as_kept(kinds[name], value) for name, value in settings.items()}
     hidden = _MACHINERY | kinds.keys()  # positions were told by name; here the parameter itself is the value
     attributes = {name: value for name, value in said.items() if name not in hidden}
     is_failed = outcome_of(trial) is Outcome.FAILED  # also what did not fit, which samplers are told is pruned
@@ -45,7 +45,7 @@ def shown_trial(campaign: Campaign, tier: TierPlan, trial: FrozenTrial) -> Froze
         datetime_start=trial.datetime_start,
         datetime_complete=trial.datetime_complete,
         params=params,
-        distributions={name: kinds[name][0] for name in params},
+        distributions={name: kinds[name] for name in params},
         user_attrs={
             TIER: tier.name,
             OPTUNA_TRIAL: f"{tier.study_name(campaign.name)}#{trial.number}",
@@ -97,16 +97,19 @@ def _as_kept(kind: BaseDistribution, value: Any) -> Any:
     return kind.to_external_repr(kind.to_internal_repr(value))
 
 
-def _kinds(campaign: Campaign) -> Mapping[str, tuple[BaseDistribution, Any]]:
+def _kinds(campaign: Campaign) -> Mapping[str, BaseDistribution]:
+    """Dimension -> its distribution over the full range."""
+    return {dimension.name: _kind(dimension) for dimension in _space_of(campaign).dimensions}
+
+
+def _space_of(campaign: Campaign) -> Space:
     stored = campaign.spec.config["space"]
-    return _kinds_of(stored["yaml"], stored["name"])
+    return _parsed(stored["yaml"], stored["name"])
 
 
 @lru_cache(maxsize=8)
-def _kinds_of(text: str, name: str) -> Mapping[str, tuple[BaseDistribution, Any]]:
-    """Dimension -> its distribution over the full range, and its default."""
-    space: Space = parse_space(text, name, f"the space '{name}'")
-    return {dimension.name: (_kind(dimension), dimension.default) for dimension in space.dimensions}
+def _parsed(text: str, name: str) -> Space:
+    return parse_space(text, name, f"the space '{name}'")
 
 
 def _kind(dimension: Dimension) -> BaseDistribution:

@@ -91,9 +91,9 @@ class RayEngine:
     which Ray puts where there is room. A node that Ray drains, because it will be taken away, drains its workers."""
 
     def __init__(
-        self, command: Sequence[str], *, logs: Path, home: Path, per_gpu: int, options: Mapping[str, Any]
+        self, command: Sequence[str], *, logs: Path, home: Path, gpus: float, options: Mapping[str, Any]
     ) -> None:
-        """command: what a worker runs, Python first. per_gpu: workers that share a GPU, where the cluster has any.
+        """command: what a worker runs, Python first. gpus: that a worker takes, where the cluster has any.
         options: further ones for Ray's actors, as `ActorClass.options` takes them.
 
         Raises:
@@ -109,7 +109,7 @@ class RayEngine:
         if taken:
             raise UsageError(f"worker.ray.{taken[0]} is settled by the search itself; leave it out.")
         self._ray: Any = ray
-        self._command, self._logs, self._home, self._per_gpu = command[1:], logs, home, per_gpu
+        self._command, self._logs, self._home, self._gpus = command[1:], logs, home, gpus
         self._options = {"num_cpus": 1, "scheduling_strategy": "SPREAD", **options, **OURS}
         runtime = dict(options.get("runtime_env", {}))
         self._options["runtime_env"] = {**runtime, "env_vars": {**KEPT, **runtime.get("env_vars", {})}}
@@ -124,7 +124,7 @@ class RayEngine:
         self._connect()
         options = dict(self._options)
         if "num_gpus" not in options and self._ray.cluster_resources().get("GPU", 0) > 0:
-            options["num_gpus"] = 1 / self._per_gpu
+            options["num_gpus"] = self._gpus
         place = self._ray.remote(Place).options(**options)
         variables = {name: value for name, value in os.environ.items() if name.startswith(TRAVELS)}
         for number in numbers:

@@ -176,7 +176,7 @@ class Projection:
             tags,
             records.milliseconds(start),
         )
-        self._store.log(run_id, params=records.params(attempt.config(), run["params"]))
+        self._store.log(run_id, params=records.trial_params(campaign, attempt))
         self._store.log_dataset(run_id, records.dataset(campaign))
         self._store.set_status(run_id, RUNNING)
         return run_id

@@ -20,6 +20,7 @@ from hpo.runs.durable import encode
 from hpo.runs.entries import EpochRecord, Result
 from hpo.runs.folder import Attempt
 from hpo.trainable.loading import load_trainable
+from search_spaces import parse_space
 
 MAX_KEY = 250
 MAX_VALUE = 6000
@@ -46,6 +47,14 @@ def params(*settings: Mapping[str, Any]) -> dict[str, str]:
     """MLflow parameters of nested settings; where two name the same, the last counts."""
     flat = {name: part for group in settings for name, part in flatten(group)}
     return {name[:MAX_KEY]: _short(_text(part), MAX_VALUE) for name, part in flat.items()}
+
+
+def trial_params(campaign: Campaign, attempt: Attempt) -> dict[str, str]:
+    """A trial's whole settings, less those of dimensions that do not exist in it."""
+    given, stored = attempt.run()["params"], campaign.spec.config.get("space")
+    space = None if stored is None else parse_space(stored["yaml"], stored["name"], f"the space '{stored['name']}'")
+    absent = {dimension.name for dimension in space.dimensions if dimension.when} - given.keys() if space else set()
+    return {name: text for name, text in params(attempt.config(), given).items() if name not in absent}
 
 
 def trial_key(campaign: str, slot: int) -> str:

@@ -108,11 +108,12 @@ class ProcessRunner:
     """A process per trial, started from a fork server that has imported what trains but never touched CUDA.
 
     Make it before other threads run: for a moment the environment lacks what trials must not have.
-    preload: modules that the fork server imports (`Trainable.preload`). per_gpu: workers that share a GPU.
+    preload: modules that the fork server imports (`Trainable.preload`). per_gpu: workers that share a GPU. devices:
+    that a training takes side by side.
     """
 
-    def __init__(self, preload: Sequence[str] = (), per_gpu: int = 1) -> None:
-        self._seat, self._per_gpu = take_seat(seats_folder()), per_gpu
+    def __init__(self, preload: Sequence[str] = (), per_gpu: int = 1, devices: int = 1) -> None:
+        self._gpus = take_seat(seats_folder()), per_gpu, devices
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([*preload, *PRELOAD])
         # Safe path: without it the fork server, which is `python -c`, would look for modules in the working directory
@@ -124,8 +125,8 @@ class ProcessRunner:
         self, request: TrialRequest, on_epoch: Callable[[EpochReport], Decision], stop: Callable[[], bool]
     ) -> TrialEnd:
         ours, theirs = self._context.Pipe()
-        given = (request, theirs, self._seat, self._per_gpu)
-        process = self._context.Process(target=_train, args=given, name="trial", daemon=True)
+        # No daemon in multiprocessing's sense: a training over several devices starts processes of its own.
+        process = self._context.Process(target=_train, args=(request, theirs, *self._gpus), name="trial")
         process.start()
         theirs.close()
         try:
@@ -229,7 +230,7 @@ def _answer(pipe: Connection, decision: Decision) -> None:
         return  # the trial died; the next poll finds out how
 
 
-def _train(request: TrialRequest, connection: Connection, seat: int, per_gpu: int) -> None:
+def _train(request: TrialRequest, connection: Connection, seat: int, per_gpu: int, devices: int) -> None:
     """A trial process from its first line to its last."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the worker decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -237,7 +238,7 @@ def _train(request: TrialRequest, connection: Connection, seat: int, per_gpu: in
         _send_output_to(request.folder / "trial.log")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
     _offer_memory()
-    take_gpu(seat, per_gpu)
+    take_gpu(seat, per_gpu, devices)
     reporter = PipeReporter(connection, Attempt(request.folder))
     reporter.end(_fit(request, reporter))
     os._exit(0)  # no interpreter shutdown: nothing is left to save, and torch's takes a while

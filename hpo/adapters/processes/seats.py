@@ -33,16 +33,16 @@ def take_seat(folder: Path) -> int:
     raise AssertionError("unreachable")
 
 
-def take_gpu(seat: int, per_gpu: int) -> None:
+def take_gpu(seat: int, per_gpu: int, devices: int = 1) -> None:
     """Make one of the visible GPUs the current one, the workers of a machine going round them, and let this process
-    take its part of the card's memory."""
+    take its part of the card's memory. devices: that a training takes, from the current one on."""
     if "torch" not in sys.modules:
         return
     import torch
 
     if not torch.cuda.is_available():
         return
-    device = (seat - 1) % torch.cuda.device_count()
+    device = (seat - 1) * devices % torch.cuda.device_count()
     torch.cuda.set_device(device)
     if per_gpu > 1:
         torch.cuda.set_per_process_memory_fraction(1 / per_gpu, device)

@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 from scipy.special import ndtr
 
-from hpo.engine.joint.coordinates import Array, Coordinates
+from hpo.engine.joint.coordinates import Array, Conditions, Coordinates
 from hpo.engine.joint.fitting import Fitted, fit
 from hpo.engine.joint.observations import REACH, REACH_IN_NOISE, epoch_noise, is_feasible
 from hpo.engine.joint.uncertainty import predictions
@@ -58,19 +58,23 @@ class Choice:
 
 
 def choose(
-    trials: Sequence[FrozenTrial], distributions: Mapping[str, BaseDistribution], default: int | None
+    trials: Sequence[FrozenTrial],
+    distributions: Mapping[str, BaseDistribution],
+    default: int | None,
+    conditions: Conditions | None = None,
 ) -> Choice | None:
     """The choice among the complete, feasible trials of a search that maximises; None where there is none.
 
-    trials: finished, all with the parameters of distributions; those that are not complete inform the model. default:
-    position of the default configuration's trial.
+    trials: finished, all with the parameters of distributions that exist in them; those that are not complete inform
+    the model. default: position of the default configuration's trial. conditions: of parameters that do not exist in
+    every trial.
     """
     complete = [
         position
         for position, trial in enumerate(trials)
         if trial.state is TrialState.COMPLETE and trial.value is not None and is_feasible(trial)
     ]
-    fitted = fit(trials, Coordinates.of(distributions), sign=1.0, thorough=True)
+    fitted = fit(trials, Coordinates.of(distributions, conditions), sign=1.0, thorough=True)
     if not complete or fitted is None:
         return None
     weights, means, covariances = predictions(fitted, fitted.points[complete])

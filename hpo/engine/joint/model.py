@@ -5,7 +5,8 @@ The score of configuration c in block b is
     y = mean + mean_b + growth_b * f(x_c) + shape(c, b) + seed_c + noise / sqrt(length)
 
 with all terms Gaussian. f has the kernel sum_d v_d k_d + s * sum_{d<e} v_d v_e k_d k_e, where k_d is a squared
-exponential along axis d. shape fades from the first block to the last: curves differ in their speed.
+exponential along axis d, and zero where one of the two configurations has no such parameter: it then says nothing of
+the other along d, alone or in a pair. shape fades from the first block to the last: curves differ in their speed.
 
 With a belief m(x) from an earlier search, f also has the term a * m(x), where a is Gaussian around BELIEVED: a belief
 that misleads is outvoted by what is seen.
@@ -13,7 +14,7 @@ that misleads is outvoted by what is seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +48,9 @@ BELIEVED, BELIEVED_SD = 0.7, 0.5
 Belief = Callable[[Array], Array]
 """[points, axes] -> [points], on the scale of observations."""
 
+VARIANCES = 0.06, 0.5
+"""Of an axis, before anything is seen: the lowest and the highest, on the scale of the observations."""
+
 BOUND = 4.0
 """Parameters stay within this many prior standard deviations."""
 
@@ -64,10 +68,14 @@ class Prior:
         return self.mean - BOUND * self.sd, self.mean + BOUND * self.sd
 
     @classmethod
-    def of(cls, num_axes: int) -> Prior:
-        """Wide in what differs between searches: variance along an axis, noise."""
-        variance = float(np.clip(1.1 / max(1, num_axes), 0.06, 0.5))
-        mean = np.log([*[variance] * num_axes, *[0.5] * num_axes, 0.5, 0.3, 0.06, 0.11])
+    def of(cls, num_axes: int, most_at_once: int, heads: Sequence[int] = ()) -> Prior:
+        """Wide in what differs between searches: variance along an axis, noise. most_at_once: axes that a
+        configuration has, which share the variance; fewer than all where some exist under conditions. heads: axes on
+        which that depends; another place there is another model, and differs by more."""
+        low, high = VARIANCES
+        variance = float(np.clip(1.1 / max(1, most_at_once), low, high))
+        variances = [high if n in heads else variance for n in range(num_axes)]
+        mean = np.log([*variances, *[0.5] * num_axes, 0.5, 0.3, 0.06, 0.11])
         sd = np.array([*[1.2] * num_axes, *[0.4] * num_axes, 1.0, 1.0, 0.7, 1.2])
         return cls(np.concatenate([mean, GROWTH_MEAN]), np.concatenate([sd, GROWTH_SD]))
 

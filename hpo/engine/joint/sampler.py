@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo.engine.joint.coordinates import Coordinates
+from hpo.engine.joint.coordinates import Conditions, Coordinates
 from hpo.engine.joint.fitting import RECORD, Fitted, believe, fit
 from hpo.engine.joint.observations import is_feasible
 from hpo.engine.joint.proposals import propose
@@ -25,7 +25,8 @@ class JointSampler(BaseSampler):
 
     It keeps nothing: what it proposes follows from the study's trials and the seed. Curves are used where a trial's
     value is the mean of its last intermediate values; else the values alone are. Running trials are believed to end as
-    the model expects; infeasible and failed ones count as poor. For one objective.
+    the model expects; infeasible and failed ones count as poor. A trial need not have every parameter. For one
+    objective.
 
     Args:
         seed: of everything random here.
@@ -33,6 +34,9 @@ class JointSampler(BaseSampler):
             Without it every fourth is, from the tenth on.
         earlier: finished trials of an earlier search, of the same or some of the same parameters. What they say is a
             belief about this study's configurations, never a result of it: one that misleads is outvoted.
+        conditions: where a parameter exists, for those that do not exist in every trial: name -> name of another -> the
+            values of that one. Proposals then have the parameters that exist with each other, and compare the best
+            under each value. Without them, all parameters are proposed, and a trial takes what it asks for.
         is_result: whether a trial says something about its configuration; others are passed over. All do by default.
     """
 
@@ -42,9 +46,11 @@ class JointSampler(BaseSampler):
         budget: int | None = None,
         is_result: Callable[[FrozenTrial], bool] = lambda trial: True,
         earlier: Sequence[FrozenTrial] = (),
+        conditions: Conditions | None = None,
     ) -> None:
         self._rng = np.random.default_rng(seed)
         self._budget, self._is_result, self._earlier = budget, is_result, earlier
+        self._conditions = conditions or {}
 
     def reseed_rng(self) -> None:
         """Another seed, for a copy of this sampler in another process."""
@@ -55,7 +61,7 @@ class JointSampler(BaseSampler):
         found: dict[str, BaseDistribution] = {}
         for other in self._others(study, trial):
             found.update(other.distributions)
-        if found.keys() <= trial.params.keys():
+        if all(name in trial.params or not self._exists(name, trial.params) for name in found):
             return {}
         return {name: found[name] for name in sorted(found) if not found[name].single()}
 
@@ -71,12 +77,13 @@ class JointSampler(BaseSampler):
             raise ValueError("The joint sampler is for one objective; choose another sampler, such as nsgaii.")
         if not search_space:
             return {}
-        others, coordinates = self._others(study, trial), Coordinates.of(search_space)
+        others, coordinates = self._others(study, trial), Coordinates.of(search_space, self._conditions)
         sign = -1.0 if study.direction is StudyDirection.MINIMIZE else 1.0
         belief = believe(self._earlier, coordinates, sign) if self._earlier else None
         fitted = fit(others, coordinates, sign, belief=belief)
         if fitted is None:
-            return coordinates.decode(self._rng.uniform(size=len(coordinates.axes)))
+            anywhere = self._rng.uniform(size=len(coordinates.axes))
+            return coordinates.decode(coordinates.completed(anywhere, anywhere))
         num_done = sum(other.state.is_finished() for other in others)
         usable = _usable(others, fitted)
         running = [n for n, other in enumerate(others) if not other.state.is_finished()]
@@ -98,6 +105,11 @@ class JointSampler(BaseSampler):
         if not self._others(study, trial):
             return axis.decode(float(levels[0 if axis.unordered else (len(levels) - 1) // 2]))
         return axis.decode(float(self._rng.uniform() if axis.levels is None else self._rng.choice(levels)))
+
+    def _exists(self, name: str, params: Mapping[str, Any]) -> bool:
+        """Among parameters of which those that it depends on were given before."""
+        parents = self._conditions.get(name, {})
+        return all(parent in params and params[parent] in values for parent, values in parents.items())
 
     def _others(self, study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
         return [

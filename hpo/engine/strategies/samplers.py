@@ -32,6 +32,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo.domain.config import SamplerConfig
 from hpo.domain.errors import UsageError, nearest
 from hpo.engine import joint
+from hpo.engine.joint.coordinates import Conditions
 from hpo.engine.tiers import MEMORY, is_result
 
 NESTED = ("base_sampler", "independent_sampler")
@@ -87,12 +88,15 @@ def build_sampler(
     distributions: Mapping[str, BaseDistribution],
     budget: int | None = None,
     earlier: Sequence[FrozenTrial] = (),
+    conditions: Conditions | None = None,
 ) -> BaseSampler:
     """A fresh sampler for one slot.
 
     seed: the slot's; study_seed: the study's, for those that deal from one deck; distributions: what will be asked
     for, needed by grid and brute_force, which refuse a dimension without end; budget: trials that the study will have,
-    where that is known; earlier: trials of an earlier search, for samplers that take a belief from them.
+    where that is known; earlier: trials of an earlier search, for samplers that take a belief from them; conditions:
+    where parameters exist that do not exist in every trial. A sampler is asked for nothing else, whatever it makes of
+    them.
 
     Raises:
         UsageError: an unknown sampler or option, an option the class refuses, an endless dimension.
@@ -112,6 +116,7 @@ def build_sampler(
                 distributions=distributions,
                 budget=budget,
                 earlier=earlier,
+                conditions=conditions,
             )
     if "seed" in known:
         options.setdefault("seed", study_seed if row.deck else seed)
@@ -119,6 +124,13 @@ def build_sampler(
         options.setdefault("budget", budget)
     if "earlier" in known:
         options["earlier"] = earlier
+    if "conditions" in known:
+        options["conditions"] = conditions
+    if config.name == "grid" and conditions:
+        raise UsageError(
+            f"The sampler 'grid' deals out every value of {next(iter(conditions))}, also in trials where it does not "
+            "exist; choose brute_force, which goes by conditions, or take the conditions out of the space."
+        )
     if row.stops:
         _refuse_endless(config, distributions)
     if config.name == "grid":

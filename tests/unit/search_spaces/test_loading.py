@@ -25,7 +25,8 @@ NETWORK = (
     ["optim.lr", "train.batch_size", "model.hidden_size"],
 )
 TREES = (["capacity", "regularisation"], ["model.learning_rate", "model.num_leaves", "model.min_data_in_leaf"])
-TIERS = {"atft": NETWORK, "quickstart": NETWORK, "trees": TREES}
+MIXED = (["kind", "capacity", "regularisation"], ["model.kind", "optim.lr", "model.learning_rate"])
+TIERS = {"atft": NETWORK, "mixed": MIXED, "quickstart": NETWORK, "trees": TREES}
 """Tiers, and dimensions of the first one, of every space of the catalog."""
 
 

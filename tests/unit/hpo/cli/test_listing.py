@@ -50,6 +50,11 @@ def test_the_catalog_and_a_space_of_it(capsys: pytest.CaptureFixture[str]) -> No
     assert "capacity model.learning_rate 0.1 0.01 to 0.3, log" in lines
     assert "capacity model.num_leaves 31 4, 8, 16, 31, 64, 128" in lines
     assert main(["spaces", "treess"]) == EXIT_INPUT
+    capsys.readouterr()
+    assert main(["spaces", "mixed", "--format", "json"]) == EXIT_DONE
+    rows = {row["setting"]: row["exists where"] for row in json.loads(capsys.readouterr().out)}
+    assert rows["model.kind"] is None
+    assert rows["model.num_leaves"] == "model.kind is lightgbm"
 
 
 def test_what_cannot_be_written_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hpo.engine import binding
 from hpo.ranking.ranker import Ranker
 from search_spaces import (
     ChoiceDimension,
+    Condition,
     Dimension,
     FloatDimension,
     IntegerDimension,
@@ -153,6 +155,35 @@ SCHEDULE = ChoiceDimension(name="optim.schedule", choices=("cosine", "plateau"),
 def test_a_dimension_that_nothing_reads_is_refused(dimension: Dimension, settings: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=rf"dimension {dimension.name} between .* has no effect"):
         check_turns(space(dimension), bind({}, settings))
+
+
+KIND = ChoiceDimension(name="model.kind", choices=("gru", "lightgbm", "linear"), default="lightgbm")
+
+
+def when(*kinds: str) -> tuple[Condition, ...]:
+    return (Condition("model.kind", kinds),)
+
+
+def test_a_conditional_dimension_is_checked_where_it_exists() -> None:
+    rate = FloatDimension(name="optim.lr", low=1e-4, high=1e-2, log=True, default=1e-3, when=when("gru", "linear"))
+    layers = IntegerDimension(name="model.num_layers", low=1, high=3, default=2, when=when("gru"))
+    leaves = IntegerDimension(name="model.num_leaves", low=4, high=64, default=31, when=when("lightgbm"))
+    check_turns(space(KIND, rate, layers, leaves), {})
+    idle = replace(layers, when=when("gru", "linear"))
+    with pytest.raises(
+        UsageError, match=r"model\.num_layers between 1 and 3 has no effect where model\.kind is 'linear'"
+    ):
+        check_turns(space(KIND, rate, idle), {})
+    wrong = replace(leaves, low=1, default=4)
+    with pytest.raises(UsageError, match=r"num_leaves at 1 where model\.kind is 'lightgbm': .*greater than or equal"):
+        check_turns(space(KIND, wrong), {})
+
+
+def test_heads_must_divide_widths_where_a_model_with_heads_is_searched() -> None:
+    kind = ChoiceDimension(name="model.kind", choices=("gru", "atft_gat_fan"), default="gru")
+    heads = ChoiceDimension(name="model.num_heads", choices=(3, 4), default=4, when=when("atft_gat_fan"))
+    with pytest.raises(UsageError, match="num_heads 3 does not divide"):
+        check_turns(space(kind, heads), {})
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -32,6 +34,19 @@ def test_the_setting_that_decides_comes_first() -> None:
     assert shares["optim.lr"] > 0.6
     assert set(shares) == {"optim.lr", "model.dropout", "optim.schedule"}
     assert sum(shares.values()) == pytest.approx(1)
+
+
+def test_a_setting_that_exists_in_some_trials_separates_those() -> None:
+    trials = []
+    for number, one in enumerate(campaign(60)):
+        kind = "gru" if number % 2 else "lightgbm"
+        settings = {"model.kind": kind, "model.dropout": one.settings["model.dropout"]}
+        if kind == "gru":
+            settings["optim.lr"] = one.settings["optim.lr"]
+        trials.append(replace(one, settings=settings, score=one.score if kind == "gru" else -3.0))
+    shares = importances([*trials, TrialEvidence(61, 1, Outcome.COMPLETE, score=0.0)], {"optim.lr"})
+    assert shares.keys() == {"model.kind", "model.dropout", "optim.lr"}
+    assert shares["optim.lr"] > shares["model.dropout"]
 
 
 def test_too_few_trials_say_nothing() -> None:

@@ -47,7 +47,7 @@ def text(tmp_path: Path) -> Path:
 def test_of_several_files_one_is_the_data_and_one_may_be_missing(text: Path, tmp_path: Path) -> None:
     reading = Reading()
     assert (reading.source, reading.files) == ("text", ("weights",))
-    assert set(reading.places) <= set(reading.shared)
+    assert set(reading.path_settings) <= set(reading.shared)
     without = reading.prepare(Settings(text), tmp_path / "cache")
     assert without.summary == {"text": "text.txt"}
     weights = tmp_path / "weights"

@@ -123,6 +123,15 @@ def test_the_upper_bound_is_never_below_the_estimate(
     assert upper_bound(config, shape) >= estimate(config, shape)
 
 
+def test_a_device_of_two_holds_half_of_the_days_and_a_cpu_holds_both(make_config: Any) -> None:
+    settings = {"model.kind": "gru", "model.hidden_size": 64, "train.batch_size": 4000, "train.stocks_per_batch": 0}
+    one, two = (make_config({**settings, "train.devices": devices}) for devices in (1, 2))
+    with FakeTensorMode():
+        whole, half = step_bytes(one, 5, 203, 12), step_bytes(two, 5, 103, 12, judged=200)
+    assert whole / 2 < half < 0.7 * whole
+    assert estimate(one, SHAPE) < estimate(two, SHAPE) < upper_bound(two, SHAPE)
+
+
 def test_what_fits_passes_and_what_does_not_is_refused_with_its_excess(make_config: Any) -> None:
     config = make_config({"model.kind": "gru"})
     needed = estimate(config, SHAPE)

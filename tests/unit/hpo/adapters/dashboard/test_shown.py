@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -60,6 +61,17 @@ def test_values_are_real_under_the_settings_own_names() -> None:
 def test_a_setting_that_was_not_told_has_its_default() -> None:
     seen = shown_trial(campaign(), TIERS[0], trial(value=0.1, told={"values": {"rate": 0.25}}))
     assert seen.params == {"rate": 0.25, "width": 32, "kind": "a", "depth": 2}
+
+
+def test_a_dimension_that_does_not_exist_in_a_trial_is_no_parameter_of_it() -> None:
+    made = campaign()
+    text = SPACE.replace("default: 2}", "default: 2, when: {kind: a}}")
+    config = {**made.spec.config, "space": {"name": "small", "yaml": text}}
+    without = replace(made, spec=replace(made.spec, config=config))
+    told = {"values": {name: value for name, value in VALUES.items() if name != "depth"}}
+    seen = shown_trial(without, TIERS[0], trial(value=0.1, told=told))
+    assert seen.params.keys() == seen.distributions.keys() == {"rate", "width", "kind"}
+    assert "depth" in shown_trial(without, TIERS[0], trial(value=0.1, told={"values": {"kind": "a"}})).params
 
 
 def test_a_trial_without_its_configuration_yet_has_no_parameters() -> None:

@@ -29,9 +29,9 @@ def make(tmp_path: Path) -> Iterator[Make]:
     """Makes an engine for a small program; what was left running is ended."""
     made: list[RayEngine] = []
 
-    def engine(code: str = SHOWS, per_gpu: int = 1, home: Path = tmp_path, **options: Any) -> RayEngine:
+    def engine(code: str = SHOWS, gpus: float = 1, home: Path = tmp_path, **options: Any) -> RayEngine:
         command = ["/the/other/machine/python", "-c", code]
-        made.append(RayEngine(command, logs=home / "logs", home=home, per_gpu=per_gpu, options=options))
+        made.append(RayEngine(command, logs=home / "logs", home=home, gpus=gpus, options=options))
         return made[-1]
 
     yield engine
@@ -112,7 +112,7 @@ def test_workers_share_a_gpu_and_one_that_finds_none_free_waits(
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setenv("NOT_OURS", "stays here")
     monkeypatch.chdir(tmp_path)
-    engine = make(STAYS, per_gpu=2, num_cpus=1)
+    engine = make(STAYS, gpus=0.5, num_cpus=1)
     before = signal.getsignal(signal.SIGTERM)
     engine.start([1, 2, 3])
     assert signal.getsignal(signal.SIGTERM) is before

@@ -39,6 +39,20 @@ def test_searched_values_win_over_the_configuration() -> None:
     }
 
 
+def test_a_dimension_that_does_not_exist_in_a_trial_is_no_parameter_of_its_run(tmp_path: Path) -> None:
+    yaml = """
+tiers:
+  one:
+    model.kind: {type: choice, choices: [gru, lightgbm], default: gru}
+    optim.lr: {type: float, low: 0.1, high: 1.0, default: 0.5, when: {model.kind: gru}}
+"""
+    spec = CampaignSpec("night", {"space": {"name": "s", "yaml": yaml}}, {}, (TierPlan(1, "one", 3),), seed=1)
+    campaign = Campaign(1, spec, CampaignState.RUNNING)
+    settings = {"model": {"kind": "lightgbm"}, "optim": {"lr": 0.001, "name": "adamw"}}
+    attempt = SlotFolder(tmp_path, 1).open_attempt(1, run={"params": {"model.kind": "lightgbm"}}, config=settings)
+    assert records.trial_params(campaign, attempt) == {"model.kind": "lightgbm", "optim.name": "adamw"}
+
+
 def test_mlflows_limits_are_kept() -> None:
     said = records.params({"k" * 300: "v" * 7000})
     assert {len(name) for name in said} == {records.MAX_KEY}

@@ -65,6 +65,16 @@ def test_workers_are_dealt_out_to_the_gpus(
     assert said == {"device": device} | ({} if fraction is None else {"part": fraction, "of": device})
 
 
+def test_a_training_over_several_gpus_has_the_next_ones_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    first: list[int] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    monkeypatch.setattr(torch.cuda, "set_device", first.append)
+    for seat in (1, 2, 3, 4, 5):
+        take_gpu(seat, 1, devices=2)
+    assert first == [0, 2, 4, 6, 0]
+
+
 def test_without_a_gpu_nothing_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "set_device", None)

@@ -140,10 +140,10 @@ def test_what_was_tried_is_not_proposed_again(monkeypatch: pytest.MonkeyPatch) -
     study, real = search(16, lambda number, params: quality(params)), proposals.draw
     calls = 0
 
-    def draw_what_is_known(posterior: Any, coordinates: Any, base: Any, temperature: float, rng: Any) -> Any:
+    def draw_what_is_known(posterior: Any, coordinates: Any, bases: Any, temperature: float, rng: Any) -> Any:
         nonlocal calls
         calls += 1
-        return base if calls == 1 else real(posterior, coordinates, base, temperature, rng)
+        return bases[0] if calls == 1 else real(posterior, coordinates, bases, temperature, rng)
 
     monkeypatch.setattr(proposals, "draw", draw_what_is_known)
     study.sampler = JointSampler(seed=7, budget=100)
@@ -234,3 +234,80 @@ def test_curves_are_not_read_where_no_trial_says_what_a_score_is_of_them() -> No
     curve = {1: 0.1, 2: 0.2, 3: 0.4}
     assert Schedule.of([create_trial(value=0.3, intermediate_values=curve)]) == Schedule(3, 2)
     assert Schedule.of([create_trial(value=0.9, intermediate_values=curve)]) == Schedule(0, 0)
+
+
+CONDITIONS = {
+    "rate": {"kind": ("net",)},
+    "depth": {"kind": ("net",)},
+    "heads": {"depth": (2, 3)},
+    "leaves": {"kind": ("trees",)},
+}
+
+
+def ask_conditionally(study: optuna.Study) -> optuna.Trial:
+    """As a user writes it: each parameter where it exists."""
+    trial = study.ask()
+    kind = trial.suggest_categorical("kind", ("net", "trees"))
+    trial.suggest_float("share", 0.0, 1.0)
+    if kind == "trees":
+        trial.suggest_int("leaves", 4, 128, log=True)
+        return trial
+    trial.suggest_float("rate", 0.0, 1.0)
+    if trial.suggest_int("depth", 1, 3) > 1:
+        trial.suggest_int("heads", 1, 4)
+    return trial
+
+
+def conditional_quality(params: dict[str, Any]) -> float:
+    away = (params["share"] - 0.5) ** 2
+    if params["kind"] == "net":
+        return -0.3 - away - (params["rate"] - 0.2) ** 2
+    return -away - (math.log(params["leaves"] / 16) / 3) ** 2
+
+
+def search_conditionally(num_trials: int, seed: int = 0) -> optuna.Study:
+    study = optuna.create_study(direction="maximize")
+    for number in range(num_trials):
+        study.sampler = JointSampler(seed=1000 * seed + number, budget=num_trials, conditions=CONDITIONS)
+        trial = ask_conditionally(study)
+        study.tell(trial, conditional_quality(trial.params))
+    return study
+
+
+def test_the_better_of_two_kinds_is_found_in_a_plain_study() -> None:
+    study = search_conditionally(18)
+    kinds = [trial.params["kind"] for trial in study.trials]
+    assert kinds[0] == "net", "the first of the choices"
+    assert kinds[:6].count("trees") >= 2, "each value that others depend on has two trials before they are compared"
+    assert kinds[9:].count("trees") > 6
+    assert study.best_value > -0.05
+
+
+def test_a_proposal_has_the_parameters_that_exist_with_each_other() -> None:
+    study = search_conditionally(12)
+    for seed in range(12):
+        study.sampler = JointSampler(seed=seed, budget=100, conditions=CONDITIONS)
+        trial = study.ask()
+        expected = {"share", "kind", "leaves"}
+        if trial.relative_params["kind"] == "net":
+            expected = {"share", "kind", "rate", "depth"} | ({"heads"} if trial.relative_params["depth"] > 1 else set())
+        assert trial.relative_params.keys() == expected
+        study.tell(trial, state=TrialState.FAIL)
+
+
+def test_a_conditional_trial_that_has_its_parameters_is_not_proposed_for_again() -> None:
+    study = search_conditionally(6)
+    study.sampler = JointSampler(seed=1, conditions=CONDITIONS)
+    trial = ask_conditionally(study)
+    record = study.trials[-1].system_attrs[RECORD]
+    study.sampler = JointSampler(seed=2, conditions=CONDITIONS)
+    again = optuna.Trial(study, trial._trial_id)
+    assert again.relative_params == {}
+    assert study.trials[-1].system_attrs[RECORD] == record
+
+
+def test_what_others_depend_on_has_single_values() -> None:
+    study = search(3, lambda number, params: quality(params))
+    study.sampler = JointSampler(seed=1, conditions={"depth": {"rate": (0.1,)}})
+    with pytest.raises(ValueError, match="Others exist under values of 'rate', which must be a choice of at most"):
+        study.ask(SPACE)

@@ -44,6 +44,13 @@ def run_slot(study: optuna.Study, name: str, slot: int, seed: int = 7) -> dict[s
     return dict(trial.params)
 
 
+def test_a_grid_cannot_leave_a_dimension_out() -> None:
+    conditions = {"x": {"c": ("a",)}}
+    with pytest.raises(UsageError, match="'grid' deals out every value of x, also in trials where it does not exist"):
+        build_sampler(SamplerConfig(name="grid"), seed=0, study_seed=0, distributions=SPACE, conditions=conditions)
+    build_sampler(SamplerConfig(name="brute_force"), seed=0, study_seed=0, distributions=SPACE, conditions=conditions)
+
+
 def campaign(name: str, trials: int) -> list[dict[str, Any]]:
     study = optuna.create_study(direction="maximize")
     return [run_slot(study, name, slot) for slot in range(1, trials + 1)]
