@@ -95,6 +95,12 @@ class Space:
                 found[dimension.name] = values.get(dimension.name, dimension.default)
         return found
 
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Names of the dimensions that conditions name, in order."""
+        named = {condition.parent for dimension in self.dimensions for condition in dimension.when}
+        return tuple(dimension.name for dimension in self.dimensions if dimension.name in named)
+
     def branches(self, dimension: Dimension) -> tuple[dict[str, Value], ...]:
         """The choices under which a dimension exists (see `search_spaces.conditions.branches`)."""
         return branches(dimension, {each.name: each for each in self.dimensions})

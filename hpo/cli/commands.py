@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> None:
         preview(settings, space, Terminal(), home_folder() / "cache")
         return
     display = Terminal()
-    with notifying(settings.study, display.outcome), open_app() as app:
+    with notifying(settings.study, display), open_app() as app:
         timeout = options.timeout or settings.worker.timeout
         session.run(app.stores, app.machine, settings, space, display, timeout)
 
@@ -83,7 +83,7 @@ def resume(options: argparse.Namespace) -> None:
         raise UsageError("--fork starts another campaign, in which nothing has failed; leave out --retry-failed.")
 
     display = Terminal()
-    with notifying(resumed(options.overrides), display.outcome), open_app() as app:
+    with notifying(resumed(options.overrides), display), open_app() as app:
         campaign, config, space = frozen(app, options.overrides, allowed=("trials=", "epochs=", "worker."))
         timeout = options.timeout or config.worker.timeout
         if options.fork:

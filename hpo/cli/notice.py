@@ -1,11 +1,13 @@
-"""Tells a person who has left the terminal how a campaign ended, where `HPO_NOTIFY` says how to reach them."""
+"""Tells a person who has left the terminal how a campaign ended, and which trials may hang, where `HPO_NOTIFY` says how
+to reach them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hpo.cli.output import say
+from hpo.cli.terminal import Terminal
 from hpo.domain.redaction import redact_error
 from hpo.wiring import open_notices
 
@@ -14,12 +16,9 @@ LONGEST = 600
 
 
 @contextmanager
-def notifying(study: str, outcome: Callable[[], str]) -> Iterator[None]:
-    """Say how the work in this block ended. What is wrong with the addresses is said before it begins; a message that
-    does not arrive is a warning.
-
-    outcome: what is said if all went well.
-    """
+def notifying(study: str, display: Terminal) -> Iterator[None]:
+    """Say how the work in this block ended, and what the display warns of meanwhile. What is wrong with the addresses
+    is said before it begins; a message that does not arrive is a warning."""
     notices = open_notices()
     if notices is None:
         yield
@@ -29,6 +28,7 @@ def notifying(study: str, outcome: Callable[[], str]) -> Iterator[None]:
         if not notices.send(f"hpo: {study}", text[:LONGEST]):
             say("Warning: the message to HPO_NOTIFY was not delivered.")
 
+    display.tell_away = tell
     try:
         yield
     except KeyboardInterrupt:
@@ -36,4 +36,4 @@ def notifying(study: str, outcome: Callable[[], str]) -> Iterator[None]:
     except Exception as error:
         tell(redact_error(str(error) or type(error).__name__))
         raise
-    tell(outcome())
+    tell(display.outcome())

@@ -11,6 +11,7 @@ from hpo import __version__
 from hpo.cli import listing
 from hpo.cli.export import completion, manifest
 from hpo.domain.campaign import DEFAULT_STUDY
+from hpo.domain.settings import seconds_of
 
 LONGEST = timedelta(days=3650)
 OVERRIDES = "key=value settings, e.g. trials=40 study=night trainer.model.kind=gru (all: `hpo config`)"
@@ -246,10 +247,8 @@ def _limits(parser: argparse.ArgumentParser) -> None:
 
 
 def duration(text: str) -> timedelta:
-    """`90s`, `30m`, `8h` or plain seconds."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
-    seconds_per_unit: dict[str, float] = {"": 1, "s": 1, "m": 60, "h": 3600}
-    seconds = float(match[1]) * seconds_per_unit[match[2]] if match else 0.0
+    """`90s`, `30m`, `8h`, `2d` or plain seconds."""
+    seconds = seconds_of(text) or 0.0
     if not 1 <= seconds <= LONGEST.total_seconds():
         raise argparse.ArgumentTypeError(
             f"'{text}' is not a duration of a second to {LONGEST.days} days; write 90s, 30m or 8h"

@@ -20,11 +20,17 @@ class Terminal:
     def __init__(self) -> None:
         self._console = Console(highlight=False, soft_wrap=True)
         self._recommendation = ""
+        self.tell_away: Callable[[str], object] = lambda text: None
+        """Tells a person who has left the terminal."""
 
     def say(self, line: str) -> None:
         if line.startswith("Recommendation: "):
             self._recommendation = line
         say(line)
+
+    def warn(self, line: str) -> None:
+        self.say(f"Warning: {line}")
+        self.tell_away(line)
 
     def outcome(self) -> str:
         """How the campaign ended, as far as it was said."""

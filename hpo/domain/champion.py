@@ -30,7 +30,8 @@ class Champion:
     members. source: `<study>#<trial>` of it; score: its validation score by objective, smoothed; last_epoch, sha256:
     of its checkpoint; run_folder: relative to the state folder. members: name -> member, one or more; with more than
     one, what is deployed is the mean of their daily ranks. rule: how members were chosen, a row of
-    `hpo.usecases.committee.RULES`.
+    `hpo.usecases.committee.RULES`. finals: of what was trained again and uploaded, by the campaigns it is of (`night`,
+    `night+day`) the SHA-256 of its record.
     """
 
     slot: int | None
@@ -44,6 +45,7 @@ class Champion:
     sha256: str | None = None
     rule: str = "single"
     members: Mapping[str, Member] = field(default_factory=dict)
+    finals: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_committee(self) -> bool:

@@ -7,9 +7,10 @@ import shlex
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, field_validator, model_validator
 
 from hpo.domain.campaign import DEFAULT_STUDY, DEFAULT_TRAINABLE
+from hpo.domain.settings import seconds_of
 
 
 class Section(BaseModel):
@@ -18,7 +19,16 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-Limit = Annotated[timedelta, Field(ge=timedelta(seconds=1), le=timedelta(days=3650))]
+def _as_duration(value: object) -> object:
+    """`8h` in seconds; anything else as pydantic takes it, ISO 8601 among it."""
+    seconds = seconds_of(value) if isinstance(value, str) else None
+    return value if seconds is None else seconds
+
+
+Duration = Annotated[timedelta, BeforeValidator(_as_duration)]
+"""`90s`, `30m`, `8h`, or a number of seconds."""
+
+Limit = Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=3650))]
 """A time limit."""
 
 
@@ -80,12 +90,12 @@ class WorkerConfig(Section):
     """Further options of a Ray actor, as its documentation names them: `worker.ray.num_cpus=4`,
     `worker.ray.accelerator_type=H100`. By default it takes one CPU, and 1/`per_gpu` of a GPU where there are
     any, or all GPUs that a training of several devices needs."""
-    lease: Annotated[timedelta, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = timedelta(seconds=60)
-    """How long a silent worker keeps its slot."""
+    lease: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = timedelta(seconds=60)
+    """How long a silent worker keeps its slot: `60s`, `5m`."""
     timeout: Limit | None = None
-    """Stop taking new trials after this long; None: never."""
+    """Stop taking new trials after this long (`8h`); None: never."""
     trial_timeout: Limit | None = None
-    """End a trial (FAILED, reason `timeout`) that trains longer than this in one go; None: never."""
+    """End a trial (FAILED, reason `timeout`) that trains longer than this in one go (`30m`); None: never."""
     trial_memory: Annotated[ByteSize, Field(ge=1 << 20, le=1 << 50)] | None = None
     """Memory a trial on a CPU may take (`4GiB`): one that needs more is not started. None: what is available when its
     worker starts, divided by `num_workers`. On CUDA counts what is free on the device."""

@@ -19,6 +19,9 @@ MAX_BYTES, MAX_DEPTH = 200_000, 20
 """Largest file and deepest nesting that are read: far beyond all settings, and parsed within seconds."""
 
 
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
 class _PlainLoader(yaml.SafeLoader):
     """Safe YAML without aliases, of which a few lines can stand for millions, and without deep nesting."""
 
@@ -121,3 +124,10 @@ def first_problem(error: ValidationError, prefix: str = "") -> tuple[str, str]:
     place = ".".join(str(part) for part in problem["loc"])
     shown = f"{prefix}{place}={problem['input']}: " if place and not isinstance(problem["input"], Mapping) else ""
     return place, shown + problem["msg"].removeprefix("Value error, ").rstrip(".")
+
+
+def seconds_of(text: str) -> float | None:
+    """Seconds of a time as people write it: `90s`, `30m`, `8h`, `2d`, or a plain number of seconds. None: it is written
+    otherwise."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
+    return float(match[1]) * _SECONDS[match[2]] if match else None

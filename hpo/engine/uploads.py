@@ -221,7 +221,14 @@ class StoredUploads(Uploads):
         path = str((attempt.folder / SNAPSHOT).relative_to(self._stored.runs.parent.parent))
         home = str(self._stored.runs.parent.parent)
         record = CheckpointRecord(claim.slot, "snapshot", told, path, self._identity.host, home, digest)
-        self._ledger.record_checkpoint(claim, record)
+        try:
+            self._ledger.record_checkpoint(claim, record)
+        except LeaseLost:
+            # What was on its way meanwhile goes again, unless the ledger took it and only its answer was lost.
+            taken = self._ledger.checkpoints(claim.campaign_id)
+            if all(each.sha256 != digest for each in taken):
+                self._stored.store.delete(keys - training.keys)
+            raise
         first = not training.keys
         with self._changed:
             superseded, training.keys = training.keys - keys, keys

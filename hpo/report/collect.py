@@ -87,6 +87,7 @@ def collect(
         command=_command(campaign, space, trainable, source),
         links=links or {},
         log_settings=frozenset(d.name for d in space.dimensions if isinstance(d, FloatDimension) and d.log),
+        parents=space.parents,
         created_at=campaign.created_at,
         own_sections=trainable.sections,
     )

@@ -119,7 +119,7 @@ class CampaignEvidence:
     believed, a sentence, empty where it may be. default_slot: the trial that ran the default
     configuration. num_holdout_openings: how often the
     ledger counted the holdout being looked at. environment: versions, for reproduction. log_settings: dimensions that
-    are sampled on a logarithmic scale.
+    are sampled on a logarithmic scale. parents: dimensions on which it depends whether others exist.
     """
 
     name: str
@@ -144,6 +144,7 @@ class CampaignEvidence:
     command: str = ""
     links: Mapping[str, str] = field(default_factory=dict)
     log_settings: frozenset[str] = frozenset()
+    parents: Sequence[str] = ()
     own_sections: Callable[[Any, Any], Sequence[Any]] = lambda evidence, findings: ()
     created_at: datetime | None = None
 

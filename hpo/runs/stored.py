@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +25,13 @@ from hpo.domain.campaign import CheckpointRecord
 from hpo.domain.errors import EnvironmentFault
 from hpo.domain.ports import ArtifactStore
 from hpo.runs.durable import copy, encode, read_json, sha256_of, writing
-from hpo.runs.folder import CHECKPOINTS, MODEL, Attempt, SlotFolder
+from hpo.runs.folder import CHECKPOINTS, MODEL, Attempt
 
 SNAPSHOT = "snapshot.json"
 LAST, PREVIOUS, _ = CHECKPOINTS
 UNFINISHED = (LAST, PREVIOUS)
 """What only an unfinished trial needs."""
+OF_UNFINISHED = tuple(f"{name}." for name in (*UNFINISHED, SNAPSHOT))
 REPLACED = (".pt", ".npz")
 """Endings of files that are renamed into their place, whole."""
 _FENCE = re.compile(r"/attempt-(\d+)/")
@@ -80,11 +81,28 @@ class StoredRuns:
         """The same for an attempt that has its result."""
         self.drop_superseded(attempt, self._finished_keys(attempt).keys())
 
-    def drop_models(self, slots: Collection[int]) -> None:
-        """Delete the models of these finished slots: retention keeps others."""
-        for slot in slots:
-            found = self.store.sizes(f"{self.prefix}/{SlotFolder(self.runs, slot).folder.name}")
-            self.store.delete([key for key in found if f"/{MODEL}." in key])
+    def retain(self, finished: Sequence[CheckpointRecord], without_model: Collection[int]) -> None:
+        """Delete what finished slots have no use for: other attempts than the one that counts, what only an unfinished
+        trial needs, and the models of some. finished: their results."""
+        valid = {self._folder(Attempt(self._place(record).parent)): record.slot for record in finished}
+        slots = {folder.rpartition("/")[0] for folder in valid}
+        dropped = []
+        for key in self.everything():
+            slot, attempt, name, *_ = key.removeprefix(f"{self.prefix}/").split("/")
+            folder = f"{self.prefix}/{slot}/{attempt}"
+            is_unused = folder not in valid or name.startswith(OF_UNFINISHED)
+            is_model = name.startswith(f"{MODEL}.") and valid.get(folder) in without_model
+            if f"{self.prefix}/{slot}" in slots and (is_unused or is_model):
+                dropped.append(key)
+        self.store.delete(dropped)
+
+    def put_mark(self, mark: Path, budget: int) -> None:
+        """Upload the mark that says that a campaign of this budget was concluded."""
+        self.store.put({f"{self._marks(budget)}/{mark.name}.{sha256_of(mark)}": mark})
+
+    def has_mark(self, budget: int) -> bool:
+        """Whether it was concluded on any machine."""
+        return bool(self.store.sizes(self._marks(budget)))
 
     def drop_all(self) -> None:
         """Delete the campaign's run folders."""
@@ -123,7 +141,7 @@ class StoredRuns:
         place = self._place(record)
         try:
             with self._new(place.parent) as new:
-                self._get({self._key_of(record): (new / place.name, record.sha256)})
+                fetch(self.store, {self._key_of(record): (new / place.name, record.sha256)})
                 (new / place.name).replace(place)
         except FileNotFoundError:
             return False
@@ -139,7 +157,7 @@ class StoredRuns:
 
     def _fetch(self, record: CheckpointRecord, new: Path) -> None:
         name = Path(record.path).name
-        self._get({self._key_of(record): (new / name, record.sha256)})
+        fetch(self.store, {self._key_of(record): (new / name, record.sha256)})
         digests: Mapping[str, str] = read_json(new / name)["files"]
         if name == SNAPSHOT:
             (new / name).unlink()
@@ -148,13 +166,7 @@ class StoredRuns:
         attempt = Attempt(self._place(record).parent)
         for each in digests:
             (new / each).parent.mkdir(parents=True, exist_ok=True)
-        self._get({self._key(attempt, each, digest): (new / each, digest) for each, digest in digests.items()})
-
-    def _get(self, wanted: Mapping[str, tuple[Path, str]]) -> None:
-        self.store.get({key: file for key, (file, _) in wanted.items()})
-        for key, (file, digest) in wanted.items():
-            if sha256_of(file) != digest:
-                raise EnvironmentFault(f"{key} in {self.store.where} is damaged: its SHA-256 is not the recorded one.")
+        fetch(self.store, {self._key(attempt, each, digest): (new / each, digest) for each, digest in digests.items()})
 
     # Names
 
@@ -166,6 +178,9 @@ class StoredRuns:
         files = {self._key(attempt, name, digest): attempt.folder / name for name, digest in digests.items()}
         # Retention may have deleted the model.
         return {key: file for key, file in files.items() if file.name not in CHECKPOINTS or file.exists()}
+
+    def _marks(self, budget: int) -> str:
+        return f"{self.prefix}/concluded/{budget}"
 
     def _folder(self, attempt: Attempt) -> str:
         return f"{self.prefix}/{attempt.folder.parent.name}/{attempt.folder.name}"
@@ -215,6 +230,18 @@ class StoredRuns:
             if LAST in files:
                 files.pop(PREVIOUS, None)
             yield {**files, SNAPSHOT: new / f".{SNAPSHOT}"}
+
+
+def fetch(store: ArtifactStore, wanted: Mapping[str, tuple[Path, str]]) -> None:
+    """Fetch what lies under keys into files, and compare it: key -> file, SHA-256.
+
+    Raises:
+        FileNotFoundError: one is absent. EnvironmentFault: one is damaged.
+    """
+    store.get({key: file for key, (file, _) in wanted.items()})
+    for key, (file, digest) in wanted.items():
+        if sha256_of(file) != digest:
+            raise EnvironmentFault(f"{key} in {store.where} is damaged: its SHA-256 is not the recorded one.")
 
 
 def _hold(file: Path, held: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -49,7 +50,11 @@ def conclude(
     except EnvironmentFault as error:
         say(f"The champion is not registered in MLflow yet ({error}); `hpo sync study={campaign.name}` does it.")
     retain(stores, campaign, config.worker.keep_checkpoints)
-    write_sealed(stores.runs(campaign.name) / CONCLUDED, {"budget": campaign.spec.budget})
+    mark, stored = stores.runs(campaign.name) / CONCLUDED, stores.stored(campaign)
+    write_sealed(mark, {"budget": campaign.spec.budget})
+    if stored is not None:
+        with suppress(StoreUnavailable):  # then only this machine knows, and another would conclude once more
+            stored.put_mark(mark, campaign.spec.budget)
     say(f"Report: {written.html}")
 
 
@@ -62,10 +67,14 @@ def _store(records: Records, campaign: Campaign, say: Say) -> None:
 
 
 def is_concluded(records: Records, campaign: Campaign) -> bool:
-    """Whether this budget's conclusion was made here. A mark that is damaged says nothing."""
+    """Whether this budget's conclusion was made: here, or, with a store of artifacts, anywhere. A mark that is damaged
+    says nothing."""
+    stored = records.stored(campaign)
     try:
         return bool(read_sealed(records.runs(campaign.name) / CONCLUDED).get("budget") == campaign.spec.budget)
-    except (EnvironmentFault, FileNotFoundError):
+    except FileNotFoundError:
+        return stored is not None and stored.has_mark(campaign.spec.budget)
+    except EnvironmentFault:
         return False
 
 
@@ -188,7 +197,8 @@ def faults(records: Records, campaign: Campaign) -> list[str]:
     is_ours = runs.exists() and all(map(records.archive(campaign).is_kept, slots))
     if is_complete and is_ours and not is_concluded(records, campaign):
         found.append(f"{runs / CONCLUDED} is missing or damaged: the conclusion counts as not made")
-    if folder.exists() or (is_complete and is_ours):
+    was_here = records.artifacts is None or (runs / CONCLUDED).exists()  # else the report may lie elsewhere
+    if folder.exists() or (is_complete and is_ours and was_here):
         found += _report_faults(folder)
     contenders = contenders_fault(records.runs(campaign.name))
     return found if contenders is None else [*found, contenders]
@@ -221,4 +231,6 @@ def retain(records: Records, campaign: Campaign, keep: int) -> None:
     drop_checkpoints(records.runs(campaign.name), dropped)
     stored = records.stored(campaign)
     if stored is not None:
-        stored.drop_models(dropped)
+        done = {view.slot for view in records.ledger.slots(campaign.id) if view.state is SlotState.DONE}
+        finished = [each for each in archive.records if each.kind == "result" and each.slot in done]
+        stored.retain(finished, dropped)

@@ -43,6 +43,7 @@ from hpo.usecases.host import Host
 from hpo.usecases.records import Records, Stores
 from hpo.usecases.refit.finalize import finalize
 from hpo.usecases.refit.record import is_finalized
+from hpo.usecases.stalls import Stalls
 from search_spaces import Space
 
 SYNC_EVERY = timedelta(seconds=2)
@@ -76,6 +77,10 @@ class Display(Protocol):
     """Where a sitting says what it does."""
 
     def say(self, line: str) -> None: ...
+
+    def warn(self, line: str) -> None:
+        """Of what needs a person, who may have left the terminal."""
+        ...
 
     def preparing(self) -> AbstractContextManager[Callable[[str, float], None]]:
         """A progress display for the panel: called with a step's name and its done fraction."""
@@ -256,8 +261,14 @@ def _supervise(
     timeout: timedelta | None,
     begun: float,
 ) -> None:
-    stop = StopRequest()
-    with handling_signals(stop), display.watching(campaign, length_of(config).num_epochs) as on_progress:
+    stop, stalls = StopRequest(), Stalls()
+    with handling_signals(stop), display.watching(campaign, length_of(config).num_epochs) as show:
+
+        def on_progress(slots: Sequence[SlotView]) -> None:
+            show(slots)
+            for line in stalls.look(slots, machine.clock.monotonic()):
+                display.warn(line)
+
         supervisor = Supervisor(
             ledger,
             campaign,

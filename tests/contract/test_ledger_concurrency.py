@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError as DBAPIRefusal
 
 from hpo.adapters.ledger.postgres_ledger import PostgresLedger
 from hpo.adapters.ledger.statements import claim_slot
-from hpo.adapters.postgres.retry import Patience, is_there
+from hpo.adapters.postgres.retry import Patience, is_there, single_statements
 from hpo.adapters.postgres.urls import canonical, parse
 from hpo.domain.campaign import CampaignSpec, Claim, Outcome, Progress, SlotState, TierPlan, WorkerIdentity
 from hpo.domain.errors import EnvironmentFault, StoreUnavailable
@@ -89,6 +89,16 @@ def test_nobody_claims_a_slot_of_a_campaign_that_is_being_deleted(ledgers: list[
     assert found == [None]
     assert ledgers[1].find_campaign(SPEC.name) is None
     assert ledgers[1].claim(campaign_id, worker, LEASE) is None
+
+
+def test_a_connection_used_for_single_statements_has_transactions_again(ledger: PostgresLedger) -> None:
+    engine = _engine(ledger)
+    with single_statements(engine) as connection:
+        driver = connection.connection.dbapi_connection
+        connection.execute(text("SELECT 1"))
+        assert driver is not None
+        assert driver.autocommit
+    assert not driver.autocommit
 
 
 def test_an_expired_slot_goes_to_one_worker(ledgers: list[PostgresLedger]) -> None:

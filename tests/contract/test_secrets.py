@@ -67,6 +67,8 @@ def run(code: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[st
             "HPO_DATABASE_URL": URL,
             "PGPASSWORD": PASSWORD,
             "MLFLOW_TRACKING_URI": f"https://u:{PASSWORD}@h",
+            "HPO_ARTIFACTS": "s3://bucket/prefix",
+            "AWS_SECRET_ACCESS_KEY": PASSWORD,
         },
         cwd=cwd,
         capture_output=True,
@@ -95,6 +97,7 @@ def test_a_trial_process_is_not_given_what_opens_a_store(tmp_path: Path) -> None
     for _, command, environment in family:
         assert PASSWORD not in json.dumps([command, environment])
         assert "PATH" in environment
+        assert "HPO_ARTIFACTS" not in environment
 
 
 def test_what_nobody_foresaw_is_told_without_passwords(tmp_path: Path) -> None:

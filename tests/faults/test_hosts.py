@@ -95,7 +95,7 @@ def test_trials_move_between_machines_and_any_machine_answers_for_them(field: Fi
     assert field.slot(1).fence == 2
 
     field.wait_for_epoch(second, helper, 2, 5)
-    uploaded, files = field.uploaded(1), set(first.home.glob(f"runs/{NAME}/slot-0001/**/*"))
+    uploaded = field.uploaded(1)
     send(supervisor, signal.SIGCONT)
     wait_for(lambda: "slot 1 belongs to another worker now" in first.logs(), SECONDS)
     send(helper, signal.SIGKILL)  # amid trial 2
@@ -103,7 +103,6 @@ def test_trials_move_between_machines_and_any_machine_answers_for_them(field: Fi
     killed_at = second.num_epochs(NAME, 2)
     assert supervisor.wait(SECONDS) == 0, first.logs()
     assert field.uploaded(1) == uploaded, "the first came back stale"
-    assert not files - set(first.home.glob(f"runs/{NAME}/slot-0001/**/*"))
     assert len(first.attempts(NAME, 1)[0].epochs()) <= asleep_at + 1
     taken_over = first.attempts(NAME, 2)
     assert [attempt.fence for attempt in taken_over] == [1, 2]

@@ -32,6 +32,7 @@ def build(evidence: CampaignEvidence, findings: Findings) -> Section:
         *_failures(evidence),
         *_infeasible(evidence),
         *_devices(evidence),
+        *_by_parent(evidence, findings),
         _best(evidence, findings),
         *search_charts.build(evidence, findings),
         *_every(evidence, findings),
@@ -166,6 +167,38 @@ def _devices(evidence: CampaignEvidence) -> list[Table]:
     ]
     title = "Trials were trained in different arithmetic: the same seed would not give the same bits"
     return [Table("devices", title, columns, rows, "runs/*/result.json, device")] if len(rows) > 1 else []
+
+
+def _by_parent(evidence: CampaignEvidence, findings: Findings) -> list[Table]:
+    """The best trial under each value of a setting on which it depends whether others exist."""
+    rows = []
+    choosable = [trial for trial in evidence.completed() if not str(trial.reason).startswith(INFEASIBLE)]
+    for parent in evidence.parents:
+        for value in dict.fromkeys(t.settings[parent] for t in evidence.trials if parent in t.settings):
+            trials = [trial for trial in evidence.trials if trial.settings.get(parent) == value]
+            best = next((trial for trial in choosable if trial.settings.get(parent) == value), None)
+            rows.append(
+                {
+                    "setting": parent,
+                    "value": value,
+                    "trials": len(trials),
+                    "complete": sum(trial.outcome is Outcome.COMPLETE for trial in trials),
+                    "score": best and best.score,
+                    "best": best and best.slot,
+                }
+            )
+    columns = [
+        Column("setting", "setting", kind="text"),
+        Column("value", "value", kind="text"),
+        Column("trials", "trials"),
+        Column("complete", "complete"),
+        Column("score", f"best {findings.metric.shown}", formatting.score),
+        Column("best", "its trial", kind="slot"),
+    ]
+    title = "The best under each choice that other dimensions depend on"
+    note = f"`hpo compare {evidence.name}#A {evidence.name}#B` compares two trials on the same days."
+    source = "runs/*/result.json and runs/*/config.json"
+    return [Table("by_parent", title, columns, rows, source, note)] if rows else []
 
 
 def _best(evidence: CampaignEvidence, findings: Findings) -> Table:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.domain.errors import EnvironmentFault, UsageError
+from hpo.domain.errors import EnvironmentFault, StoreUnavailable, UsageError
 from hpo.domain.metric import Metric
 from hpo.domain.trainable import Scored
 from hpo.report import formatting
@@ -20,7 +21,7 @@ from hpo.usecases import conclusion
 from hpo.usecases.deployed import member_files
 from hpo.usecases.records import Records, Stores
 from hpo.usecases.refit.members import Part, Refits, Say, label, open_parts
-from hpo.usecases.refit.record import RECORD, members_of
+from hpo.usecases.refit.record import RECORD, members_of, put_final
 
 LEAST_AGREEMENT = 0.5
 """Mean daily rank correlation on the holdout days, between the models that were judged there and those that have learnt
@@ -65,13 +66,16 @@ def finalize(stores: Stores, names: Sequence[str], num_seeds: int, say: Say) -> 
         deployed = refits.committee(len(before.units))
         found = _judge(parts[0], before, judged, deployed)
         is_registered = found.accepted and len(parts) == 1
-        _record(refits.folder, parts, deployed, found, handed_over=not is_registered)
+        record = partial(_record, parts, refits, deployed, found)
+        record(handed_over=not is_registered)
+    _upload(stores, parts, say)
     for line in _lines(found, refits.num_members):
         say(line)
     if found.accepted:
         say(f"`hpo predict study={label(parts)}` scores with the models that were refitted on all labelled days.")
     if is_registered and _register(stores, parts[0], say):
-        _record(refits.folder, parts, deployed, found, handed_over=True)
+        record(handed_over=True)
+        _upload(stores, parts, say)
 
 
 def unrefitted(records: Records, folder: Path, parts: Sequence[Part]) -> Scored:
@@ -117,7 +121,9 @@ def _judge(part: Part, before: Scored, judged: Path, deployed: Path) -> Judged:
     )
 
 
-def _record(folder: Path, parts: Sequence[Part], deployed: Path, found: Judged, *, handed_over: bool) -> None:
+def _record(parts: Sequence[Part], refits: Refits, deployed: Path, found: Judged, *, handed_over: bool) -> None:
+    folder = refits.folder
+    files = {file.relative_to(folder).as_posix(): sha256_of(file) for file in refits.made_of[deployed]}
     write_sealed(
         folder / RECORD,
         {
@@ -126,6 +132,7 @@ def _record(folder: Path, parts: Sequence[Part], deployed: Path, found: Judged, 
             "handed_over": handed_over,
             "deployed": deployed.relative_to(folder).as_posix(),
             "digest": sha256_of(deployed),
+            "files": files,
             "figures": {
                 "metric": found.metric.name,
                 "refitted": _plain(found.refitted),
@@ -134,6 +141,13 @@ def _record(folder: Path, parts: Sequence[Part], deployed: Path, found: Judged, 
             },
         },
     )
+
+
+def _upload(records: Records, parts: Sequence[Part], say: Say) -> None:
+    try:
+        put_final(records, [part.campaign for part in parts])
+    except StoreUnavailable as error:
+        say(f"The refitted models lie on this machine alone ({error}); the same command uploads them later.")
 
 
 def _plain(interval: Interval | None) -> list[float] | None:
@@ -160,7 +174,7 @@ def _lines(found: Judged, num_members: int) -> list[str]:
 def _register(stores: Stores, part: Part, say: Say) -> bool:
     """Register them as the campaign's newest version; False where MLflow is away."""
     try:
-        conclusion.publish(stores, stores.tracker, part.campaign, say)
+        conclusion.publish(stores, stores.tracker, stores.find(part.campaign.name), say)
     except EnvironmentFault as error:
         name = part.campaign.name
         say(f"They are not registered in MLflow yet ({error}); `hpo sync study={name}` does it.")

@@ -91,6 +91,8 @@ class Refits:
     def __init__(self, records: Records, parts: Sequence[Part], num_seeds: int, say: Say) -> None:
         self._records, self._parts, self._num_seeds, self._say = records, parts, num_seeds, say
         self.folder = folder_of(records, label(parts))
+        self.made_of: dict[Path, list[Path]] = {}
+        """What scores -> all files that it needs, itself among them."""
 
     @property
     def num_members(self) -> int:
@@ -108,10 +110,11 @@ class Refits:
                     refitted = f"{name}/{number + 1}" if self._num_seeds > 1 else name
                     files[refitted] = self._refit(part, member, number, known, len(files) + 1)
                     weights[refitted] = member.weight / self._num_seeds / len(self._parts)
-        if len(files) == 1:
-            return next(iter(files.values()))
-        target = self.folder / f"known-{known:05d}-seeds-{self._num_seeds}.json"
-        self._parts[0].trainable.join(files, weights, target)
+        target = next(iter(files.values()))
+        if len(files) > 1:
+            target = self.folder / f"known-{known:05d}-seeds-{self._num_seeds}.json"
+            self._parts[0].trainable.join(files, weights, target)
+        self.made_of[target] = sorted({*files.values(), target})
         return target
 
     def _refit(self, part: Part, member: Member, number: int, known: int, place: int) -> Path:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hpo.domain.campaign import Campaign
 from hpo.runs.durable import writing
 from hpo.usecases.host import Host
 from hpo.usecases.records import Records, Stores
-from hpo.usecases.refit.record import folder_of
+from hpo.usecases.refit.record import folder_of, places_of_finals
 
 
 def delete(stores: Stores, host: Host, campaign: Campaign) -> None:
@@ -21,12 +21,12 @@ def delete(stores: Stores, host: Host, campaign: Campaign) -> None:
         UsageError: somebody works on it. StoreUnavailable: a store does not answer; asking again goes on.
     """
 
+    finals = places_of_finals(stores, campaign)  # while the ledger is free to be asked
+
     def elsewhere() -> None:
         stores.tracker.delete(campaign, stores.runs(campaign.name))
         _delete_studies(stores, campaign)
-        stored = stores.stored(campaign)
-        if stored is not None:
-            stored.drop_all()
+        _delete_uploads(stores, campaign, finals)
         for folder in folders(stores, campaign.name):
             with writing(folder):
                 shutil.rmtree(folder)
@@ -43,6 +43,14 @@ def folders(records: Records, name: str) -> Iterator[Path]:
     together = [folder for folder in finals.glob("*+*") if name in folder.name.split("+")] if finals.is_dir() else []
     own = (records.runs(name), *(records.home / room / name for room in ("reports", "logs")), finals / name)
     yield from (folder for folder in (*own, *together) if folder.is_dir())
+
+
+def _delete_uploads(stores: Stores, campaign: Campaign, finals: Sequence[str]) -> None:
+    stored = stores.stored(campaign)
+    if stored is not None:
+        stored.drop_all()
+        for place in finals:
+            stored.store.delete(list(stored.store.sizes(place)))
 
 
 def _delete_studies(stores: Stores, campaign: Campaign) -> None:

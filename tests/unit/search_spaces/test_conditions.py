@@ -31,6 +31,7 @@ def test_a_configuration_has_what_exists_in_it() -> None:
     }
     assert space.configuration({"graph": 8}) == {"kind": "net", "depth": 2, "graph": 8, "heads": 1, "rate": 0.5}
     assert space.configuration({"kind": "none", "graph": 8}) == {"kind": "none", "rate": 0.5}
+    assert space.parents == ("kind", "graph")
 
 
 def test_conditions_survive_the_way_through_yaml_and_are_part_of_what_a_search_is() -> None:

@@ -11,6 +11,7 @@ from support.command import TINY_SPACE
 from hpo.cli import EXIT_DONE, EXIT_INPUT, main, preview
 from hpo.domain.training import TrialFailure
 from hpo.ranking import fitting
+from search_spaces import load_space
 
 SOURCE = "planted:clean?stocks=20&days=300"
 
@@ -49,9 +50,16 @@ def test_a_dry_run_says_what_would_be_done_and_makes_the_prepared_data_alone(
     assert len(days) == len(holdout) == 1
     assert list(days[0] + holdout[0]) == sorted(days[0] + holdout[0])
     assert re.search(r"Memory    0\.\d\d GiB \(first trial\)", said)
-    assert "Device    cpu" in said
+    assert "Device    CPU" in said
     assert re.search(r"Time      about 0:00:\d\d at most: \d+\.\d s for the first trial's first epoch", said)
     assert [folder.name for folder in home.iterdir()] == ["cache"]
+
+
+def test_conditional_dimensions_are_named_with_their_condition() -> None:
+    first = load_space("mixed").tiers[0].dimensions
+    assert preview._names(first) == (
+        "model.kind; optim.lr (where model.kind is atft_gat_fan); model.learning_rate (where model.kind is lightgbm)"
+    )
 
 
 def test_what_a_run_would_refuse_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,6 +45,8 @@ def test_redacting_leaves_the_rest() -> None:
         "p@ss",
         "p%40ss",
         "hunter2",
+        "wJalrXUtnFEMI/K7MDENG",
+        "FwoGZXIvYXdz",
     ],
 )
 def test_what_the_environment_holds_is_known_in_every_form(quoted: str) -> None:
@@ -53,6 +55,8 @@ def test_what_the_environment_holds_is_known_in_every_form(quoted: str) -> None:
         "MLFLOW_TRACKING_URI": "https://u:p%40ss@h",
         "PGPASSWORD": "a\\b",
         "MLFLOW_TRACKING_TOKEN": "hunter2",
+        "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG",
+        "AWS_SESSION_TOKEN": "FwoGZXIvYXdz",
     }
     assert redact_text(f"it said '{quoted}'", *secrets_of(environment)) == "it said '***'"
 

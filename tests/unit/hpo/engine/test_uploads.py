@@ -14,8 +14,10 @@ from typing import Any
 import optuna
 import pytest
 from support.command import wait_for
+from support.s3 import S3
 from support.simulated import SimulatedRunner, configuration, worker
 
+from hpo.adapters.artifacts import FsspecStore
 from hpo.domain.campaign import Campaign, SlotState, WorkerIdentity
 from hpo.engine.uploads import StoredUploads
 from hpo.runs.folder import SlotFolder, campaign_folder
@@ -38,7 +40,7 @@ class Hosts:
     """Both have a state folder of their own."""
 
     home: Path
-    store: MemoryArtifacts = field(default_factory=MemoryArtifacts)
+    store: Any = field(default_factory=MemoryArtifacts)
     ledger: MemoryLedger = field(default_factory=lambda: MemoryLedger(FakeClock()))
     storage: MemoryStorage = field(default_factory=MemoryStorage)
     lag: int = 2
@@ -83,6 +85,13 @@ def hosts(tmp_path: Path) -> Hosts:
     return Hosts(tmp_path / "hosts")
 
 
+@pytest.fixture
+def on_s3(s3: S3, tmp_path: Path) -> Hosts:
+    """The same with a real server."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return Hosts(tmp_path / "hosts", FsspecStore(s3.url(f"uploads/{tmp_path.name}")))
+
+
 def dying_at(epoch: int) -> Callable[[Path, int], None]:
     def die(attempt: Path, begun: int) -> None:
         if begun == epoch:
@@ -91,7 +100,11 @@ def dying_at(epoch: int) -> Callable[[Path, int], None]:
     return die
 
 
-def test_another_host_goes_on_at_the_last_uploaded_epoch(hosts: Hosts, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["hosts", "on_s3"])
+def test_another_host_goes_on_at_the_last_uploaded_epoch(
+    place: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    hosts: Hosts = request.getfixturevalue(place)
     with pytest.raises(Killed):
         hosts.work(A, dying_at(5))
     (record,) = hosts.ledger.checkpoints(hosts.campaign.id)
@@ -144,14 +157,14 @@ def test_a_store_that_is_away_fails_no_trial_and_gets_everything_later(
         if (attempt.parent.name, epoch) == ("slot-0001", 3):
             hosts.store.is_away = True
             time.sleep(0.1)  # it is noticed
-        if (attempt.parent.name, epoch) == ("slot-0003", 2):
+        if (attempt.parent.name, epoch) == ("slot-0002", 2):
             hosts.store.is_away = False
 
-    hosts.work(A, storm, num_trials=4)
+    hosts.work(A, storm, num_trials=2)
     assert all(slot.state is SlotState.DONE for slot in hosts.ledger.slots(hosts.campaign.id))
     stored = hosts.stored(hosts.home / "host-a")
     results = [record for record in hosts.ledger.checkpoints(hosts.campaign.id) if record.kind == "result"]
-    assert [record.slot for record in results] == [1, 2, 3, 4]
+    assert [record.slot for record in results] == [1, 2]
     assert all(stored.has(record, stored.everything()) for record in results)
     assert caplog.text.count("trials go on, and are uploaded when the store is back: memory://test is away") == 1
     assert caplog.text.count("answers again") == 1
@@ -207,6 +220,33 @@ def test_a_host_that_comes_back_stale_writes_nothing(hosts: Hosts) -> None:
     assert hosts.store.contents == before
     assert hosts.ledger.checkpoints(hosts.campaign.id) == records
     assert {record.host for record in records if record.kind != "snapshot"} == {"host-b/2"}
+
+
+def test_what_was_on_its_way_when_the_lease_was_lost_is_taken_back(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put, sent, awake = hosts.store.put, threading.Event(), threading.Event()
+
+    def asleep(files: Any) -> None:
+        if threading.current_thread() in uploaders and any("epoch-0003" in key for key in files):
+            sent.set()
+            assert awake.wait(60)
+        put(files)
+
+    before_a = set(threading.enumerate())
+    with_a = threading.Thread(target=lambda: hosts.work(A))
+    uploaders: list[threading.Thread] = []
+    monkeypatch.setattr(hosts.store, "put", asleep)
+    with_a.start()
+    wait_for(lambda: any(t.name == "uploads" for t in set(threading.enumerate()) - before_a), 30)
+    uploaders += [t for t in set(threading.enumerate()) - before_a if t.name == "uploads"]
+    assert sent.wait(60)
+    hosts.work(B)
+    contents = dict(hosts.store.contents)
+    awake.set()
+    with_a.join(60)
+    wait_for(lambda: not any(t.is_alive() for t in uploaders), 60)
+    assert hosts.store.contents == contents
 
 
 def test_a_drained_worker_leaves_its_last_epoch_in_the_store(hosts: Hosts) -> None:

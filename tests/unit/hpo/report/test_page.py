@@ -294,6 +294,22 @@ def test_trials_of_different_arithmetic_are_marked(made_up: CampaignEvidence) ->
     assert found.rows[1]["trials"] == str(first.slot)
 
 
+def test_the_best_under_each_choice_that_others_depend_on_is_named(made_up: CampaignEvidence) -> None:
+    assert "by_parent" not in tables(made_up)
+    trials = [
+        replace(trial, settings={"model.kind": "lightgbm" if trial.slot % 2 else "gru"}) for trial in made_up.trials
+    ]
+    rows = {
+        row["value"]: row for row in tables(replace(made_up, trials=trials, parents=["model.kind"]))["by_parent"].rows
+    }
+    for value, row in rows.items():
+        own = [trial for trial in trials if trial.settings["model.kind"] == value]
+        scores = {trial.slot: trial.score for trial in own if trial.outcome is Outcome.COMPLETE}
+        assert (row["trials"], row["complete"]) == (len(own), len(scores))
+        assert row["score"] == max(scores.values()) == scores[row["best"]]
+    assert rows.keys() == {"gru", "lightgbm"}
+
+
 def test_trials_that_break_a_constraint_are_named_with_what_they_break(made_up: CampaignEvidence) -> None:
     assert "infeasible" not in tables(made_up)
     first = made_up.trials[0]

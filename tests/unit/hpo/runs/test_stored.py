@@ -202,13 +202,20 @@ def test_an_owner_deletes_what_is_superseded_and_nothing_of_a_later_one(
 
 def test_a_finished_one_keeps_what_is_scored_with(here: StoredRuns, attempt: Attempt, store: MemoryArtifacts) -> None:
     snapshot(here, attempt)
-    finish(here, attempt)
+    result, _ = finish(here, attempt)
     here.drop_unfinished(attempt)
     left = sorted(key.rpartition("attempt-3/")[2].rpartition(".")[0] for key in store.contents)
     records = ["config.json", "daily/epoch-0001.npz", "metrics.jsonl"]
     assert left == [*records, "model.pt", "result.json", "run.json", "trial.log"]
     here.put_finished(attempt)
-    here.drop_models([7, 8])
-    assert not any("model.pt" in key for key in store.contents)
+    before = set(store.contents)
+    snapshot(here, SlotFolder(here.runs, 7).open_attempt(2, {}, {}))
+    snapshot(here, attempt)
+    others = SlotFolder(here.runs, 8).open_attempt(1, {}, {})
+    _, running = here.put_snapshot(others, ())
+    here.retain([result], [])
+    assert store.contents.keys() == before | running
+    here.retain([result], [7])
+    assert store.contents.keys() == {key for key in before if "model.pt" not in key} | running
     here.drop_all()
     assert store.contents == {}

@@ -43,6 +43,9 @@ class Listener:
     def say(self, line: str) -> None:
         self.said.append(line)
 
+    def warn(self, line: str) -> None:
+        self.said.append(f"Warning: {line}")
+
     @contextmanager
     def preparing(self) -> Iterator[Callable[[str, float], None]]:
         yield lambda step, fraction: None

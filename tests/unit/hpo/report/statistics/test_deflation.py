@@ -62,6 +62,16 @@ def test_effective_trials_does_not_take_chance_for_likeness() -> None:
     assert effective_trials(many - many.mean(axis=1, keepdims=True), 250) == pytest.approx(100, abs=2)
 
 
+def test_effective_trials_of_what_cannot_be_correlated_are_all_there_are() -> None:
+    alike = np.zeros((250, 4))
+    assert effective_trials(alike, 250) == 4
+    alike[:, 0] = np.random.default_rng(0).standard_normal(250)
+    assert effective_trials(alike, 250) == 4
+    copies = np.repeat(alike[:, :1], 4, axis=1)
+    assert effective_trials(copies, 250) < 3
+    assert effective_trials(copies, 2) == 4  # two days say nothing of likeness
+
+
 def test_more_trials_deflate_more(trials_factory: Trials) -> None:
     series = trials_factory(np.random.default_rng(1), 250, np.zeros(200), 0.5)
     series[:, 0] += 0.015 - series[:, 0].mean()

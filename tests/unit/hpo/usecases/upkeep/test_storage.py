@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,8 +21,11 @@ from hpo.testing.memory_artifacts import MemoryArtifacts
 from hpo.testing.memory_ledger import MemoryLedger
 from hpo.testing.memory_storage import MemoryStorage
 from hpo.usecases import conclusion, results
+from hpo.usecases.campaigns import frozen_config
 from hpo.usecases.doctor.checkup import check_up
 from hpo.usecases.records import Stores, unique_name
+from hpo.usecases.refit.finalize import finalize
+from hpo.usecases.refit.record import FOLDER, final_file, is_finalized, places_of_finals
 from hpo.usecases.upkeep.deletion import delete
 from hpo.usecases.upkeep.storage import not_stored, upload_rest
 
@@ -86,7 +90,7 @@ def test_what_an_outage_has_left_is_named_and_uploaded_once(places: Places) -> N
     assert "holds        2  finished trials are in the store" in after
     assert upload_rest(places.here, places.campaign) == 0
     assert upload_rest(replace(places.here, artifacts=None), places.campaign) == 0
-    assert all(f"runs/{unique_name([places.campaign])}/slot-000" in key for key in places.store.contents)
+    assert all(key.startswith(f"runs/{unique_name([places.campaign])}/") for key in places.store.contents)
 
 
 def test_another_machine_reports_predicts_and_examines(places: Places, tmp_path: Path) -> None:
@@ -109,6 +113,43 @@ def test_another_machine_reports_predicts_and_examines(places: Places, tmp_path:
     assert "holds        2  run folders are whole" in examined(places.there, places.campaign)
 
 
+def test_a_campaign_is_concluded_once_for_all_machines(places: Places) -> None:
+    upload_rest(places.here, places.campaign)
+    elsewhere = replace(places.there, home=places.there.home / "elsewhere")
+    config, _ = frozen_config(places.campaign)
+    assert not conclusion.is_concluded(elsewhere, places.campaign)
+    conclusion.conclude(places.there, HOST, places.campaign, config, places.sitting.prepared, lambda line: None)
+    assert conclusion.is_concluded(elsewhere, places.campaign)
+    results.scores(elsewhere, places.campaign, places.new, everything=False)
+    assert conclusion.faults(elsewhere, places.campaign) == []
+
+
+def test_what_was_refitted_here_predicts_there(places: Places) -> None:
+    upload_rest(places.here, places.campaign)
+    name = places.campaign.name
+    finalize(places.there, [name], 1, lambda line: None)
+    crowned = places.here.find(name)
+    assert crowned.crowned is not None
+    assert crowned.crowned.finals.keys() == {name}
+    shutil.rmtree(places.here.home / FOLDER, ignore_errors=True)
+    tables = [
+        results.scores(stores, crowned, places.new, everything=False)
+        for stores in (places.there, places.here, replace(places.here, home=places.there.home / "third"))
+    ]
+    if final_file(places.there, [crowned]):
+        assert {table.notes[0] for table in tables} == {"Scored with the models that `hpo finalize` refitted."}
+    for other in tables[1:]:
+        pd.testing.assert_frame_equal(tables[0].table, other.table)
+    assert is_finalized(places.here, [crowned])
+    places.store.contents.clear()
+    with pytest.raises(EnvironmentFault, match=f"that `hpo finalize {name}` refitted on another machine are not in"):
+        final_file(replace(places.here, home=places.there.home / "fourth"), [crowned])
+    finalize(places.there, [name], 1, lambda line: None)
+    assert {key.partition("/")[0] for key in places.store.contents} == {FOLDER}
+    (place,) = places_of_finals(places.here, places.here.find(name))
+    assert places.store.sizes(place).keys() == places.store.contents.keys()
+
+
 def test_a_changed_model_is_not_scored_with(places: Places) -> None:
     upload_rest(places.here, places.campaign)
     for key in places.store.contents:
@@ -128,16 +169,14 @@ def test_a_store_that_is_away_is_said_before_anything(places: Places) -> None:
 def test_retention_and_deletion_reach_the_store(places: Places, tmp_path: Path) -> None:
     upload_rest(places.here, places.campaign)
     results.scores(places.there, places.campaign, places.new, everything=False)
-    single = replace(places.campaign, champion={**(places.campaign.champion or {}), "members": {}, "slot": 1})
     models = [key for key in places.store.contents if "model.pt" in key]
-    stored = places.there.stored(single)
-    assert stored is not None
-    stored.drop_models([2])
-    assert [key for key in places.store.contents if "model.pt" in key] == [key for key in models if "slot-0001" in key]
+    conclusion.retain(places.there, replace(places.campaign, champion=None), 0)
+    left = [key for key in places.store.contents if "model.pt" in key]
+    assert left == [key for key in models if "slot-0001" in key], "the default's stays"
     ledger = MemoryLedger(FakeClock())
     other = ledger.open_campaign(places.campaign.spec)
     away = replace(places.there, ledger=ledger, home=tmp_path / "other")
     delete(away, HOST, other)
-    left = away.stored(other)
-    assert left is not None
-    assert left.everything() == {}
+    gone = away.stored(other)
+    assert gone is not None
+    assert gone.everything() == {}
