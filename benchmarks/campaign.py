@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from hpo.adapters.postgres.embedded import EmbeddedPostgres
 from hpo.adapters.postgres.urls import canonical
 from hpo.adapters.processes import host as processes
 from hpo.domain.campaign import CampaignSpec, TierPlan
-from hpo.domain.config import SamplerConfig, SearchConfig
+from hpo.domain.config import SamplerConfig, SearchConfig, WorkerConfig
 from hpo.domain.training import EpochReport
 from hpo.engine.objective import Objective
 from hpo.ranking.ranker import Ranker
@@ -65,7 +66,9 @@ def report(epoch: int, score: float) -> EpochReport:
 
 
 def configuration(name: str) -> SearchConfig:
-    return SearchConfig(study=name, sampler=SamplerConfig(name="random"), trainer={"train": {"epochs": EPOCHS}})
+    worker = WorkerConfig(lease=timedelta(hours=1))  # hundreds of workers on two cores are slow, and none is replaced
+    trainer = {"train": {"epochs": EPOCHS}}
+    return SearchConfig(study=name, sampler=SamplerConfig(name="random"), worker=worker, trainer=trainer)
 
 
 def objective_of(job: Job, ledger: PostgresLedger, runner: Any) -> tuple[Objective, int]:

@@ -203,7 +203,6 @@ def proposal_ms(job: Job, sampler: str) -> float:
 def latencies(url: str, home: Path, sizes: Sequence[int], worker_counts: Sequence[int], num_trials: int) -> None:
     print(f"{'milliseconds, median / p95':38}" + "".join(f"{name:>16}" for name in OPERATIONS))
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["benchmarks.ledger"])
     medians: dict[tuple[str, int, int], list[float]] = {}
     for size in sizes:
         for num_workers in worker_counts:

@@ -176,8 +176,14 @@ def _pack(base: PreTrainedModel, device: torch.device) -> None:
     """Put the matrices on the device in 4 bits, one after another."""
     from bitsandbytes.nn import Linear4bit, Params4bit
 
+    class Trained(Linear4bit):
+        """Always in training mode: in the other one some CPUs pack it anew, in a form that has no gradient."""
+
+        def train(self, mode: bool = True) -> Trained:
+            return super().train(True)
+
     for name, layer in packable(base).items():
-        packed = Linear4bit(
+        packed = Trained(
             layer.in_features, layer.out_features, layer.bias is not None, compute_dtype=layer.weight.dtype
         )
         packed.weight = Params4bit(layer.weight.data, requires_grad=False, quant_type="nf4")

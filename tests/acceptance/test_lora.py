@@ -61,8 +61,10 @@ def test_a_campaign_tunes_a_language_model(tmp_path: Path, database_url: str) ->
 
 
 @pytest.mark.slow_faults
-def test_it_keeps_what_every_trainable_promises(tmp_path: Path) -> None:
-    words = (f"{name}={value}" for name, value in {**TINY, "epochs": 3, "dropout": 0.2}.items())
+@pytest.mark.parametrize("packed", [False, pytest.param(True, marks=packing)], ids=["whole", "4-bit"])
+def test_it_keeps_what_every_trainable_promises(packed: bool, tmp_path: Path) -> None:
+    settings = {**TINY, "hidden_size": 64, "epochs": 3, "dropout": 0.2, "four_bit": packed}
+    words = (f"{name}={value}" for name, value in settings.items())
     assert "0 broken" in said(start(tmp_path, "check-trainable", NAME, *words))
 
 
@@ -94,7 +96,7 @@ def test_a_campaign_that_is_killed_goes_on_and_answers(tmp_path: Path, database_
 
 @pytest.mark.slow_faults
 def test_what_does_not_fit_the_budget_is_refused(tmp_path: Path, database_url: str) -> None:
-    output = said(run(tmp_path, database_url, 2, *trainer(**TINY, budget="1MB")), code=3)
+    output = said(run(tmp_path, database_url, 2, *trainer(**TINY, budget="100kB")), code=2)
     assert "does_not_fit" in output
 
 
@@ -127,7 +129,7 @@ from lora.text import made_text
 bpe = ByteLevelBPETokenizer()
 bpe.train_from_iterator(made_text().splitlines(), vocab_size=300, show_progress=False)
 PreTrainedTokenizerFast(tokenizer_object=bpe._tokenizer).save_pretrained(sys.argv[1])
-config = Qwen2Config(vocab_size=300, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+config = Qwen2Config(vocab_size=300, hidden_size=64, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
                      num_key_value_heads=2)
 AutoModelForCausalLM.from_config(config).save_pretrained(sys.argv[1])
 """
