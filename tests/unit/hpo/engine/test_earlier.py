@@ -70,7 +70,9 @@ def test_a_belief_that_is_right_helps_and_one_that_is_wrong_is_outvoted() -> Non
         return -sum((params[name] - place) ** 2 for name, place in (("a", 0.2), ("b", 0.8), ("c", 0.3)))
 
     def mean_of_last(earlier: list[FrozenTrial]) -> dict[int, float]:
-        runs = [[score(t.params) for t in searched(score, 12, earlier, seed)] for seed in range(3)]
+        runs = [
+            [score(t.params) for t in searched(score, 12, earlier, seed)] for seed in range(12)
+        ]  # few go by luck, which differs with the processor
         return {2: float(np.mean([run[1:4] for run in runs])), 10: float(np.mean([run[9:] for run in runs]))}
 
     right = searched(score, 8, [], seed=7)
