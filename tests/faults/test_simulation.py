@@ -28,7 +28,9 @@ def _quiet() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("scene", "seeds", "num_steps"), [(Scene, (1, 2, 3), 20_000), (WholeScene, (5, 8, 12), 6_000)], ids=["ledger", "whole"]
+    ("scene", "seeds", "num_steps"),
+    [(Scene, (1, 2, 3), 20_000), (WholeScene, (5, 8, 12), 6_000)],
+    ids=["ledger", "whole"],
 )
 def test_campaigns_on_virtual_time_lose_nothing_and_do_nothing_twice(
     scene: type[Scene], seeds: tuple[int, ...], num_steps: int
