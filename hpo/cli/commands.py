@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from hpo.cli import listing
+from hpo.cli import data_check, listing
 from hpo.cli.export import completion, manifest
 from hpo.cli.parser import Command
 from hpo.cli.selection import agreed, composed, frozen, resumed, separate_runs, sides, study_of
@@ -283,24 +283,6 @@ def config(options: argparse.Namespace) -> None:
     print(yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False), end="")
 
 
-def data(options: argparse.Namespace) -> None:
-    """Say what is recognised in a source, as a run with these settings would take it."""
-    from hpo.cli.terminal import Terminal
-    from hpo.usecases.campaigns import trainable_of
-
-    options.overrides = [f"trainer.{word}" if word.startswith("data.") else word for word in options.overrides]
-    config, _ = composed(options)
-    trainable, settings = trainable_of(config)
-    display = Terminal()
-    with display.preparing() as progress:
-        prepared = trainable.prepare(settings, home_folder() / "cache", progress)
-    if options.format == "json":
-        print(json.dumps({**prepared.summary, "warnings": list(prepared.warnings)}, indent=2, default=str))
-        return
-    for line in (*prepared.lines, *(f"Warning: {warning}" for warning in prepared.warnings)):
-        display.say(line)
-
-
 def dashboard(options: argparse.Namespace) -> None:
     """Serve a user interface on this database until Ctrl-C."""
     from hpo.cli.output import say
@@ -345,7 +327,7 @@ COMMANDS: Mapping[str, Command] = {
     "check-trainable": check,
     "delete": delete,
     "config": config,
-    "data": data,
+    "data": data_check.data,
     "dashboard": dashboard,
     "url": url,
     "db": db,
