@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -202,3 +203,45 @@ def test_what_was_chosen_is_trained_again_once_and_only_where_that_was_asked_for
     config = CONFIG.model_copy(update={"finalize": wanted})
     session._finalize_once(stores, campaign, config, Listener())
     assert called == ([["night"]] if is_called else [])
+
+
+class HangingEngine:
+    """Its only worker claims a trial and reports nothing, while time goes by whenever it is looked at."""
+
+    def __init__(self, clock: FakeClock, claim: Callable[[], object]) -> None:
+        self._clock, self._claim = clock, claim
+        self._code: int | None = None
+
+    def start(self, numbers: Iterable[int]) -> None:
+        self._claim()
+
+    def poll(self) -> dict[int, int | None]:
+        self._clock.advance(timedelta(minutes=10))
+        return {1: self._code}
+
+    def drain(self) -> None:
+        self._code = 130
+
+    kill = drain
+
+    def last_words(self, number: int) -> str:
+        return ""
+
+
+@pytest.mark.usefixtures("prepared")
+def test_a_trial_that_may_hang_is_warned_of(
+    stores: Stores, campaign: Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, display = FakeClock(), Listener()
+    worker = stores.ledger.register_worker(campaign.id, WorkerIdentity("node-3", 7, 0.0))
+    monkeypatch.setattr(session, "open_campaign", lambda *arguments: campaign)
+
+    def claim() -> object:
+        return stores.ledger.claim(campaign.id, worker, timedelta(hours=9))
+
+    machine = replace(MACHINE, clock=clock, engine=lambda config: HangingEngine(clock, claim))
+    with pytest.raises(Interrupted, match="time limit"):
+        session.run(stores, machine, CONFIG, SPACE, display, timedelta(hours=1))
+    warned = [line for line in display.said if "may hang" in line]
+    assert len(warned) == 1
+    assert warned[0].startswith("Warning: trial 1 on node-3 has finished no epoch for 20 minutes: it may hang.")

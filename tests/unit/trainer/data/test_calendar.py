@@ -131,6 +131,13 @@ def test_the_same_close_over_a_filled_weekend_goes_on() -> None:
     assert [said.split(" ", 2)[1] for said in filled_in(panel(close, dates))] == ["days", "stock"]
 
 
+def test_days_that_were_filled_in_for_all_are_no_suspension_of_each() -> None:
+    close = prices()
+    close[50:75] = close[49]
+    (said,) = filled_in(panel(close))
+    assert said.startswith("25 days on which hardly any close differs")
+
+
 def test_short_runs_are_no_suspension() -> None:
     close = prices()
     close[50:69, 3] = close[49, 3]
