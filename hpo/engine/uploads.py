@@ -150,17 +150,14 @@ class StoredUploads(Uploads):
             self._training = None
 
     def finish(self, attempt: Attempt) -> None:
-        uploaded = threading.Event()
-
         def upload() -> None:
             self._stored.put_finished(attempt)
-            uploaded.set()
 
         with self._changed:
             self._training = None
             self._chores.append(upload)
             self._changed.notify_all()
-            self._wait(uploaded.is_set)
+            self._wait(lambda: upload not in self._chores)
 
     def done(self, attempt: Attempt) -> None:
         with self._changed:
@@ -204,8 +201,10 @@ class StoredUploads(Uploads):
                     self._changed.notify_all()
             except Exception as error:  # such as a run folder that somebody deleted: no trial fails of it
                 logger.warning("an upload is left out: %s: %s", type(error).__name__, error)
-                self._forget(chore)
-                self._give_up(training)
+                if training is not None:
+                    self._give_up(training)
+                else:
+                    self._forget(chore)
 
     def _wanted(self) -> _Training | None:
         training = self._training
@@ -245,10 +244,9 @@ class StoredUploads(Uploads):
                 self._chores.popleft()
             self._changed.notify_all()
 
-    def _give_up(self, training: _Training | None) -> None:
+    def _give_up(self, training: _Training) -> None:
         with self._changed:  # as if it were there: the trial does not wait for what cannot be had
-            if training is not None:
-                training.uploaded, training.has = training.asked, training.told
+            training.uploaded, training.has = training.asked, training.told
             self._changed.notify_all()
 
     def _answered(self) -> None:

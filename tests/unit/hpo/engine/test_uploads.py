@@ -20,7 +20,7 @@ from support.simulated import SimulatedRunner, configuration, worker
 from hpo.adapters.artifacts import FsspecStore
 from hpo.domain.campaign import Campaign, SlotState, WorkerIdentity
 from hpo.engine.uploads import StoredUploads
-from hpo.runs.folder import SlotFolder, campaign_folder
+from hpo.runs.folder import Attempt, SlotFolder, campaign_folder
 from hpo.runs.stored import StoredRuns
 from hpo.testing.clock import FakeClock
 from hpo.testing.memory_artifacts import MemoryArtifacts
@@ -200,7 +200,7 @@ def test_the_first_host_goes_on_with_its_own_files_where_they_are_newer(hosts: H
     assert hosts.work(A).trained[0] == ("slot-0001", 3)
 
 
-def test_a_host_that_comes_back_stale_writes_nothing(hosts: Hosts) -> None:
+def test_a_host_that_comes_back_stale_writes_nothing(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
     asleep, awake = threading.Event(), threading.Event()
 
     def sleep(attempt: Path, epoch: int) -> None:
@@ -214,9 +214,12 @@ def test_a_host_that_comes_back_stale_writes_nothing(hosts: Hosts) -> None:
     wait_for(lambda: any(record.epoch == 3 for record in hosts.ledger.checkpoints(hosts.campaign.id)), 30)
     hosts.work(B)
     before, records = dict(hosts.store.contents), hosts.ledger.checkpoints(hosts.campaign.id)
+    put: list[Any] = []
+    monkeypatch.setattr(hosts.store, "put", put.append)
     awake.set()
     with_a.join(60)
     assert not with_a.is_alive()
+    assert put == []
     assert hosts.store.contents == before
     assert hosts.ledger.checkpoints(hosts.campaign.id) == records
     assert {record.host for record in records if record.kind != "snapshot"} == {"host-b/2"}
@@ -247,6 +250,23 @@ def test_what_was_on_its_way_when_the_lease_was_lost_is_taken_back(
     with_a.join(60)
     wait_for(lambda: not any(t.is_alive() for t in uploaders), 60)
     assert hosts.store.contents == contents
+
+
+def test_a_result_that_cannot_be_uploaded_holds_nobody_up(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where somebody deletes the run folder amid it."""
+
+    def gone(self: StoredRuns, attempt: Attempt) -> None:
+        raise FileNotFoundError(attempt.folder)
+
+    monkeypatch.setattr(StoredRuns, "put_finished", gone)
+    at_work = threading.Thread(target=lambda: hosts.work(A, num_trials=2), daemon=True)
+    at_work.start()
+    at_work.join(60)
+    assert not at_work.is_alive()
+    assert len(hosts.history()) == 2
+    assert "an upload is left out: FileNotFoundError" in caplog.text
 
 
 def test_a_drained_worker_leaves_its_last_epoch_in_the_store(hosts: Hosts) -> None:
